@@ -1,7 +1,7 @@
 """Benchmarks: ``make bench``. No other code imports this package, and no test asserts a speed.
 
 Common parts: ``measure`` reads CPU time and memory, and summarises repeated runs; ``table`` writes tables into
-documents; ``apart`` runs a function in a process of its own.
+documents; ``childprocess`` runs a function in a process of its own.
 
 ``inspector`` and ``bridge`` are one benchmark each: ``traffic`` makes the bytes, ``load`` sends and receives them,
 ``proxy`` is the measured proxy, and ``exchange`` replaces ``load`` where the broker speaks TLS.

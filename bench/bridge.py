@@ -1,7 +1,7 @@
-"""What the bridge costs: ``python -m bench.bridge [--quick] [--write]``.
+"""Benchmark of the bridge: ``python -m bench.bridge [--quick] [--write]``.
 
-The broker speaks TLS. *Direct* and *proxy*: a client that speaks it, too, to the broker or through the proxy. *Bridge*:
-a plain client, a bridge, the proxy. Ways are taken in turn, and ratios are of the same round.
+The broker speaks TLS. *Direct* and *proxy*: a TLS client to the broker, or through the proxy. *Bridge*: a plain client
+through a bridge and the proxy. The paths are measured in turn, and ratios are of the same round.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import trustme
 
 from bench import ROOT
-from bench.exchange import NAME, Broker, Way, consume, produce, round_trip
+from bench.exchange import NAME, Broker, ClientPath, consume, produce, round_trip
 from bench.measure import environment, ratios, spread
 from bench.proxy import Proxy
 from bench.table import markdown, write_into
@@ -53,10 +53,10 @@ path = "/dev/null"
 """
 
 
-class Course:
-    """A broker, a proxy and a bridge, in a process each, and the ways through them.
+class BridgeTestBed:
+    """A broker, a proxy and a bridge, each in a process, and the paths through them.
 
-    ``streams``: by the command that it is of, the bytes of a cycle, and what sends so many of them one way.
+    ``streams``: by command, the bytes of a cycle, and a function that sends cycles along a path.
     """
 
     def __init__(self, stack: ExitStack, size: int, cycle: int) -> None:
@@ -69,10 +69,10 @@ class Course:
         broker = Broker(certificate, traffic, delivered)
         stack.callback(broker.stop)
 
-        def send(way: Way, cycles: int) -> float:
+        def send(way: ClientPath, cycles: int) -> float:
             return produce(way, broker.port, traffic, cycles)
 
-        def take(way: Way, cycles: int) -> float:
+        def take(way: ClientPath, cycles: int) -> float:
             return consume(way, broker.port, delivered, cycles)
 
         self.streams: dict[str, tuple[int, Callable[..., float]]] = {
@@ -86,13 +86,15 @@ class Course:
         self.bridge = Proxy(BRIDGE.format(name=NAME, port=broker.port, proxy=port, trust=trust), "copy")
         stack.callback(self.bridge.stop)
         self.ways = {
-            "direct": Way(broker.port, trust),
-            "proxy": Way(port, trust),
-            "bridge": Way(self.bridge.ports["bridge"], None),
+            "direct": ClientPath(broker.port, trust),
+            "proxy": ClientPath(port, trust),
+            "bridge": ClientPath(self.bridge.ports["bridge"], None),
         }
 
-    def measure(self, work: Callable[[Way], float], rounds: int) -> tuple[Mapping[str, list[float]], list[float]]:
-        """What each way came to, by round, and CPU seconds of the bridge. The first round, which warms up, is none."""
+    def measure(
+        self, work: Callable[[ClientPath], float], rounds: int
+    ) -> tuple[Mapping[str, list[float]], list[float]]:
+        """Results of each path by round, and CPU seconds of the bridge. A first round, which warms up, is left out."""
         found: dict[str, list[float]] = {name: [] for name in WAYS}
         cpu = []
         for number in range(rounds + 1):
@@ -107,11 +109,11 @@ class Course:
 
 
 def throughput(rounds: int, total: int, cycle: int) -> str:
-    """The table of megabytes a second, each number from ``rounds`` runs of ``total`` bytes."""
+    """The table of MB/s, each number from ``rounds`` runs of ``total`` bytes."""
     rows: dict[str, list[tuple[str, ...]]] = {"SEND": [], "MESSAGE": []}
     for label, size in SIZES:
         with ExitStack() as stack:
-            course = Course(stack, size, cycle)
+            course = BridgeTestBed(stack, size, cycle)
             for kind, (length, run) in course.streams.items():
                 cycles = max(1, round(total / length))
                 found, cpu = course.measure(functools.partial(run, cycles=cycles), rounds)
@@ -127,7 +129,7 @@ def throughput(rounds: int, total: int, cycle: int) -> str:
 def latency(rounds: int, count: int) -> str:
     """The table of round trips, each number from ``rounds`` runs of ``count``."""
     with ExitStack() as stack:
-        course = Course(stack, 1_000, 1)
+        course = BridgeTestBed(stack, 1_000, 1)
         found, _ = course.measure(functools.partial(course.one_by_one, count=count), rounds)
     cells = [str(spread([1e6 * value for value in found[name]])) for name in WAYS]
     return markdown(
@@ -140,7 +142,7 @@ def _say(text: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the tables, and write them into the manual when asked to."""
+    """Print the tables, with ``--write`` write them into the manual."""
     quick, write = "--quick" in arguments, "--write" in arguments
     rounds, total, cycle, count = (1, 30_000_000, 2_000_000, 300) if quick else (5, 400_000_000, 16_000_000, 2000)
     began = time.monotonic()

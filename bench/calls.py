@@ -1,8 +1,8 @@
-"""Where a proxy's time goes, call by call: ``python -m bench.calls [--write]``. Needs ``perf``, root, and x86-64.
+"""Time per system call of a proxy: ``python -m bench.calls [--write]``. Needs ``perf``, root and x86-64.
 
-perf notes when each system call of the proxy's process is entered and left, while a client sends small messages, and
-while clients come and go. What lies between two calls is the program's own; what lies inside one is the kernel's, or
-waiting. Sums are of the medians. The notes take time themselves, some 0.3 µs a call, of which nothing is taken off.
+perf records when each system call of the proxy's process is entered and left, while a client sends small messages, and
+while clients come and go. Time between two calls is the program's own; time inside a call is the kernel's, or waiting.
+Sums are of medians. The recording itself takes about 0.3 µs a call, which is not subtracted.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from typing import Any
 
 from attrs import Factory, define
 
-from bench.apart import LoadError
-from bench.cases import Grounds
-from bench.clients import Place, Sample, echo, tunnels
+from bench.cases import TestBed
+from bench.childprocess import LoadError
+from bench.clients import Destination, Sample, echo, tunnels
 from bench.measure import environment
 from bench.peers import PEERS
 from bench.report import DOCUMENT
 from bench.table import markdown, write_into
 
 SHOWN = ("ours", "haproxy", "nginx")
-SECONDS = 3.0
-NOTED = 1.0
-"""Seconds of which perf takes notes, in the middle of the load."""
+LOAD_S = 3.0
+RECORDED_S = 1.0
+"""Seconds that perf records, in the middle of the load."""
 
 _WAITS = ("epoll_wait", "epoll_pwait")
 _SENDS = ("sendto", "sendmsg", "write", "writev")
@@ -50,33 +50,33 @@ _LINE = re.compile(r"\s*(\d+\.\d+):\s+raw_syscalls:sys_(enter|exit):\s+NR (\d+)"
 
 @define
 class Calls:
-    """What was noted: µs. ``inside``: of each call, by its name. ``between``: from one call's end to the next one."""
+    """Recorded times in µs. ``inside``: of each call, by name. ``between``: from one call's end to the next call."""
 
     inside: dict[str, list[float]] = Factory(lambda: defaultdict(list))
     between: dict[tuple[str, str], list[float]] = Factory(lambda: defaultdict(list))
 
     def count(self, *names: str) -> int:
-        """How many calls of these names, or of all."""
+        """Number of calls with these names, or of all calls."""
         return sum(len(self.inside.get(name, ())) for name in names or tuple(self.inside))
 
     @property
     def program(self) -> float:
-        """Of all that lies between calls."""
+        """Time between calls."""
         return _usual(self.between)
 
     @property
     def kernel(self) -> float:
-        """Of all calls but those that wait."""
+        """Time in calls, without those that wait."""
         return _usual({name: times for name, times in self.inside.items() if name not in _WAITS})
 
 
 def _usual(times: Mapping[Any, Sequence[float]]) -> float:
-    """What they come to without what is unusual: a process that loses its CPU does so in the middle of something."""
+    """Sum of counts times medians, so that a moment without CPU does not distort it."""
     return sum(len(each) * median(each) for each in times.values())
 
 
 def noted(lines: Iterable[str]) -> Calls:
-    """From what ``perf script -F time,event,trace --ns`` writes of one thread. Calls that are cut off are left out."""
+    """Parse the output of ``perf script -F time,event,trace --ns`` for one thread. Incomplete calls are skipped."""
     found = Calls()
     at, kind, name = 0.0, "", ""
     for line in lines:
@@ -93,12 +93,12 @@ def noted(lines: Iterable[str]) -> Calls:
 
 
 def _recorded(pid: int, load: Callable[[], Sample]) -> Calls:
-    """The calls of a process in the middle of a load. Raises `LoadError`."""
+    """Record the calls of a process during a load. Raises `LoadError`."""
     with tempfile.TemporaryDirectory() as folder:
         data = str(Path(folder) / "perf.data")
         events = ["-e", "raw_syscalls:sys_enter", "-e", "raw_syscalls:sys_exit"]
-        record = ["perf", "record", "-q", "-m", "4096", "-p", str(pid), "-o", data, *events, "sleep", str(NOTED)]
-        timer = threading.Timer((SECONDS - NOTED) / 2, partial(subprocess.run, record, capture_output=True))
+        record = ["perf", "record", "-q", "-m", "4096", "-p", str(pid), "-o", data, *events, "sleep", str(RECORDED_S)]
+        timer = threading.Timer((LOAD_S - RECORDED_S) / 2, partial(subprocess.run, record, capture_output=True))
         timer.start()
         load()
         timer.join()
@@ -107,12 +107,12 @@ def _recorded(pid: int, load: Callable[[], Sample]) -> Calls:
         )
         found = noted(shown.stdout.splitlines())
     if not found.count():
-        raise LoadError(f"perf has noted nothing: {shown.stderr.strip()}")
+        raise LoadError(f"perf recorded nothing: {shown.stderr.strip()}")
     return found
 
 
 def messages_table(found: Mapping[str, Calls]) -> str:
-    """Of small messages: a row for each proxy."""
+    """The table of small messages, a row for each proxy."""
     rows = []
     for name, calls in found.items():
         messages = calls.count(*_SENDS)
@@ -132,7 +132,7 @@ def messages_table(found: Mapping[str, Calls]) -> str:
 
 
 def tunnels_table(found: Mapping[str, Calls]) -> str:
-    """Of new tunnels: a row for each proxy."""
+    """The table of new tunnels, a row for each proxy."""
     rows = [
         (
             name,
@@ -146,7 +146,7 @@ def tunnels_table(found: Mapping[str, Calls]) -> str:
 
 
 def steps_table(calls: Calls, most: int = 12) -> str:
-    """The costliest ways from one call to the next, of new tunnels."""
+    """The table of the most expensive steps from one call to the next, of new tunnels."""
     count = calls.count("socket")
     costly = sorted(calls.between.items(), key=lambda item: _usual(dict([item])), reverse=True)[:most]
     rows = [(f"{one} - {other}", f"{len(times) / count:.2f}", f"{median(times):.1f}") for (one, other), times in costly]
@@ -154,25 +154,25 @@ def steps_table(calls: Calls, most: int = 12) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the tables, and write them into the page when asked to. Returns the exit status."""
+    """Print the tables, with ``--write`` write them into the page. Returns the exit status."""
     if shutil.which("perf") is None or platform.machine() != "x86_64":
-        print("it needs perf (Debian's package linux-perf), and x86-64")
+        print("needs perf (Debian package linux-perf) and x86-64")
         return 1
-    loads: dict[str, tuple[str, Callable[[Place], Sample]]] = {
-        "messages": ("echo", lambda place: echo(place, SECONDS)),
-        "tunnels": ("first", lambda place: tunnels(place, SECONDS, 16)),
+    loads: dict[str, tuple[str, Callable[[Destination], Sample]]] = {
+        "messages": ("echo", lambda destination: echo(destination, LOAD_S)),
+        "tunnels": ("first", lambda destination: tunnels(destination, LOAD_S, 16)),
     }
     found: dict[str, dict[str, Calls]] = {}
     with ExitStack() as stack:
-        grounds = Grounds(stack)
+        bed = TestBed(stack)
         for what, (kind, load) in loads.items():
             for name in SHOWN:
-                with grounds.running(PEERS[name]) as running:
-                    place = grounds.through(running, kind)
-                    found.setdefault(what, {})[name] = _recorded(place.pids[-1], partial(load, place))
+                with bed.running(PEERS[name]) as running:
+                    destination = bed.through(running, kind)
+                    found.setdefault(what, {})[name] = _recorded(destination.pids[-1], partial(load, destination))
     said = (
         f"{messages_table(found['messages'])}\n{tunnels_table(found['tunnels'])}\n"
-        f"{steps_table(found['tunnels']['ours'])}\n{NOTED:g} s of each, noted by perf, on {environment()}.\n"
+        f"{steps_table(found['tunnels']['ours'])}\n{RECORDED_S:g} s of each, noted by perf, on {environment()}.\n"
     )
     print(said)
     if "--write" in arguments:

@@ -1,6 +1,6 @@
-"""The cases of the data path: what is done with each proxy, and which figures that gives.
+"""The cases of the data path benchmark: what is done with each proxy, and which figures it gives.
 
-A case starts a proxy for each run, fresh, and ends it. ``Lengths`` says how long and how much.
+A case starts a new proxy for each run. ``Lengths`` sets durations and sizes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import partial
 from attrs import evolve, frozen
 
 from bench import ROOT
-from bench.apart import LoadError
-from bench.clients import Place, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
+from bench.childprocess import LoadError
+from bench.clients import Destination, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
 from bench.peers import DIRECT, OTHERS, Peer, ours
 from bench.running import Running
 from bench.targets import KINDS, Target, client_hello
@@ -21,7 +21,7 @@ from bench.targets import KINDS, Target, client_hello
 
 @frozen
 class Lengths:
-    """How much is done in a run: seconds of load, bytes of the check, idle tunnels, names."""
+    """Durations and sizes of a run: seconds of load, bytes of the check, idle tunnels, names."""
 
     seconds: float
     check: int
@@ -35,8 +35,8 @@ FULL = Lengths(2.0, 32_000_000, 3_000, (100, 1_000, 3_000, 9_000), (10_000, 100_
 QUICK = Lengths(0.25, 4_000_000, 300, (100,), (1_000,), (10,))
 
 
-class Grounds:
-    """The targets of all kinds, and what leads to them."""
+class TestBed:
+    """A target of each kind, and the proxies in front of them."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._hellos = {kind: client_hello(f"{kind}.bench.test") for kind in KINDS}
@@ -47,15 +47,15 @@ class Grounds:
             self._ports[kind] = target.port
         self.routes: Mapping[str, int] = {f"{kind}.bench.test": port for kind, port in self._ports.items()}
 
-    def through(self, running: Running | None, kind: str) -> Place:
-        """To a target, through a proxy or (None) by the direct line."""
+    def through(self, running: Running | None, kind: str) -> Destination:
+        """The address of a target through a proxy; None: without a proxy."""
         if running is None:
-            return Place(self._ports[kind], self._hellos[kind], ())
-        return Place(running.port, self._hellos[kind], running.pids)
+            return Destination(self._ports[kind], self._hellos[kind], ())
+        return Destination(running.port, self._hellos[kind], running.pids)
 
     @contextmanager
     def running(self, peer: Peer | None, more: Sequence[str] = (), workers: int = 1) -> Iterator[Running | None]:
-        """A peer with all the routes, fresh. None: the direct line's."""
+        """A newly started peer with all routes. None: no proxy."""
         if peer is None:
             yield None
             return
@@ -66,15 +66,15 @@ class Grounds:
             running.stop()
 
 
-_Run = Callable[[Grounds, Peer | None, Lengths], Sample]
-_Work = Callable[[Place, float], Sample]
+_Run = Callable[[TestBed, Peer | None, Lengths], Sample]
+_Work = Callable[[Destination, float], Sample]
 
 
 @frozen
 class Case:
-    """What is done with each of ``peers`` in a run, and what is said of it.
+    """What is measured with each of ``peers``.
 
-    ``best``: the figure that tells which peer is the best, ``more``: whether it is the better the more it is.
+    ``best``: the figure by which peers are ranked. ``more``: whether more is better.
     """
 
     name: str
@@ -86,29 +86,29 @@ class Case:
 
 
 def _loaded(kind: str, work: _Work) -> _Run:
-    def run(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
-        with grounds.running(peer) as running:
-            return work(grounds.through(running, kind), lengths.seconds)
+    def run(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
+        with bed.running(peer) as running:
+            return work(bed.through(running, kind), lengths.seconds)
 
     return run
 
 
-def _check(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
-    with grounds.running(peer) as running:
-        return checked(grounds.through(running, "digest"), lengths.check)
+def _check(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
+    with bed.running(peer) as running:
+        return checked(bed.through(running, "digest"), lengths.check)
 
 
-def _idle(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
-    with grounds.running(peer) as running:
-        return idle(grounds.through(running, "first"), lengths.seconds / 4, lengths.idle)
+def _idle(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
+    with bed.running(peer) as running:
+        return idle(bed.through(running, "first"), lengths.seconds / 4, lengths.idle)
 
 
-def _scale(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
+def _scale(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     found = {}
     for count in lengths.scale:
-        with grounds.running(peer) as running:
-            talker = grounds.through(running, "echo")
-            sample = idle(grounds.through(running, "first"), lengths.seconds, count, talker)
+        with bed.running(peer) as running:
+            talker = bed.through(running, "echo")
+            sample = idle(bed.through(running, "first"), lengths.seconds, count, talker)
             found.update(
                 {f"{count:,}: {figure}": sample[figure] for figure in ("KiB each", "idle CPU, ms/s", "p50, µs")}
             )
@@ -119,62 +119,62 @@ def _more_names(count: int) -> list[str]:
     return [f"broker-{number}.names.bench.test" for number in range(count)]
 
 
-def _start(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
+def _start(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     found = {}
     for count in lengths.starts:
-        with grounds.running(peer, _more_names(count)) as running:
+        with bed.running(peer, _more_names(count)) as running:
             assert running is not None
             found[f"{count:,} names: s"] = running.seconds
             found[f"{count:,} names: MiB"] = running.memory / (1 << 20)
     return found
 
 
-def _names(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
+def _names(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     found = {}
     for count in lengths.names:
-        with grounds.running(peer, _more_names(count)) as running:
-            sample = tunnels(grounds.through(running, "first"), lengths.seconds, _AT_ONCE)
+        with bed.running(peer, _more_names(count)) as running:
+            sample = tunnels(bed.through(running, "first"), lengths.seconds, _CONCURRENT)
             found[f"{count:,} names: proxy CPU, µs"] = sample["proxy CPU, µs"]
             found[f"{count:,} names: tunnels/s"] = sample["tunnels/s"]
     return found
 
 
-def _choice(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
-    # Imported here: the clients' processes need none of it.
+def _choice(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
+    # Imported here because the clients' processes do not need it.
     from bench.choice import costs
 
     return costs(lengths.names, int(20_000 * lengths.seconds))
 
 
-def _workers(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
+def _workers(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     found = {}
     for count in (1, 2):
-        with grounds.running(peer, workers=count) as running:
+        with bed.running(peer, workers=count) as running:
             for sample in (
-                tunnels(grounds.through(running, "first"), lengths.seconds, _AT_ONCE),
-                echoes(grounds.through(running, "echo"), lengths.seconds, _AT_ONCE),
+                tunnels(bed.through(running, "first"), lengths.seconds, _CONCURRENT),
+                echoes(bed.through(running, "echo"), lengths.seconds, _CONCURRENT),
             ):
                 found.update({f"{count}: {figure}": value for figure, value in sample.items() if "/s" in figure})
     return found
 
 
-def _refusals(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
+def _refusals(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     if peer is None or peer.name != "ours":
-        raise LoadError("what it refuses is configured for ours alone")
+        raise LoadError("refusals are configured for our proxy only")
     found = {}
     for what, name, more in (("at accept", "first.bench.test", _ONE), ("no route", "nobody.bench.test", "")):
-        with grounds.running(evolve(peer, start=partial(ours, more=more))) as running:
+        with bed.running(evolve(peer, start=partial(ours, more=more))) as running:
             assert running is not None
-            place = Place(running.port, client_hello(name), running.pids)
-            sample = refused(place, lengths.seconds, _AT_ONCE)
+            destination = Destination(running.port, client_hello(name), running.pids)
+            sample = refused(destination, lengths.seconds, _CONCURRENT)
             found.update({f"{what}: {figure}": sample[figure] for figure in ("proxy CPU, µs", "refusals/s")})
     return found
 
 
 _ONE = "[limits]\nrate_per_client = 0.001\nburst_per_client = 1\n"
-"""Who looks whether the proxy listens is the only client that it takes."""
+"""Refuses all clients but the first, which is the check that the proxy listens."""
 
-_AT_ONCE = 16
+_CONCURRENT = 16
 _LINE = ("ours", *OTHERS, DIRECT)
 
 _SERVERS = ("ours", "haproxy", "nginx", "envoy")
@@ -189,12 +189,14 @@ CASES: dict[str, Case] = {
         Case(
             "echo16",
             "64-byte echo, 16 connections",
-            _loaded("echo", partial(echoes, connections=_AT_ONCE)),
+            _loaded("echo", partial(echoes, connections=_CONCURRENT)),
             "messages/s",
             True,
             _LINE,
         ),
-        Case("tunnels", "New tunnels", _loaded("first", partial(tunnels, at_once=_AT_ONCE)), "tunnels/s", True, _LINE),
+        Case(
+            "tunnels", "New tunnels", _loaded("first", partial(tunnels, at_once=_CONCURRENT)), "tunnels/s", True, _LINE
+        ),
         Case("idle", "Memory of an idle tunnel", _idle, "KiB each", False),
         Case("scale", "Cost by the number of tunnels", _scale, "1,000: KiB each", False),
         Case("start", "From the start to listening", _start, "10,000 names: s", False),
@@ -204,4 +206,4 @@ CASES: dict[str, Case] = {
         Case("workers", "1 and 2 workers", _workers, "2: tunnels/s", True, _SERVERS),
     )
 }
-"""By name, in the order in which they are run."""
+"""The cases by name, in the order in which they run."""

@@ -1,4 +1,4 @@
-"""What it costs us to read a hello and to choose a route: microseconds of CPU, in this process, without sockets."""
+"""Measures the CPU time to read a hello and to choose a route, in this process and without sockets."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class _Answer:
 
 
 def costs(sizes: Sequence[int], calls: int) -> dict[str, float]:
-    """By figure, the least of five runs of so many calls: a table of each size, a hello, a resolver's cache."""
+    """Microseconds by figure, the lowest of five runs: route tables of each size, a hello, a cache."""
     found = {}
     for size in sizes:
-        # A wildcard beside the names, so that who is none of them is looked for among wildcards, too.
+        # With a wildcard, so that the lookup of an unknown name searches the wildcards too.
         table = RouteTable([*(_Route(_NAME.format(number)) for number in range(size)), _Route("*.wild.bench.test")])
         for kind, name in (("exact", _NAME.format(size // 2)), ("wildcard", _BELOW), ("none", _UNKNOWN)):
             assert (table.match(name, "clients") is None) is (kind == "none")

@@ -1,6 +1,6 @@
-"""The clients of the data path: each sends a TLS hello and then plain bytes, and meters what that took.
+"""The clients of the data path benchmark: each sends a TLS hello, then plain bytes, and measures the cost.
 
-All of them work in a process of their own, and by `Meter` only the part is counted in which all goes its way.
+Each runs in a process of its own. `Meter` covers only the steady part of the load.
 """
 
 from __future__ import annotations
@@ -19,92 +19,92 @@ from statistics import quantiles
 
 from attrs import frozen
 
-from bench.apart import LoadError, apart
+from bench.childprocess import LoadError, run_in_process
 from bench.measure import Meter, proportional
 from bench.targets import AFTERWARDS, COUNT
 
 Sample = dict[str, float]
-"""What one run came to, by the names of its figures."""
+"""The result of one run: values by the names of the figures."""
 
-_PATIENCE = 30.0
-_AT_ONCE = 1 << 20
+_TIMEOUT_S = 30.0
+_CHUNK_BYTES = 1 << 20
 _BATCH = 64
 _context = multiprocessing.get_context("spawn")
 _MESSAGE = Random(1).randbytes(64)
 _GB = 1e9
-_ALERT = 21  # the type of TLS's records that say why
+_ALERT = 21  # content type of TLS alerts
 
 
 @frozen
-class Place:
-    """Where a client goes. ``pids``: processes of the proxy there, whose CPU time counts; of the direct line, none."""
+class Destination:
+    """Where a client connects. ``pids``: the proxy's processes, whose CPU time counts; none without a proxy."""
 
     port: int
     hello: bytes
     pids: Sequence[int]
 
     def connect(self) -> socket.socket:
-        """A connection on which the hello is sent."""
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE)
+        """Connect and send the hello."""
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=_TIMEOUT_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(self.hello)
         return sock
 
 
-def bulk(place: Place, seconds: float, streams: int) -> Sample:
-    """Streams to a ``sink``: MB/s, CPU seconds a GB. Raises `LoadError`, too when bytes are lost."""
-    return _apart(partial(_bulk, place, seconds, streams))
+def bulk(destination: Destination, seconds: float, streams: int) -> Sample:
+    """Streams to a ``sink``: MB/s, CPU seconds per GB. Raises `LoadError`, also if bytes are lost."""
+    return _in_child(partial(_bulk, destination, seconds, streams))
 
 
-def echo(place: Place, seconds: float) -> Sample:
-    """64 bytes to and fro on one connection: µs in the middle and at the 99th percentile, CPU µs a message."""
-    return _apart(partial(_echo, place, seconds))
+def echo(destination: Destination, seconds: float) -> Sample:
+    """64-byte round trips on one connection: median and 99th percentile in µs, CPU µs per message."""
+    return _in_child(partial(_echo, destination, seconds))
 
 
-def echoes(place: Place, seconds: float, connections: int) -> Sample:
-    """64 bytes to and fro on several connections at once: messages a second, CPU µs a message."""
-    return _apart(partial(_echoes, place, seconds, connections))
+def echoes(destination: Destination, seconds: float, connections: int) -> Sample:
+    """64-byte round trips on several connections at once: messages per second, CPU µs per message."""
+    return _in_child(partial(_echoes, destination, seconds, connections))
 
 
-def tunnels(place: Place, seconds: float, at_once: int) -> Sample:
-    """Connect, hello, first byte, both ways closed: tunnels a second, CPU µs each."""
-    return _apart(partial(_tunnels, place, seconds, at_once))
+def tunnels(destination: Destination, seconds: float, at_once: int) -> Sample:
+    """Connect, hello, first byte, close in both directions: tunnels per second, CPU µs each."""
+    return _in_child(partial(_tunnels, destination, seconds, at_once))
 
 
-def refused(place: Place, seconds: float, at_once: int) -> Sample:
-    """Connect, hello, and a refusal: refusals a second, CPU µs each. Raises `LoadError`, too when one is served."""
-    return _apart(partial(_refused, place, seconds, at_once))
+def refused(destination: Destination, seconds: float, at_once: int) -> Sample:
+    """Connect, hello, refusal: refusals per second, CPU µs each. Raises `LoadError`, also if a client is served."""
+    return _in_child(partial(_refused, destination, seconds, at_once))
 
 
-def idle(place: Place, seconds: float, count: int, talker: Place | None = None) -> Sample:
-    """Tunnels that say nothing behind the first byte: KiB of memory each, CPU ms a second.
+def idle(destination: Destination, seconds: float, count: int, talker: Destination | None = None) -> Sample:
+    """Tunnels that are idle after the first byte: KiB of memory each, CPU ms per second.
 
-    ``talker``: one tunnel beside them that does: `echo`'s figures, too.
+    ``talker``: the destination of one more tunnel, which is not idle; it adds `echo`'s figures.
     """
-    return _apart(partial(_idle, place, seconds, count, talker))
+    return _in_child(partial(_idle, destination, seconds, count, talker))
 
 
-def checked(place: Place, size: int) -> Sample:
-    """So many bytes to a ``digest`` and an end, then its answer. Raises `LoadError`: what was lost or changed."""
-    return _apart(partial(_checked, place, size))
+def checked(destination: Destination, size: int) -> Sample:
+    """Send ``size`` bytes and a FIN to a ``digest``, and check its answer. Raises `LoadError` if bytes differ."""
+    return _in_child(partial(_checked, destination, size))
 
 
-def _apart(work: Callable[[], Sample]) -> Sample:
-    told = apart(_context, "client", work)
+def _in_child(work: Callable[[], Sample]) -> Sample:
+    told = run_in_process(_context, "client", work)
     assert isinstance(told, dict)
     return told
 
 
-def _shares(meter: Meter, place: Place, divisor: float, unit: str) -> Sample:
+def _shares(meter: Meter, destination: Destination, divisor: float, unit: str) -> Sample:
     shares = {f"system CPU, {unit}": meter.system / divisor}
-    return {f"proxy CPU, {unit}": meter.cpu / divisor, **shares} if place.pids else shares
+    return {f"proxy CPU, {unit}": meter.cpu / divisor, **shares} if destination.pids else shares
 
 
-def _bulk(place: Place, seconds: float, streams: int) -> Sample:
-    piece = memoryview(Random(2).randbytes(_AT_ONCE))
-    with _connections(place, streams) as socks:
+def _bulk(destination: Destination, seconds: float, streams: int) -> Sample:
+    piece = memoryview(Random(2).randbytes(_CHUNK_BYTES))
+    with _connections(destination, streams) as socks:
         sent = _pour(socks, piece, 0.1 * seconds)
-        with Meter(place.pids) as meter:
+        with Meter(destination.pids) as meter:
             poured = _pour(socks, piece, seconds)
             for sock in socks:
                 sock.shutdown(socket.SHUT_WR)
@@ -113,11 +113,11 @@ def _bulk(place: Place, seconds: float, streams: int) -> Sample:
         if arrived != sum(sent) + sum(poured):
             raise LoadError(f"{sum(sent) + sum(poured) - arrived} bytes of {sum(sent) + sum(poured)} were lost")
         total = sum(poured)
-        return {"MB/s": total / 1e6 / meter.seconds, **_shares(meter, place, total / _GB, "s/GB")}
+        return {"MB/s": total / 1e6 / meter.seconds, **_shares(meter, destination, total / _GB, "s/GB")}
 
 
 def _pour(socks: Sequence[socket.socket], piece: memoryview, seconds: float) -> list[int]:
-    """Write to all that take it, for so long; bytes on each."""
+    """Write to all writable sockets for some seconds. Returns the bytes written to each."""
     sent = {sock.fileno(): 0 for sock in socks}
     by_fd = {sock.fileno(): sock for sock in socks}
     events = select.epoll()
@@ -126,9 +126,9 @@ def _pour(socks: Sequence[socket.socket], piece: memoryview, seconds: float) -> 
         events.register(sock, select.EPOLLOUT)
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
-        ready = events.poll(_PATIENCE)
+        ready = events.poll(_TIMEOUT_S)
         if not ready:
-            raise LoadError("no stream moves any more")
+            raise LoadError("no stream makes progress")
         for fd, _ in ready:
             try:
                 sent[fd] += by_fd[fd].send(piece)
@@ -136,21 +136,25 @@ def _pour(socks: Sequence[socket.socket], piece: memoryview, seconds: float) -> 
                 pass
     events.close()
     for sock in socks:
-        sock.settimeout(_PATIENCE)
+        sock.settimeout(_TIMEOUT_S)
     return list(sent.values())
 
 
-def _echo(place: Place, seconds: float) -> Sample:
-    with _connections(place, 1) as (sock,):
+def _echo(destination: Destination, seconds: float) -> Sample:
+    with _connections(destination, 1) as (sock,):
         _turns(sock, 0.1 * seconds)
-        with Meter(place.pids) as meter:
+        with Meter(destination.pids) as meter:
             found = _turns(sock, seconds)
     parts = quantiles(found, n=100, method="inclusive")
-    return {"p50, µs": 1e6 * parts[49], "p99, µs": 1e6 * parts[98], **_shares(meter, place, len(found) / 1e6, "µs")}
+    return {
+        "p50, µs": 1e6 * parts[49],
+        "p99, µs": 1e6 * parts[98],
+        **_shares(meter, destination, len(found) / 1e6, "µs"),
+    }
 
 
 def _turns(sock: socket.socket, seconds: float) -> list[float]:
-    """How long each turn took."""
+    """Seconds of each round trip."""
     room, found, size = bytearray(len(_MESSAGE)), [], len(_MESSAGE)
     clock, send, take = time.perf_counter, sock.sendall, sock.recv_into
     now = clock()
@@ -164,12 +168,12 @@ def _turns(sock: socket.socket, seconds: float) -> list[float]:
         now = clock()
         found.append(now - began)
     if room != _MESSAGE:
-        raise LoadError("another message came back")
+        raise LoadError("the echo differs from the message")
     return found
 
 
-def _echoes(place: Place, seconds: float, connections: int) -> Sample:
-    with _connections(place, connections) as socks, select.epoll() as events:
+def _echoes(destination: Destination, seconds: float, connections: int) -> Sample:
+    with _connections(destination, connections) as socks, select.epoll() as events:
         by_fd = {}
         for sock in socks:
             sock.setblocking(False)
@@ -177,9 +181,9 @@ def _echoes(place: Place, seconds: float, connections: int) -> Sample:
             by_fd[sock.fileno()] = sock, sock.recv, sock.send
             sock.send(_MESSAGE)
         _answer_all(events, by_fd, 0.1 * seconds)
-        with Meter(place.pids) as meter:
+        with Meter(destination.pids) as meter:
             count = _answer_all(events, by_fd, seconds)
-    return {"messages/s": count / meter.seconds, **_shares(meter, place, count / 1e6, "µs")}
+    return {"messages/s": count / meter.seconds, **_shares(meter, destination, count / 1e6, "µs")}
 
 
 def _answer_all(
@@ -187,17 +191,17 @@ def _answer_all(
     by_fd: Mapping[int, tuple[socket.socket, Callable[[int], bytes], Callable[[bytes], int]]],
     seconds: float,
 ) -> int:
-    """Each message that comes back is sent again; how many there were."""
+    """Send each message that comes back again. Returns the number of messages."""
     until, count, size = time.perf_counter() + seconds, 0, len(_MESSAGE)
     while time.perf_counter() < until:
-        ready = events.poll(_PATIENCE)
+        ready = events.poll(_TIMEOUT_S)
         if not ready:
-            raise LoadError("no message comes back any more")
+            raise LoadError("no message comes back")
         for fd, _ in ready:
             sock, take, send = by_fd[fd]
             back = take(size)
-            while len(back) < size:  # rare: it came in parts
-                sock.settimeout(_PATIENCE)
+            while len(back) < size:  # rare: it arrived in parts
+                sock.settimeout(_TIMEOUT_S)
                 back += _taken(sock, size - len(back))
                 sock.setblocking(False)
             send(back)
@@ -205,7 +209,7 @@ def _answer_all(
     return count
 
 
-def _tunnels(place: Place, seconds: float, at_once: int) -> Sample:
+def _tunnels(destination: Destination, seconds: float, at_once: int) -> Sample:
     with ExitStack() as stack:
         events = stack.enter_context(select.epoll())
         opened: dict[int, tuple[socket.socket, bool]] = {}
@@ -217,16 +221,16 @@ def _tunnels(place: Place, seconds: float, at_once: int) -> Sample:
         stack.callback(close_all)
 
         def open_one() -> None:
-            sock = place.connect()
+            sock = destination.connect()
             opened[sock.fileno()] = sock, False
             events.register(sock, select.EPOLLIN)
 
         def live(seconds: float) -> int:
             until, count = time.perf_counter() + seconds, 0
             while time.perf_counter() < until:
-                ready = events.poll(_PATIENCE)
+                ready = events.poll(_TIMEOUT_S)
                 if not ready:
-                    raise LoadError("no tunnel answers any more")
+                    raise LoadError("no tunnel answers")
                 for fd, _ in ready:
                     sock, greeted = opened[fd]
                     if bool(sock.recv(1)) is greeted:
@@ -244,15 +248,15 @@ def _tunnels(place: Place, seconds: float, at_once: int) -> Sample:
         for _ in range(at_once):
             open_one()
         live(0.1 * seconds)
-        with Meter(place.pids) as meter:
+        with Meter(destination.pids) as meter:
             count = live(seconds)
-    return {"tunnels/s": count / meter.seconds, **_shares(meter, place, count / 1e6, "µs")}
+    return {"tunnels/s": count / meter.seconds, **_shares(meter, destination, count / 1e6, "µs")}
 
 
-def _refused(place: Place, seconds: float, at_once: int) -> Sample:
+def _refused(destination: Destination, seconds: float, at_once: int) -> Sample:
     def ask() -> socket.socket | None:
         try:
-            return place.connect()
+            return destination.connect()
         except (ConnectionResetError, BrokenPipeError):  # refused already
             return None
 
@@ -269,30 +273,30 @@ def _refused(place: Place, seconds: float, at_once: int) -> Sample:
         return count
 
     live(0.1 * seconds)
-    with Meter(place.pids) as meter:
+    with Meter(destination.pids) as meter:
         count = live(seconds)
-    return {"refusals/s": count / meter.seconds, **_shares(meter, place, count / 1e6, "µs")}
+    return {"refusals/s": count / meter.seconds, **_shares(meter, destination, count / 1e6, "µs")}
 
 
-def _idle(place: Place, seconds: float, count: int, talker: Place | None) -> Sample:
-    before = proportional(place.pids)
+def _idle(destination: Destination, seconds: float, count: int, talker: Destination | None) -> Sample:
+    before = proportional(destination.pids)
     with ExitStack() as stack:
         for at in range(0, count, _BATCH):
-            batch = [stack.enter_context(place.connect()) for _ in range(min(_BATCH, count - at))]
+            batch = [stack.enter_context(destination.connect()) for _ in range(min(_BATCH, count - at))]
             for sock in batch:
                 _taken(sock, 1)
-        # What is only done for the last ones is over, and memory that is given back is given back.
+        # Wait until the proxy has finished with the last tunnels and has freed memory.
         time.sleep(0.2)
-        with Meter(place.pids) as meter:
+        with Meter(destination.pids) as meter:
             time.sleep(seconds)
-        each = (proportional(place.pids) - before) / 1024 / count
+        each = (proportional(destination.pids) - before) / 1024 / count
         found = {"KiB each": each, "idle CPU, ms/s": 1e3 * meter.cpu / meter.seconds}
         return {**found, **_echo(talker, seconds)} if talker else found
 
 
-def _checked(place: Place, size: int) -> Sample:
+def _checked(destination: Destination, size: int) -> Sample:
     data = Random(3).randbytes(size)
-    with place.connect() as sock:
+    with destination.connect() as sock:
         sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)
         digest = hashlib.sha256(data).digest()
@@ -300,18 +304,18 @@ def _checked(place: Place, size: int) -> Sample:
         try:
             answer = _taken(sock, len(expected))
         except LoadError as error:
-            raise LoadError(f"half-close: of the answer behind the client's end, {error}") from None
+            raise LoadError(f"half-close: of the answer after the client's FIN, {error}") from None
         if answer[: len(digest)] != digest:
-            raise LoadError("the server got other bytes than were sent")
+            raise LoadError("the server received other bytes than were sent")
         if answer != expected or sock.recv(1):
-            raise LoadError("the client got other bytes than were sent")
+            raise LoadError("the client received other bytes than were sent")
     return {}
 
 
 @contextmanager
-def _connections(place: Place, count: int) -> Iterator[list[socket.socket]]:
+def _connections(destination: Destination, count: int) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(place.connect()) for _ in range(count)]
+        yield [stack.enter_context(destination.connect()) for _ in range(count)]
 
 
 def _some(sock: socket.socket, most: int) -> int:
@@ -322,19 +326,19 @@ def _some(sock: socket.socket, most: int) -> int:
 
 
 def _taken(sock: socket.socket, count: int) -> bytes:
-    """So many bytes, or `LoadError`."""
+    """Read ``count`` bytes. Raises `LoadError` if the peer ends before."""
     parts, missing = [], count
     while missing:
-        part = sock.recv(min(missing, _AT_ONCE))
+        part = sock.recv(min(missing, _CHUNK_BYTES))
         if not part:
-            raise LoadError(f"{missing} of {count} bytes never came")
+            raise LoadError(f"{missing} of {count} bytes are missing")
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
 
 
 def raise_limit() -> int:
-    """Open as many files as this machine lets us, and our children; how many that is."""
+    """Raise the limit of open files to the hard limit, for child processes too. Returns it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most

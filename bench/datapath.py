@@ -1,4 +1,4 @@
-"""The data path, beside the proxies that people use: ``python -m bench.datapath``, whose ``--help`` says the rest."""
+"""Benchmark of the data path against other proxies: ``python -m bench.datapath``. See ``--help``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from attrs import evolve
 
 from bench import ROOT, results
-from bench.apart import LoadError
-from bench.cases import CASES, FULL, QUICK, Case, Grounds, Lengths
+from bench.cases import CASES, FULL, QUICK, Case, Lengths, TestBed
+from bench.childprocess import LoadError
 from bench.clients import raise_limit
 from bench.measure import environment
 from bench.peers import DIRECT, PEERS, said_versions
@@ -23,16 +23,16 @@ from bench.results import Result, Runs
 
 
 def measure(case: Case, names: Sequence[str], lengths: Lengths, rounds: int) -> Result:
-    """Peers in turn, round by round. Who fails is not asked again."""
+    """Measure the peers in turn, round by round. A peer that fails is not measured again."""
     how = f"{rounds} runs, {lengths.seconds:g} s of load each"
     result = Result(environment(), how, {name: Runs() for name in names})
     with ExitStack() as stack:
-        grounds = Grounds(stack)
+        bed = TestBed(stack)
         for _ in range(rounds):
             for name, runs in result.peers.items():
                 if runs.failed is None:
                     try:
-                        runs.add(case.run(grounds, None if name == DIRECT else PEERS[name], lengths))
+                        runs.add(case.run(bed, None if name == DIRECT else PEERS[name], lengths))
                     except LoadError as error:
                         runs.failed = str(error)
     return result
@@ -40,37 +40,36 @@ def measure(case: Case, names: Sequence[str], lengths: Lengths, rounds: int) -> 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m bench.datapath", description=__doc__)
-    parser.add_argument("--cases", default=",".join(CASES), help=f"of: {', '.join(CASES)} (all)")
-    parser.add_argument("--peers", help=f"of: {', '.join((*PEERS, DIRECT))} (each case's own)")
-    parser.add_argument("--repeat", type=int, help="runs of each (5; 1 with --quick)")
-    parser.add_argument("--seconds", type=float, help="of load in a run (2; 0.25 with --quick)")
-    parser.add_argument("--quick", action="store_true", help="runs of little worth, to see that all of it works")
-    parser.add_argument("--write", type=Path, help="put the cases that are measured into this file of results")
+    parser.add_argument("--cases", default=",".join(CASES), help=f"some of {', '.join(CASES)} (default: all)")
+    parser.add_argument("--peers", help=f"some of {', '.join((*PEERS, DIRECT))} (default: those of each case)")
+    parser.add_argument("--repeat", type=int, help="runs of each (default: 5; 1 with --quick)")
+    parser.add_argument("--seconds", type=float, help="seconds of load in a run (default: 2; 0.25 with --quick)")
+    parser.add_argument("--quick", action="store_true", help="short runs that show whether everything works")
+    parser.add_argument("--write", type=Path, help="store the measured cases in this results file")
     found = parser.parse_args(arguments)
     found.cases = found.cases.split(",")
     found.peers = found.peers.split(",") if found.peers else None
     for name, known in ((found.cases, CASES), (found.peers or [], (*PEERS, DIRECT))):
         if unknown := [one for one in name if one not in known]:
-            parser.error(f"{', '.join(unknown)}: there is none of that name, but {', '.join(known)}")
+            parser.error(f"no such name: {', '.join(unknown)}; choose from {', '.join(known)}")
     return found
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure, print, and write when asked to."""
+    """Measure and print, with ``--write`` store the results."""
     chosen = _arguments(arguments)
     lengths = QUICK if chosen.quick else FULL
     lengths = evolve(lengths, seconds=chosen.seconds or lengths.seconds)
     rounds = chosen.repeat or (1 if chosen.quick else 5)
     raise_limit()
-    # As pip does with what it installs. In a checkout Python does it, unless PYTHONDONTWRITEBYTECODE forbids that: then
-    # every start would compile all that it loads.
+    # As pip does on installation. With PYTHONDONTWRITEBYTECODE every start would compile its modules otherwise.
     compileall.compile_dir(ROOT / "sniproxy", quiet=1)
     print(environment())
     cases = [CASES[name] for name in chosen.cases]
     names = dict.fromkeys(name for case in cases for name in chosen.peers or case.peers if name != DIRECT)
     versions = said_versions(names)
     for name in names:
-        print(f"{name}: {versions.get(name) or f'not here; {PEERS[name].needs} has it'}")
+        print(f"{name}: {versions.get(name) or f'not installed; provided by {PEERS[name].needs}'}")
     for case in cases:
         began = time.monotonic()
         result = measure(case, chosen.peers or case.peers, lengths, rounds)

@@ -1,4 +1,4 @@
-"""A client and a broker that speak TLS, or do not, each in a process of its own: what they send is made beforehand."""
+"""A client and a broker, with or without TLS, each in a process of its own. Their bytes are made beforehand."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from pathlib import Path
 
 from attrs import frozen
 
-from bench.apart import LoadError, apart
+from bench.childprocess import LoadError, run_in_process
 from bench.traffic import Produce
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
 from sniproxy.pulsar.frames import FrameReader
 
 NAME = "localhost"
-"""The broker's: its certificate has it, and it resolves everywhere."""
+"""The broker's name: in its certificate, and resolvable everywhere."""
 
-_AT_ONCE = 256 * 1024
-_PATIENCE = 60.0
+_CHUNK_BYTES = 256 * 1024
+_TIMEOUT_S = 60.0
 _context = multiprocessing.get_context("fork")
 
 
 @frozen
-class Way:
-    """How the client comes to the broker. ``trust``: for TLS with it; None: the client speaks none."""
+class ClientPath:
+    """How the client reaches the broker. ``trust``: the authority for TLS; None: without TLS."""
 
     port: int
     trust: Path | None
 
 
 class Broker:
-    """Takes connections one after the other: answers each SEND by a SEND_RECEIPT, and a FLOW by cycles of MESSAGEs."""
+    """Serves one connection at a time: answers each SEND with a SEND_RECEIPT, and a FLOW with cycles of MESSAGEs."""
 
     def __init__(self, certificate: Path, traffic: Produce, messages: bytes) -> None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -49,13 +49,13 @@ class Broker:
     def stop(self) -> None:
         """End its process."""
         self._sock.close()
-        # Not by TERM: a fork of trial's process has the reactor's handler for it, which only notes that it came.
+        # Not by SIGTERM: a fork of trial's process has the reactor's handler, which does not end it.
         self._process.kill()
         self._process.join()
 
 
-def produce(way: Way, broker: int, traffic: Produce, cycles: int) -> float:
-    """Bytes of SENDs a second, from the first one to the last receipt. Raises `LoadError`."""
+def produce(way: ClientPath, broker: int, traffic: Produce, cycles: int) -> float:
+    """Bytes of SENDs per second, from the first one to the last receipt. Raises `LoadError`."""
 
     def work() -> float:
         with _connected(way, broker) as sock:
@@ -63,11 +63,11 @@ def produce(way: Way, broker: int, traffic: Produce, cycles: int) -> float:
             _exchange(sock, traffic.frames, cycles, cycles * len(traffic.receipts))
             return cycles * len(traffic.frames) / (time.monotonic() - began)
 
-    return _apart(work)
+    return _in_child(work)
 
 
-def consume(way: Way, broker: int, messages: bytes, cycles: int) -> float:
-    """Bytes of MESSAGEs a second, from the FLOW that asks for them to the last. Raises `LoadError`."""
+def consume(way: ClientPath, broker: int, messages: bytes, cycles: int) -> float:
+    """Bytes of MESSAGEs per second, from the FLOW to the last MESSAGE. Raises `LoadError`."""
 
     def work() -> float:
         with _connected(way, broker) as sock:
@@ -75,11 +75,11 @@ def consume(way: Way, broker: int, messages: bytes, cycles: int) -> float:
             _exchange(sock, write(pb.CommandFlow(consumer_id=1, messagePermits=cycles)), 1, cycles * len(messages))
             return cycles * len(messages) / (time.monotonic() - began)
 
-    return _apart(work)
+    return _in_child(work)
 
 
-def round_trip(way: Way, broker: int, traffic: Produce, count: int) -> float:
-    """Seconds from a SEND to its receipt, the mean of ``count``, one after the other. Raises `LoadError`."""
+def round_trip(way: ClientPath, broker: int, traffic: Produce, count: int) -> float:
+    """Seconds from a SEND to its receipt, the mean of ``count`` in sequence. Raises `LoadError`."""
     frame, receipt = traffic.frames[: traffic.ends[0]], traffic.receipt_ends[0]
 
     def work() -> float:
@@ -90,24 +90,24 @@ def round_trip(way: Way, broker: int, traffic: Produce, count: int) -> float:
                 _take(sock, receipt)
             return (time.monotonic() - began) / count
 
-    # Each of these is the cycle's first frame to a broker that counts, so it has to have a cycle of one.
+    # The broker counts frames, so each SEND must be the first frame of a cycle.
     if len(traffic.ends) != 1:
-        raise ValueError("for one SEND at a time the cycle must be one SEND")
-    return _apart(work)
+        raise ValueError("round_trip needs a cycle of one SEND")
+    return _in_child(work)
 
 
-def _apart(work: Callable[[], float]) -> float:
-    told = apart(_context, "client", work)
+def _in_child(work: Callable[[], float]) -> float:
+    told = run_in_process(_context, "client", work)
     assert isinstance(told, float)
     return told
 
 
-def _connected(way: Way, broker: int) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", way.port), timeout=_PATIENCE)
+def _connected(way: ClientPath, broker: int) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", way.port), timeout=_TIMEOUT_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if way.trust is not None:
         sock = ssl.create_default_context(cafile=way.trust).wrap_socket(sock, server_hostname=NAME)
-    # A bridge knows by it that this connection is for a broker, on which nothing is looked up.
+    # It tells a bridge that this connection is for a broker.
     named = f"{NAME}:{broker}" if way.trust is None else ""
     sock.sendall(write(pb.CommandConnect(client_version="bench", protocol_version=21, proxy_to_broker_url=named)))
     _take(sock, len(_WELCOME))
@@ -118,23 +118,23 @@ _WELCOME = write(pb.CommandConnected(server_version="bench", protocol_version=21
 
 
 def _take(sock: socket.socket, count: int) -> None:
-    room = bytearray(min(count, _AT_ONCE))
+    room = bytearray(min(count, _CHUNK_BYTES))
     while count:
         taken = sock.recv_into(room, min(count, len(room)))
         if not taken:
-            raise LoadError(f"the connection ended {count} bytes too early")
+            raise LoadError(f"the connection ended with {count} bytes missing")
         count -= taken
 
 
 def _exchange(sock: socket.socket, cycle: bytes, cycles: int, expected: int) -> None:
-    """Send cycles and take so many bytes at the same time. One thread: TLS's state is not for two."""
+    """Send cycles and receive ``expected`` bytes at the same time, in one thread: a TLS object cannot be shared."""
     sock.setblocking(False)
-    frames, room, at = memoryview(cycle), bytearray(_AT_ONCE), 0
+    frames, room, at = memoryview(cycle), bytearray(_CHUNK_BYTES), 0
     while cycles or expected:
         moved = 0
         try:
             if cycles:
-                moved = sock.send(frames[at : at + _AT_ONCE])
+                moved = sock.send(frames[at : at + _CHUNK_BYTES])
                 at += moved
                 if at == len(frames):
                     cycles, at = cycles - 1, 0
@@ -142,14 +142,14 @@ def _exchange(sock: socket.socket, cycle: bytes, cycles: int, expected: int) -> 
             pass
         try:
             if expected:
-                taken = sock.recv_into(room, min(expected, _AT_ONCE))
+                taken = sock.recv_into(room, min(expected, _CHUNK_BYTES))
                 if not taken:
-                    raise LoadError(f"the connection ended {expected} bytes too early")
+                    raise LoadError(f"the connection ended with {expected} bytes missing")
                 expected, moved = expected - taken, moved + taken
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
-        if not moved and not any(select.select([sock], [sock] if cycles else [], [], _PATIENCE)):
-            raise LoadError(f"nothing moves, {expected} bytes from the end")
+        if not moved and not any(select.select([sock], [sock] if cycles else [], [], _TIMEOUT_S)):
+            raise LoadError(f"no progress with {expected} bytes missing")
 
 
 def _broker(listening: socket.socket, tls: ssl.SSLContext, traffic: Produce, messages: bytes) -> None:
@@ -159,20 +159,20 @@ def _broker(listening: socket.socket, tls: ssl.SSLContext, traffic: Produce, mes
         try:
             with tls.wrap_socket(plain, server_side=True) as sock:
                 _serve(sock, traffic, messages)
-        except OSError:  # the client says so
+        except OSError:  # the client reports it
             plain.close()
 
 
 def _serve(sock: ssl.SSLSocket, traffic: Produce, messages: bytes) -> None:
-    reader, room = FrameReader(), bytearray(_AT_ONCE)
-    # CONNECT comes first, and nothing follows it before it is answered.
+    reader, room = FrameReader(), bytearray(_CHUNK_BYTES)
+    # CONNECT comes first. The client waits for the answer.
     while not reader.feed(data := sock.recv(65_536)):
         if not data:
             return
     sock.sendall(_WELCOME)
     received = sent = 0
     receipts = memoryview(traffic.receipts)
-    while taken := sock.recv_into(room, _AT_ONCE):
+    while taken := sock.recv_into(room, _CHUNK_BYTES):
         if not received and taken < 32:  # no SEND is so small
             (frame,) = FrameReader().feed(bytes(room[:taken]))
             for _ in range(read(frame.command).flow.messagePermits):

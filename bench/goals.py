@@ -1,4 +1,4 @@
-"""The goals of the data path, and which of them results meet."""
+"""The goals of the data path benchmark, and whether results meet them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.peers import OTHERS
 from bench.results import Result
 
 NOISE = 0.05
-"""Two figures of a real cluster that are so near to each other are the same."""
+"""Figures of a real cluster that differ by less than this ratio count as equal."""
 
 
 @frozen
 class Goal:
-    """``bound``: of our figure, or of its ratio to a yardstick's of the same round.
+    """A bound for a figure of our proxy, or for its ratio to a peer's figure of the same round.
 
-    ``figure`` is of ``case``, ``more``: it is the better the more it is. ``yardstick``: a peer; ``best``: the one with
-    the best median; None: the figure itself is bounded. ``ours``: which of us.
+    ``more``: whether more is better. ``yardstick``: a peer; ``best``: the peer with the best median; None: the figure
+    itself is bounded. ``ours``: the name of our proxy in the results.
     """
 
     text: str
@@ -32,7 +32,7 @@ class Goal:
 
     @property
     def said(self) -> str:
-        """The bound, for people."""
+        """The bound in words."""
         side = "at least" if self.more else "at most"
         if self.yardstick is None:
             return f"{side} {self.bound:g}"
@@ -40,7 +40,7 @@ class Goal:
         return f"{side} {self.bound:g} times {whose}"
 
     def judged(self, results: Mapping[str, Result]) -> tuple[str, Spread, bool] | None:
-        """Against whom, what it came to, and whether that is in bounds. None: it was not measured."""
+        """The peer, the result, and whether it meets the bound. None if it was not measured."""
         result = results.get(self.case)
         if result is None:
             return None
@@ -84,7 +84,7 @@ HEADS = ("what", "goal", "against", "came to", "outcome")
 
 
 def rows(results: Mapping[str, Result]) -> list[tuple[str, ...]]:
-    """The goals' table, under `HEADS`."""
+    """The rows of the table of goals, under `HEADS`."""
     found: list[tuple[str, ...]] = []
     for goal in GOALS:
         judged = goal.judged(results)

@@ -1,8 +1,8 @@
-"""What the inspector costs: ``python -m bench.inspector [--quick] [--write]``.
+"""Benchmark of the inspector: ``python -m bench.inspector [--quick] [--write]``.
 
-Two tables. *Alone*: frames and bytes that the inspector reads in one second of CPU, without sockets. *Live*: CPU of a
-proxy for each GB that a producer writes through a plaintext listener, each SEND answered by a SEND_RECEIPT: inspected,
-against the plain copy relay, and splice beside it. Ways are taken in turn, and ratios are of the same round.
+Two tables. *Alone*: frames and bytes that the inspector reads per CPU second, without sockets. *Live*: CPU time of a
+proxy per GB that a producer sends through a plaintext listener, with a SEND_RECEIPT for each SEND: inspected, with the
+copy relay, and with splice. Configurations are measured in turn, and ratios are of the same round.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ GB = 1e9
 SIZES = (("1 kB", 1_000), ("16 kB", 16_000), ("128 kB", 128_000))
 
 Work = Callable[[], tuple[int, int]]
-"""Something to be timed; it says how many frames and bytes it was."""
+"""Work to be timed. Returns the number of frames and of bytes."""
 
 
 def alone(rounds: int, enough: float, cycle: int = CYCLE) -> str:
@@ -122,7 +122,7 @@ def live(rounds: int, total: int, cycle: int = CYCLE) -> str:
 
 
 def _live(traffic: Produce, rounds: int, total: int) -> dict[str, list[float]]:
-    """CPU seconds a GB of each way, by round."""
+    """CPU seconds per GB of each configuration, by round."""
     cycles = max(1, round(total / len(traffic.frames)))
     found: dict[str, list[float]] = {name: [] for name, _, _ in WAYS}
     with ExitStack() as stack:
@@ -146,7 +146,7 @@ def _say(text: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the tables, and write them into the manual when asked to."""
+    """Print the tables, with ``--write`` write them into the manual."""
     quick, write = "--quick" in arguments, "--write" in arguments
     rounds, total, enough, cycle = (1, 50_000_000, 0.1, 2_000_000) if quick else (7, 1_000_000_000, 1.0, CYCLE)
     began = time.monotonic()

@@ -1,6 +1,6 @@
-"""A producer and a broker beside the proxy that is measured, each in a process of its own. Linux only.
+"""A producer and a broker on both sides of the measured proxy, each in a process of its own. Linux only.
 
-Both are as cheap as can be: what they send is made beforehand, and what they take is dropped inside the kernel.
+Both cost as little as possible: what they send is made beforehand, and the kernel drops what they receive.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from threading import Thread
 
 from attrs import frozen
 
-from bench.apart import LoadError, apart
+from bench.childprocess import LoadError, run_in_process
 from bench.traffic import Produce
 
-_AT_ONCE = 1 << 20
-_PATIENCE = 60.0
-# Not by fork: who runs us may have threads, and signal handlers of a reactor's.
+_CHUNK_BYTES = 1 << 20
+_TIMEOUT_S = 60.0
+# Not by fork: the calling process may have threads, and a reactor's signal handlers.
 _context = multiprocessing.get_context("spawn")
 
 
@@ -32,7 +32,7 @@ class Sent:
 
 
 class Broker:
-    """Takes one connection at a time and answers each SEND with a SEND_RECEIPT, as soon as the SEND is whole."""
+    """Serves one connection at a time, and answers each complete SEND with a SEND_RECEIPT."""
 
     def __init__(self, traffic: Produce) -> None:
         self._sock = socket.socket()
@@ -50,17 +50,17 @@ class Broker:
 
 
 def send(traffic: Produce, cycles: int, port: int) -> Sent:
-    """Write so many cycles to a port of this machine, from a process of its own, until all is answered.
+    """Write cycles to a local port from a new process, and wait for all answers.
 
-    Raises `LoadError` when answers are missing.
+    Raises `LoadError` if answers are missing.
     """
-    sent = apart(_context, "producer", partial(_producer, traffic, cycles, port))
+    sent = run_in_process(_context, "producer", partial(_producer, traffic, cycles, port))
     assert isinstance(sent, Sent)
     return sent
 
 
 def _producer(traffic: Produce, cycles: int, port: int) -> Sent:
-    with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as sock:
         sock.sendall(traffic.hello)
         _skip(sock, len(traffic.welcome))
         missing = cycles * len(traffic.receipts)
@@ -86,12 +86,12 @@ def _producer(traffic: Produce, cycles: int, port: int) -> Sent:
 
 
 def _skip(sock: socket.socket, count: int) -> None:
-    """Take so many bytes. MSG_TRUNC: TCP drops them without a copy."""
-    room = bytearray(_AT_ONCE)
+    """Receive ``count`` bytes. With MSG_TRUNC TCP drops them without a copy."""
+    room = bytearray(_CHUNK_BYTES)
     while count:
-        taken = sock.recv_into(room, min(count, _AT_ONCE), socket.MSG_TRUNC)
+        taken = sock.recv_into(room, min(count, _CHUNK_BYTES), socket.MSG_TRUNC)
         if not taken:
-            raise LoadError(f"the connection ended {count} bytes too early")
+            raise LoadError(f"the connection ended with {count} bytes missing")
         count -= taken
 
 
@@ -103,14 +103,14 @@ def _broker(listening: socket.socket, traffic: Produce) -> None:
                 _skip(sock, len(traffic.hello))
                 sock.sendall(traffic.welcome)
                 _answer(sock, traffic)
-            except (OSError, LoadError):  # the producer says so
+            except (OSError, LoadError):  # the producer reports it
                 pass
 
 
 def _answer(sock: socket.socket, traffic: Produce) -> None:
-    room, received, sent = bytearray(_AT_ONCE), 0, 0
+    room, received, sent = bytearray(_CHUNK_BYTES), 0, 0
     receipts = memoryview(traffic.receipts)
-    while taken := sock.recv_into(room, _AT_ONCE, socket.MSG_TRUNC):
+    while taken := sock.recv_into(room, _CHUNK_BYTES, socket.MSG_TRUNC):
         received += taken
         due = traffic.receipt_bytes(received)
         while sent < due:

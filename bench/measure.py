@@ -1,4 +1,4 @@
-"""CPU time and memory of processes, what repeated runs came to, and where they ran. Linux only."""
+"""Measures CPU time and memory of processes, and summarises repeated runs. Linux only."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from attrs import frozen
 
 @frozen
 class Spread:
-    """What repeated runs came to: the median, the lowest and the highest."""
+    """A summary of repeated runs: median, lowest and highest."""
 
     median: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        """Such as ``1.23 (1.20-1.31)``: with two decimals, large values with none."""
+        """For example ``1.23 (1.20-1.31)``: two decimals, none for large values."""
         digits = 2 if self.high < 100 else 0
         return f"{self.median:,.{digits}f} ({self.low:,.{digits}f}-{self.high:,.{digits}f})"
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Of at least one run.
+    """Summarise at least one run.
 
-    Raises `ValueError` when there is none.
+    Raises `ValueError` if there is none.
     """
     if not values:
-        raise ValueError("no run to speak of")
+        raise ValueError("no runs")
     return Spread(median(values), min(values), max(values))
 
 
 def ratios(values: Sequence[float], yardsticks: Sequence[float]) -> Spread:
-    """Of values to the yardsticks of the same runs: what both suffered alike falls out."""
+    """Summarise the ratios of values to yardsticks of the same runs. Disturbances that affect both cancel out."""
     return spread([value / yardstick for value, yardstick in zip(values, yardsticks, strict=True)])
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU seconds that a living process has used, user and system, in all its threads that live; not its children.
+    """User and system CPU seconds of a process: of its current threads, without its children.
 
-    From schedstat, in nanoseconds; the ticks of ``stat`` are 10 ms. Raises `OSError`: there is no such process.
+    From schedstat, in nanoseconds; ``stat`` has ticks of 10 ms. Raises `OSError` if there is no such process.
     """
     tasks = Path(f"/proc/{pid}/task")
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
 
 
 def family(pid: int) -> list[int]:
-    """A living process and all that descend from it. Raises `OSError`: there is no such process."""
+    """A process and its descendants. Raises `OSError` if there is no such process."""
     found = [pid]
     for one in found:
         for task in Path(f"/proc/{one}/task").iterdir():
@@ -60,22 +60,22 @@ def family(pid: int) -> list[int]:
 
 
 def proportional(pids: Iterable[int]) -> int:
-    """Bytes of memory that processes use: what they share with others is divided (PSS). Raises `OSError`.
+    """Bytes of memory of processes, with shared pages divided (PSS). Raises `OSError`.
 
-    Without the pages of programs and libraries: their share would change with whatever else runs on this machine.
+    Without pages of programs and libraries, because their share depends on what else runs on the machine.
     """
     texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
     return 1024 * sum(_kilobytes(text, key) for text in texts for key in ("Pss_Anon:", "Pss_Shmem:"))
 
 
 def system_cpu_seconds() -> float:
-    """CPU seconds that this whole machine has been busy, since it started, in ticks of 10 ms."""
+    """CPU seconds that the whole machine has been busy since it started, in ticks of 10 ms."""
     user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 class Meter:
-    """What passed inside a ``with``: ``seconds``, CPU seconds of some processes, ``system``: of the whole machine."""
+    """Measures a ``with`` block: ``seconds``; ``cpu``: CPU seconds of some processes; ``system``: of the machine."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
@@ -96,7 +96,7 @@ class Meter:
 
 
 def environment() -> str:
-    """Where it runs, in one line."""
+    """The machine in one line."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     return f"{os.cpu_count()} CPUs ({_cpu()}), {platform.python_implementation()} {platform.python_version()}, {system}"
 
@@ -105,11 +105,11 @@ def _kilobytes(text: str, key: str) -> int:
     for line in text.splitlines():
         if line.startswith(key):
             return int(line.split()[1])
-    raise ValueError(f"there is no {key}")
+    raise ValueError(f"no {key} found")
 
 
 def _cpu() -> str:
-    """The model of the CPU, as /proc/cpuinfo has it."""
+    """The model of the CPU in /proc/cpuinfo."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":

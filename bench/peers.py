@@ -1,7 +1,7 @@
-"""The proxies that are compared: how each is configured, by its own documentation, at its best for this work.
+"""The compared proxies, each configured as its documentation recommends for this load.
 
-Each has as many workers as it is asked for, and room for `TUNNELS`. The others write no log of connections; ours writes
-a line for each tunnel to its log, as it does when it is installed.
+Each has the requested number of workers, and room for `TUNNELS`. Ours writes its access log, as by default; the others
+log no connections.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pathlib import Path
 from attrs import field, frozen
 
 TUNNELS = 9_400
-"""With two descriptors each they fit into 20,000 of a process."""
+"""Tunnels at once, at most. With two descriptors each they fit into the 20,000 of a process."""
 
-KERNEL_FORWARDS = "relay: the kernel forwards"
-"""What our log has with the kernel relay: `sniproxy.relay.kernel.opening` logs it before the proxy listens."""
+KERNEL_FORWARDS = "relay: kernel relay ready"
+"""The start of a line that `sniproxy.relay.kernel.loader` logs before the proxy listens, if the kernel relay works."""
 
-_KERNEL_CANNOT = 'relay = "kernel" cannot be: '
+_KERNEL_UNAVAILABLE = 'relay = "kernel" unavailable: '
 _NGINX_MODULES = Path("/usr/lib/nginx/modules")
 
 
 @frozen
 class Plan:
-    """What a proxy is to do: listen on a port of 127.0.0.1, and lead names to ports of 127.0.0.1.
+    """What a proxy has to do: listen on a port of 127.0.0.1, and route names to ports of 127.0.0.1.
 
-    ``more``: names that lead to the first of ``routes``, which must be there. ``folder``: for its files.
+    ``more``: names that go to the port of the first of ``routes``. ``folder``: for the proxy's files.
     """
 
     folder: Path
@@ -43,13 +43,13 @@ class Plan:
 
     @property
     def names(self) -> dict[str, int]:
-        """All names, with their ports."""
+        """All names with their ports."""
         first = next(iter(self.routes.values()))
-        # Those that are used are the last: who looks at one after the other does not find them at once.
+        # The names in use come last, so that a linear search does not find them at once.
         return {**dict.fromkeys(self.more, first), **self.routes}
 
     def write(self, name: str, text: str) -> Path:
-        """A file in the folder."""
+        """Write a file in the folder."""
         path = self.folder / name
         path.write_text(text)
         return path
@@ -57,32 +57,32 @@ class Plan:
 
 @frozen
 class Peer:
-    """A proxy. ``program``: its path, or None where it is not installed. ``start``: writes its files; its command."""
+    """A proxy. ``program``: its path, None if not installed. ``start``: writes its files and returns the command."""
 
     name: str
     needs: str
-    """The package that has it, for people."""
+    """The package that provides it, for messages."""
     program: Callable[[], str | None]
     start: Callable[[str, Plan], list[str]]
     version: Sequence[str] = field(default=("-v",))
-    """The arguments that make it say its version."""
+    """Arguments that print its version."""
     processes: Callable[[int], int] = lambda workers: 1
-    """How many processes do its work, of a number of workers. Some listen before they have all of them."""
+    """Its number of processes by the number of workers. Some proxies listen before all processes have started."""
     lacks: Callable[[Path], str | None] = lambda folder: None
-    """Of its folder, once it listens: why it is not what was asked for, and its figures would be another's, or None."""
+    """Called with its folder once it listens: why it does not run as asked and figures would mislead; else None."""
 
     def said_version(self) -> str:
-        """The first line that it says of itself, or of its standard error. Raises `OSError`, `FileNotFoundError`."""
+        """The first line of its version output. Raises `OSError`; `FileNotFoundError` if it is not installed."""
         program = self.program()
         if program is None:
-            raise FileNotFoundError(f"{self.name} is not here; {self.needs} has it")
+            raise FileNotFoundError(f"{self.name} is not installed; provided by {self.needs}")
         done = subprocess.run([program, *self.version], capture_output=True, text=True, timeout=60, check=False)
-        said = (done.stdout + done.stderr).replace(program, Path(program).name)  # one tells where it is
+        said = (done.stdout + done.stderr).replace(program, Path(program).name)  # one prints its own path
         return next((line.strip() for line in said.splitlines() if line.strip()), "unknown")
 
 
 def haproxy(program: str, plan: Plan) -> list[str]:
-    """TCP mode, ``splice-auto``, the name by ``req_ssl_sni`` in a map file."""
+    """TCP mode, ``splice-auto``, names with ``req_ssl_sni`` in a map file."""
     backends = {port: f"b{number}" for number, port in enumerate(sorted(set(plan.routes.values())))}
     names = plan.write("names.map", "".join(f"{name} {backends[port]}\n" for name, port in plan.names.items()))
     servers = "".join(f"backend {name}\n  server one 127.0.0.1:{port}\n" for port, name in backends.items())
@@ -106,7 +106,7 @@ frontend clients
 
 
 def nginx(program: str, plan: Plan) -> list[str]:
-    """Stream with ``ssl_preread``, a buffer of 64 KiB, half-close, the name in a ``map``."""
+    """Stream module with ``ssl_preread``, a buffer of 64 KiB, half-close, names in a ``map``."""
     module = _NGINX_MODULES / "ngx_stream_module.so"
     load = f"load_module {module};\n" if module.exists() else ""
     names = "".join(f"    {name} 127.0.0.1:{port};\n" for name, port in plan.names.items())
@@ -140,7 +140,7 @@ stream {{
 
 
 def envoy(program: str, plan: Plan) -> list[str]:
-    """``tls_inspector`` and ``tcp_proxy``, a filter chain for each target, which has all of its names."""
+    """``tls_inspector`` and ``tcp_proxy``, with a filter chain for each target that lists its names."""
     by_port: dict[int, list[str]] = {}
     for name, port in plan.names.items():
         by_port.setdefault(port, []).append(name)
@@ -195,7 +195,7 @@ def _socket_address(port: int) -> object:
 
 
 def dlundquist(program: str, plan: Plan) -> list[str]:
-    """Names are expressions there, tried in their order. One process is all that it has."""
+    """Names are regular expressions, tried in order. It has one process only."""
     dots = {name: name.replace(".", "\\.") for name in plan.names}
     names = "".join(f"  ^{dots[name]}$ 127.0.0.1:{port}\n" for name, port in plan.names.items())
     text = f"""pidfile {plan.folder}/sniproxy.pid
@@ -214,7 +214,7 @@ table names {{
 
 
 def ours(program: str, plan: Plan, relay: str | None = None, more: str = "") -> list[str]:
-    """``twistd sniproxy``, with a route for each name. ``more``: tables behind all else."""
+    """``twistd sniproxy`` with a route for each name. ``more``: TOML to append."""
     head = f"workers = {plan.workers}\n" if plan.workers > 1 else ""
     head += f'relay = "{relay}"\n' if relay else ""
     path = plan.write("sniproxy.toml", head + routes(plan) + more)
@@ -222,16 +222,16 @@ def ours(program: str, plan: Plan, relay: str | None = None, more: str = "") -> 
 
 
 def ours_by_way(program: str, plan: Plan, way: str) -> list[str]:
-    """The same proxy without ``twistd``, its relays by one way only: a key of `bench.proxy.WAYS`."""
+    """The same proxy without ``twistd``, with one kind of relay only: a key of `bench.proxy.WAYS`."""
     return [sys.executable, "-m", "bench.proxy", way, str(plan.write("sniproxy.toml", routes(plan)))]
 
 
 def not_by_kernel(log: str) -> str | None:
-    """Why a proxy with ``relay = "kernel"``, whose log this is, forwards the ordinary way. None: the kernel does."""
+    """Why a proxy with ``relay = "kernel"`` uses the user-space relay, by its log. None: it uses the kernel relay."""
     if KERNEL_FORWARDS in log:
         return None
-    reasons = (line[line.index(_KERNEL_CANNOT) :] for line in log.splitlines() if _KERNEL_CANNOT in line)
-    return next(reasons, "its log does not say that the kernel forwards")
+    reasons = (line[line.index(_KERNEL_UNAVAILABLE) :] for line in log.splitlines() if _KERNEL_UNAVAILABLE in line)
+    return next(reasons, "its log has no line about the kernel relay")
 
 
 def _ours_not_by_kernel(folder: Path) -> str | None:
@@ -257,7 +257,7 @@ def _envoy() -> str | None:
 
 
 def _system(name: str) -> str | None:
-    # Not `which` alone: /usr/sbin may be off the path of who is no root, and our own tools may have the same names.
+    # Not `which` alone: /usr/sbin may not be on the PATH, and our own tools can have the same names.
     return shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 
@@ -292,11 +292,11 @@ PEERS: dict[str, Peer] = {
         ),
     )
 }
-"""By name; ours first. ``dlundquist`` is dlundquist/sniproxy."""
+"""The peers by name, ours first. ``dlundquist`` is dlundquist/sniproxy."""
 
 
 def said_versions(names: Iterable[str]) -> dict[str, str]:
-    """What each says of itself. Who is not here, or no program (`DIRECT`), is not among them."""
+    """The version of each peer, without those that are not installed and `DIRECT`."""
     found = {}
     for name in names:
         with suppress(OSError, KeyError):
@@ -306,4 +306,4 @@ def said_versions(names: Iterable[str]) -> dict[str, str]:
 
 OTHERS = ("haproxy", "nginx", "envoy", "dlundquist")
 DIRECT = "direct"
-"""The name of the line without a proxy, in results."""
+"""The name in results for connections without a proxy."""

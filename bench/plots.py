@@ -1,4 +1,4 @@
-"""Plots of results, as SVG: the same results give the same bytes, and they can be read on light and on dark pages."""
+"""Plots results as SVG. Equal results give equal bytes; the plots are readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from bench.peers import DIRECT
 from bench.results import Result
 
-# Of middle lightness: contrast enough on white and on black.
+# Of medium lightness, for contrast on white and on black.
 _INK, _OURS, _THEIRS, _LINES = "#808890", "#1f8a5b", "#5b7fa6", ("#1f8a5b", "#d07a1d", "#5b7fa6", "#b0508c", "#8a8a2a")
 _PANELS = (
     ("bulk1", "MB/s", "Bulk, 1 stream: MB/s"),
@@ -24,44 +24,44 @@ _PANELS = (
 
 
 def bars(results: Mapping[str, Result], path: Path) -> None:
-    """A panel for each figure that matters, a bar for each peer, its spread as a line. Without results: no file."""
+    """A panel for each main figure, with a bar for each peer and its spread. Writes no file without results."""
     panels = [panel for panel in _PANELS if panel[0] in results]
     if not panels:
         return
     figure, axes = _canvas(len(panels), columns=2)
-    for (case, value, title), place in zip(panels, axes, strict=False):
+    for (case, value, title), panel in zip(panels, axes, strict=False):
         result = results[case]
         found = [(name, spread) for name in reversed(result.peers) if (spread := result.spread(name, value))]
         names = [name for name, _ in found]
         middles = [spread.median for _, spread in found]
         errors = [[s.median - s.low for _, s in found], [s.high - s.median for _, s in found]]
         colours = [_OURS if name.startswith("ours") else _INK if name == DIRECT else _THEIRS for name in names]
-        place.barh(names, middles, xerr=errors, color=colours, ecolor=_INK)
-        place.set_title(title, color=_INK, fontsize=10)
+        panel.barh(names, middles, xerr=errors, color=colours, ecolor=_INK)
+        panel.set_title(title, color=_INK, fontsize=10)
     _save(figure, path)
 
 
 def lines(results: Mapping[str, Result], path: Path) -> None:
-    """Cost by the number of tunnels, a panel for each figure, a line for each peer. Without results: no file."""
+    """Cost by the number of tunnels: a panel for each figure, a line for each peer. Writes no file without results."""
     result = results.get("scale")
     if result is None:
         return
     groups = grouped(result.figures())
     figure, axes = _canvas(len(groups), columns=len(groups))
-    for (value, counts), place in zip(groups.items(), axes, strict=False):
+    for (value, counts), panel in zip(groups.items(), axes, strict=False):
         for name, colour in zip(result.peers, _LINES, strict=False):
             found = [(count, spread) for count in counts if (spread := result.spread(name, f"{count}: {value}"))]
             across = [int(count.replace(",", "")) for count, _ in found]
-            place.plot(across, [spread.median for _, spread in found], marker="o", label=name, color=colour)
-        place.set_xscale("log")
-        place.set_ylim(bottom=0)
-        place.set_title(f"{value}, by tunnels", color=_INK, fontsize=10)
+            panel.plot(across, [spread.median for _, spread in found], marker="o", label=name, color=colour)
+        panel.set_xscale("log")
+        panel.set_ylim(bottom=0)
+        panel.set_title(f"{value}, by tunnels", color=_INK, fontsize=10)
     axes[0].legend(labelcolor=_INK, framealpha=0, fontsize=8)
     _save(figure, path)
 
 
 def grouped(figures: Sequence[str]) -> dict[str, list[str]]:
-    """Figures such as ``100: KiB each``, as what is before the colon, by what is behind it."""
+    """Split figures such as ``100: KiB each``: the numbers, by the text after the colon."""
     groups: dict[str, list[str]] = {}
     for figure in figures:
         before, _, behind = figure.partition(": ")
@@ -70,24 +70,24 @@ def grouped(figures: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _canvas(count: int, columns: int) -> tuple[Any, Sequence[Any]]:
-    # Imported here: it takes its time, and only who draws needs it.
+    # Imported here because it is slow, and needed for plots only.
     import matplotlib
 
     matplotlib.use("svg")
-    # Text stays text, in the reader's own font; the salt makes names inside the file the same each time.
+    # Keep text as text, in the reader's font. The salt makes identifiers in the file reproducible.
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sniproxy", "font.family": "sans-serif"})
     from matplotlib import pyplot
 
     rows = -(-count // columns)
     figure, axes = pyplot.subplots(rows, columns, figsize=(9, 2.2 * rows if columns == 2 else 3.2), squeeze=False)
     places = list(axes.flat)
-    for place in places:
-        place.tick_params(colors=_INK, labelsize=8)
-        for spine in place.spines.values():
+    for panel in places:
+        panel.tick_params(colors=_INK, labelsize=8)
+        for spine in panel.spines.values():
             spine.set_color(_INK)
-        place.set_facecolor("none")
-    for place in places[count:]:
-        place.set_visible(False)
+        panel.set_facecolor("none")
+    for panel in places[count:]:
+        panel.set_visible(False)
     return figure, places
 
 
@@ -97,5 +97,5 @@ def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
-    # Trailing blanks, which the library leaves, are no good to a repository.
+    # Remove trailing blanks that the library writes.
     path.write_text(re.sub(r"[ \t]+$", "", path.read_text(), flags=re.MULTILINE))

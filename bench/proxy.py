@@ -1,6 +1,6 @@
-"""The proxy that is measured: ``python -m bench.proxy WAY [FILE]``, its ports go to stdout.
+"""The measured proxy: ``python -m bench.proxy WAY [FILE]``, prints its ports to stdout.
 
-Its configuration is in the file, else on stdin.
+It reads its configuration from the file, or from stdin.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ WAYS: dict[str, DirectionFactory] = {"copy": CopyDirection, "splice": SpliceDire
 
 
 class Proxy:
-    """A proxy in a process of its own, with the reactor that ``twistd sniproxy`` takes.
+    """A proxy in a process of its own, with the reactor of ``twistd sniproxy``.
 
-    ``way``: how its relays move bytes, a key of `WAYS`. ``ports``: those of its listeners, by their names.
+    ``way``: the kind of its relays, a key of `WAYS`. ``ports``: of its listeners, by name.
     """
 
     def __init__(self, configuration: str, way: str) -> None:
@@ -38,7 +38,7 @@ class Proxy:
 
     @property
     def cpu(self) -> float:
-        """CPU seconds that it has used."""
+        """CPU seconds used by it."""
         return cpu_seconds(self._process.pid)
 
     def stop(self) -> None:
@@ -50,7 +50,7 @@ class Proxy:
 
 
 def main() -> None:
-    """Run until a signal comes."""
+    """Run until a signal."""
     if poller.available:
         from sniproxy.relay import reactor as relayreactor
 

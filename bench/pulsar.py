@@ -1,7 +1,9 @@
-"""Real Pulsar, through us, through HAProxy, and direct: ``python -m bench.pulsar [--quick] [--write FILE]``.
+"""Benchmark with real Pulsar: ``python -m bench.pulsar [--quick] [--write FILE]``.
 
-The Java client produces to real brokers, with TLS and ``proxyServiceUrl``. What it needs, ``make peers`` fetches. The
-topic is non-persistent: a bookie that waits for this machine's disk is in no figure.
+Through this proxy, through HAProxy, and without a proxy.
+
+The Java client produces to real brokers with TLS and ``proxyServiceUrl``. ``make peers`` fetches both. The topic is
+non-persistent, so that no figure depends on this machine's disk.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 from twisted.trial.unittest import FailTest, SkipTest
 
 from bench import ROOT, results
-from bench.apart import LoadError
+from bench.childprocess import LoadError
 from bench.clients import Sample
 from bench.measure import environment
 from bench.peers import DIRECT, PEERS, said_versions
@@ -28,14 +30,14 @@ from tests.peers.cluster import Cluster, java_command
 from tests.peers.needs import require, require_private_hosts
 
 SIZES: Mapping[str, tuple[int, int]] = {"1 kB": (1_000, 1_000), "100 kB": (100_000, 100)}
-"""Bytes of a message, and messages a second while latency is measured."""
+"""Bytes of a message, and messages per second while latency is measured."""
 
 NAMES = ("ours", "haproxy", DIRECT)
 _TOPIC = "non-persistent://public/default/load"
 
 
 class Brokers:
-    """Real brokers, until the program ends, and the client that produces to them."""
+    """Real brokers, which run until the program ends, and the client that produces to them."""
 
     def __init__(self) -> None:
         shared = lab.shared()
@@ -48,7 +50,7 @@ class Brokers:
         self.routes[self.cluster.service_name] = self.cluster.brokers[0].tls
 
     def produce(self, proxy: int | None, size: int, pace: int, seconds: float) -> Mapping[str, Any]:
-        """What the client says of a run through a proxy's port; None: direct. Raises `LoadError`."""
+        """The client's result of a run through a proxy's port; None: without a proxy. Raises `LoadError`."""
         options: dict[str, object] = {
             "url": f"pulsar+ssl://{self.cluster.service_name}:{self.cluster.brokers[0].tls}",
             "trust": self._trust,
@@ -62,7 +64,7 @@ class Brokers:
         if proxy is not None:
             options["proxy"] = f"pulsar+ssl://127.0.0.1:{proxy}"
         else:
-            # Without a proxy the client looks the brokers' names up itself, in /etc/hosts, too.
+            # Without a proxy the client looks up the brokers' names itself, also in /etc/hosts.
             try:
                 before = [*require_private_hosts(), str(self._hosts)]
             except SkipTest as reason:
@@ -71,12 +73,12 @@ class Brokers:
         outcome = clients.run([*before, *java_command("PulsarLoad", "512m", "warn"), *words])
         if outcome.status or not outcome.reports:
             why = next((line for line in outcome.log.splitlines() if "Exception" in line), "it does not say why")
-            raise LoadError(f"the client ended with status {outcome.status}: {why[:200]}")
+            raise LoadError(f"the client exited with status {outcome.status}: {why[:200]}")
         return outcome.reports[0]
 
 
 def run(brokers: Brokers, name: str, size: str, seconds: float) -> Sample:
-    """A run by a way: messages a second, latency, and CPU time of the proxy."""
+    """One run: messages per second, latency, and CPU time of the proxy."""
     bytes_, pace = SIZES[size]
     if name == DIRECT:
         return _figures(brokers.produce(None, bytes_, pace, seconds))
@@ -94,7 +96,7 @@ def _figures(said: Mapping[str, Any]) -> Sample:
 
 
 def measure(brokers: Brokers, size: str, rounds: int, seconds: float) -> Result:
-    """Ways in turn, round by round. Who fails is not asked again."""
+    """Measure the peers in turn, round by round. A peer that fails is not measured again."""
     how = f"{rounds} runs, {seconds:g} s at full rate and {seconds:g} s at {SIZES[size][1]:,} messages/s"
     result = Result(environment(), how, {name: Runs() for name in NAMES}, said_versions(NAMES))
     for _ in range(rounds):
@@ -108,7 +110,7 @@ def measure(brokers: Brokers, size: str, rounds: int, seconds: float) -> Result:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measure, print, and write when asked to."""
+    """Measure and print, with ``--write`` store the results."""
     parser = argparse.ArgumentParser("python -m bench.pulsar", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short run of each, to see that it works")
     parser.add_argument("--write", type=Path, help="put what is measured into this file of results")
@@ -122,7 +124,7 @@ def main(arguments: Sequence[str]) -> None:
         stack.callback(lab.shared().close)
         brokers = Brokers()
         for size in SIZES:
-            # Brokers that were just started learn from the first messages, and it is nobody's fault who sends them.
+            # The first messages warm up the brokers, and count for no peer.
             with suppress(LoadError):
                 run(brokers, "ours", size, seconds)
             name = f"pulsar {size}"

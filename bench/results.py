@@ -1,4 +1,4 @@
-"""What the data path's runs came to, kept in a file, so that parts of it can be measured again."""
+"""Stores the results of the data path benchmark in a file, so that single cases can be measured again."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from bench.measure import Spread, ratios, spread
 
 @define
 class Runs:
-    """A peer's runs of a case: each figure's values, run by run. ``failed``: why it has none, or None."""
+    """A peer's runs of a case: the values of each figure, by run. ``failed``: why there are none, or None."""
 
     figures: dict[str, list[float]] = Factory(dict)
     failed: str | None = None
 
     def add(self, sample: Mapping[str, float]) -> None:
-        """One run more."""
+        """Add a run."""
         for figure, value in sample.items():
             self.figures.setdefault(figure, []).append(value)
 
     def spread(self, figure: str) -> Spread | None:
-        """Of a figure that it has, or None."""
+        """The summary of a figure. None if there is no such figure."""
         return None if self.failed or figure not in self.figures else spread(self.figures[figure])
 
 
 @define
 class Result:
-    """A case: where it was measured, how, and each peer's runs, which were taken in turn.
+    """The result of a case: where and how it was measured, and each peer's runs.
 
-    ``versions``: what peers said of themselves; empty, where it was measured before that was kept.
+    ``versions``: of the peers; empty in older results.
     """
 
     environment: str
@@ -41,27 +41,27 @@ class Result:
     versions: dict[str, str] = Factory(dict)
 
     def figures(self) -> list[str]:
-        """All that one of its peers has."""
+        """The figures that at least one peer has."""
         return list(dict.fromkeys(figure for runs in self.peers.values() for figure in runs.figures))
 
     def best(self, figure: str, more: bool, of: tuple[str, ...]) -> str | None:
-        """The peer of these with the best median of a figure. None: none of them has it."""
+        """The peer with the best median of a figure. None if no peer has it."""
         medians = {name: found.median for name in of if (found := self.spread(name, figure))}
         return (max if more else min)(medians, key=medians.__getitem__) if medians else None
 
     def ratio(self, figure: str, name: str, yardstick: str) -> Spread | None:
-        """A peer's figure to another's of the same round. None: one of them has none."""
+        """The ratio of two peers' figures by round. None if one of them is missing."""
         if not (self.spread(name, figure) and self.spread(yardstick, figure)):
             return None
         return ratios(self.peers[name].figures[figure], self.peers[yardstick].figures[figure])
 
     def spread(self, name: str, figure: str) -> Spread | None:
-        """A peer's, or None where it has none."""
+        """A peer's summary of a figure, or None."""
         return self.peers[name].spread(figure) if name in self.peers else None
 
 
 def read(path: Path) -> dict[str, Result]:
-    """The cases of a file, by name. Without the file there is none."""
+    """Read the cases of a file, by name. Empty if there is no file."""
     if not path.exists():
         return {}
     return {
@@ -76,13 +76,13 @@ def read(path: Path) -> dict[str, Result]:
 
 
 def write(path: Path, results: Mapping[str, Result]) -> None:
-    """Put cases into a file, in place of all that it had."""
+    """Write cases to a file, and replace its content."""
     found = {case: asdict(result) for case, result in results.items()}
     path.write_text(json.dumps(_rounded(found), indent=1, ensure_ascii=False, sort_keys=False) + "\n")
 
 
 def _rounded(value: object) -> object:
-    """Floats with five figures: more is noise, and makes the file long."""
+    """Round floats to five digits. More would be noise."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""A proxy that is measured while it runs, in processes of its own, whoever wrote it."""
+"""Starts a proxy, ours or another one, and measures its processes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bench.apart import LoadError
+from bench.childprocess import LoadError
 from bench.measure import cpu_seconds, family, proportional
 from bench.peers import Peer, Plan
 
-_PATIENCE = 120.0
-_LOOK = 0.002
+_TIMEOUT_S = 120.0
+_POLL_INTERVAL_S = 0.002
 
 
 class Running:
-    """A peer that listens, started in the folder ``root``.
+    """A running peer, started in the folder ``root``.
 
-    ``seconds``: from its start until a connection to it was taken. Raises `LoadError` when it does not come to that,
-    or is not what was asked for.
+    ``seconds``: from its start until it accepted a connection. Raises `LoadError` if it does not listen, or does not
+    run as asked.
     """
 
     def __init__(
@@ -32,10 +32,10 @@ class Running:
     ) -> None:
         program = peer.program()
         if program is None:
-            raise LoadError(f"not here: {peer.needs} has it")
+            raise LoadError(f"not installed: provided by {peer.needs}")
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
-        folder.chmod(0o755)  # for a worker of another user
+        folder.chmod(0o755)  # for workers with another user
         self.port = _free_port()
         command = peer.start(program, Plan(folder, self.port, routes, more, workers))
         self._said = (folder / "said").open("w+b")
@@ -46,7 +46,7 @@ class Running:
         try:
             self._wait(peer.name, "listen", self._listens)
             self.seconds = time.perf_counter() - began
-            # A master listens before its workers are there; their CPU time is what is asked for.
+            # A master can listen before its workers have started, and their CPU time counts.
             self._wait(peer.name, "have its processes", lambda: self._has(peer.processes(workers)))
             if why := peer.lacks(folder):
                 raise LoadError(why)
@@ -56,16 +56,16 @@ class Running:
         self.pids = family(self._process.pid)
 
     def _wait(self, name: str, what: str, done: Callable[[], bool]) -> None:
-        until = time.perf_counter() + _PATIENCE
+        until = time.perf_counter() + _TIMEOUT_S
         while time.perf_counter() < until:
             if self._process.poll() is not None:
                 self._said.seek(0)
                 last = self._said.read().decode(errors="replace").strip().rpartition("\n")[2]
-                raise LoadError(f"{name} ended with status {self._process.returncode}: {last}")
+                raise LoadError(f"{name} exited with status {self._process.returncode}: {last}")
             if done():
                 return
-            time.sleep(_LOOK)
-        raise LoadError(f"{name} does not {what} after {_PATIENCE:.0f} s")
+            time.sleep(_POLL_INTERVAL_S)
+        raise LoadError(f"{name} did not {what} after {_TIMEOUT_S:.0f} s")
 
     def _listens(self) -> bool:
         try:
@@ -77,7 +77,7 @@ class Running:
     def _has(self, count: int) -> bool:
         try:
             return len(family(self._process.pid)) >= count
-        except OSError:  # one of them came and went meanwhile
+        except OSError:  # a process ended meanwhile
             return False
 
     @property
@@ -87,16 +87,16 @@ class Running:
 
     @property
     def memory(self) -> int:
-        """Bytes of its processes (PSS)."""
+        """Bytes of memory of its processes (PSS)."""
         return proportional(self.pids)
 
     def stop(self) -> None:
-        """End it with all its processes, also those that outlive their parent."""
+        """Stop all its processes, including those that outlive their parent."""
         if self._process.poll() is None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(5)
-        # The process leads a group of its own (`start_new_session`).
+        # The process leads a process group (`start_new_session`).
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -1,7 +1,7 @@
-"""``make soak``: mixed traffic for a long time through a real proxy, whose brokers are killed and which is reloaded.
+"""The soak test, ``make soak``: long mixed traffic through a real proxy, with reloads and killed backends.
 
-It fails when a byte was lost, a tunnel was cut without a cause, the access log says otherwise than the clients, a
-descriptor stayed open, or memory grew. Linux only.
+It fails if a byte is lost, a tunnel is cut without a cause, the access log disagrees with the clients, a descriptor
+stays open, or memory grows. Linux only.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from bench.soakproxy import TIMEOUT_S, Proxy
 ROOT = Path(__file__).parent.parent
 NAME, OPEN_NAME = "broker-1.pulsar.test", "open.pulsar.test"
 MAX_GROWTH = 1.1, 2.0
-"""Memory in the last quarter may be that many times the second quarter's, or that many MB above it."""
+"""Memory in the last quarter may be 1.1 times that of the second quarter, or 2 MB above it."""
 
 MAX_KEPT = 16
-"""Descriptors that may be open at the end and were not at the beginning: pipes are kept for later."""
+"""Descriptors by which the end may exceed the start, because the proxy keeps spare pipes."""
 
 _FOR_ALL_ELSE = 256
-"""Open files of the proxy that are no sockets of these tunnels, with room."""
+"""Open files of the proxy other than tunnels' sockets, with a margin."""
 
-ON_THEIR_WAY = 5.0
-"""Seconds after which no byte of a client that is done is still inside the proxy."""
+IN_FLIGHT_S = 5.0
+"""Seconds after a client's end until all its bytes have left the proxy."""
 
 
 @define
 class Record:
-    """What the clients saw. ``lost``: texts, one for each; ``killed``: tunnels that a killed broker cut."""
+    """What the clients saw. ``lost``: a message for each fault; ``killed``: tunnels that a killed backend cut."""
 
     tunnels: list[Tunnel] = field(factory=list)
     lost: list[str] = field(factory=list)
@@ -54,9 +54,9 @@ class Record:
 
 
 class Backend:
-    """The broker's place: a process that can be killed; its socket stays, so that who comes meanwhile waits.
+    """A backend process that can be killed. Its listening socket stays open, so that clients wait meanwhile.
 
-    ``program``: the module that is run, its words are the socket and the hello's bytes; ``told``: hears its lines.
+    ``program``: the module to run, with the socket and the length of hellos. ``told``: called with its lines.
     """
 
     def __init__(self, program: str, hello: int, told: Callable[[str], None]) -> None:
@@ -85,7 +85,7 @@ class Backend:
                 self._told(line.rstrip())
 
     def kill_and_start(self) -> None:
-        """All its tunnels are cut."""
+        """Kill the process, which cuts its tunnels, and start another one."""
         self.generation += 1
         self.kills.append(time.monotonic())
         self.stop()
@@ -99,7 +99,7 @@ class Backend:
 
 
 class Load:
-    """Clients, each with one tunnel after the other, until they are told to stop."""
+    """Clients that open one tunnel after the other until `stop`."""
 
     def __init__(self, proxy: Proxy, backend: Backend, hello: bytes, record: Record, seed: int) -> None:
         self._proxy, self._backend = proxy, backend
@@ -111,13 +111,13 @@ class Load:
         self._threads: list[Thread] = []
 
     def start(self, count: int) -> None:
-        """So many clients."""
+        """Start ``count`` clients."""
         self._threads = [Thread(target=self._client, daemon=True) for _ in range(count)]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Each ends the tunnel that it has first."""
+        """Stop the clients after their current tunnels."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -129,7 +129,7 @@ class Load:
             self.one(plan)
 
     def one(self, plan: Plan) -> None:
-        """One tunnel, noted."""
+        """Run one tunnel, and record it."""
         before = self._backend.generation
         try:
             tunnel = run_client(self._proxy.port, self._hello, plan)
@@ -153,9 +153,9 @@ class Load:
 
 
 def compare(tunnels: Sequence[Tunnel], lines: Sequence[str], kills: Sequence[float]) -> list[str]:
-    """Where the access log says otherwise than the clients that came to a whole end.
+    """Differences between the access log and the clients whose tunnels ended as planned.
 
-    A client may be done while its last bytes are on their way: to a backend that was killed then, some never come.
+    A client can end while its last bytes are in flight; a backend that is killed then misses some of them.
     """
     logged = defaultdict(list)
     for line in lines:
@@ -165,7 +165,7 @@ def compare(tunnels: Sequence[Tunnel], lines: Sequence[str], kills: Sequence[flo
     wrong = []
     for tunnel in tunnels:
         after = bisect(kills, tunnel.ended)
-        if not tunnel.whole or (after < len(kills) and kills[after] < tunnel.ended + ON_THEIR_WAY):
+        if not tunnel.whole or (after < len(kills) and kills[after] < tunnel.ended + IN_FLIGHT_S):
             continue
         told = [(entry["result"], entry["bytes_up"], entry["bytes_down"]) for entry in logged[tunnel.port]]
         if ("ok", tunnel.up, tunnel.down) not in told:
@@ -174,7 +174,7 @@ def compare(tunnels: Sequence[Tunnel], lines: Sequence[str], kills: Sequence[flo
 
 
 def grown(memory: Sequence[float]) -> str | None:
-    """What memory did, when it is not flat: of samples over the whole time the second quarter is the yardstick."""
+    """How memory grew, if it did: the last quarter of the samples against the second."""
     quarter = len(memory) // 4
     if not quarter:
         return None
@@ -185,7 +185,7 @@ def grown(memory: Sequence[float]) -> str | None:
 
 
 def soak(folder: Path, seconds: float, clients: int, relay: str | None, seed: int, stay: int = 0) -> list[str]:
-    """What went wrong: nothing, when all is well. ``clients``: tunnels at once; ``stay``: more that stay open."""
+    """Run the soak test. Returns the faults. ``clients``: tunnels at once; ``stay``: tunnels that stay open."""
     record = Record()
     hello, hello_open = client_hello(NAME), client_hello(OPEN_NAME)
     with ExitStack() as stack:
@@ -246,9 +246,9 @@ def _go_on(
     record: Record,
     memory: list[float],
 ) -> None:
-    """The time in 90 parts: memory is looked at in each, reloads and kills take turns in each third one.
+    """Run for the time in 90 parts. Each part samples memory; every third one has a reload or a kill, in turn.
 
-    The tunnels that stay open are cut in each fifteenth: they shall have a long life.
+    Every fifteenth part cuts the tunnels that stay open, so that these get old.
     """
     began = time.monotonic()
     for part in range(90):
@@ -271,19 +271,19 @@ def _so_far(record: Record) -> str:
 
 
 def _open(count: int, opened: Opened) -> str:
-    """What a line says of those that stay open: nothing, where none were asked for."""
+    """The progress line's text about tunnels that stay open. Empty if there are none."""
     return f", {count:,} stay open ({opened.cut:,} cut by kills)" if opened.count else ""
 
 
 def wait_until(true: Callable[[], bool], seconds: float = TIMEOUT_S) -> None:
-    """Or until the seconds have passed: who asks looks at it again."""
+    """Wait until a condition holds or the time has passed. The caller checks the condition again."""
     deadline = time.monotonic() + seconds
     while not true() and time.monotonic() < deadline:
         Event().wait(0.05)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Status 0: nothing went wrong."""
+    """The command. Returns 0 without faults."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--clients", type=int, default=24, help="tunnels at once")
@@ -294,12 +294,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     if (most := raise_limit()) < (needed := 2 * (options.open + options.clients) + _FOR_ALL_ELSE):
-        parser.error(f"--open {options.open} takes {needed} open files, this machine allows {most} (ulimit -Hn)")
+        parser.error(f"--open {options.open} needs {needed} open files; this machine allows {most} (ulimit -Hn)")
     with tempfile.TemporaryDirectory(prefix="sniproxy-soak-") as folder:
         wrong = soak(Path(folder), options.minutes * 60, options.clients, options.relay, options.seed, options.open)
     for text in wrong[:20]:
         print(f"wrong: {text}")
-    print(f"{options.minutes:g} minutes: {f'{len(wrong)} things went wrong' if wrong else 'all is well'}")
+    print(f"{options.minutes:g} minutes: {f'{len(wrong)} faults' if wrong else 'no faults'}")
     return 1 if wrong else 0
 
 

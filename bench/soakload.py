@@ -1,7 +1,7 @@
-"""Both ends of the tunnels of a soak: what each has to send is told by a seed, so that each byte can be checked.
+"""The two ends of the soak test's tunnels. A seed determines the bytes of each end, so that every byte can be checked.
 
-After its ClientHello a client sends a `Plan`; both ends then do what it says. Bytes that are wrong or too many are
-`Lost`; a tunnel that ends otherwise than planned was `Cut`.
+After its ClientHello a client sends a `Plan`, which both ends follow. Wrong or additional bytes raise `Lost`; a tunnel
+that does not end as planned raises `Cut`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from threading import Event, Thread
 from attrs import frozen
 
 PERIOD = 1_048_573
-"""Bytes after which a stream begins again: a prime, so that a buffer which is lost whole is seen."""
+"""Bytes after which a stream repeats: a prime, so that the loss of a whole buffer is detected."""
 
 TIMEOUT_S = 120.0
 """Seconds that an end waits for the other."""
@@ -29,21 +29,21 @@ _PLAN = struct.Struct("!BIQQ")
 _MOST = 256 * 1024
 
 KINDS = ("both", "reply", "server_first", "echo", "client_resets", "server_resets", "slow", "idle")
-"""What a tunnel may do: both ends send at once; the server answers after the client's end; the client goes on after the
-server's; small messages; one end resets in the middle; the client reads slowly; nothing, then small messages."""
+"""Kinds of tunnels: both ends send at once; the server answers after the client's FIN; the client continues after the
+server's FIN; small messages; one end resets midway; the client reads slowly; idle, then small messages."""
 
 
 class Lost(Exception):
-    """Bytes are not those that were sent, or there are more of them: nothing can explain that."""
+    """Bytes differ from those that were sent, or there are too many: always a fault."""
 
 
 class Cut(Exception):
-    """A tunnel did not end as planned; all its bytes were right. Explained when the other end has been killed."""
+    """A tunnel did not end as planned, with correct bytes: a fault unless the other end was killed."""
 
 
 @frozen
 class Plan:
-    """What happens in one tunnel. ``kind``: one of `KINDS`; ``up`` and ``down``: bytes each end has to send."""
+    """The course of a tunnel. ``kind``: one of `KINDS`; ``up`` and ``down``: bytes that each end sends."""
 
     kind: str
     seed: int
@@ -51,14 +51,14 @@ class Plan:
     down: int
 
     def pack(self) -> bytes:
-        """As it goes over the wire."""
+        """The plan as bytes."""
         return _PLAN.pack(KINDS.index(self.kind), self.seed, self.up, self.down)
 
     @classmethod
     def draw(cls, chance: random.Random) -> Plan:
-        """One by chance: sizes from a byte to a few MB, most of them small."""
+        """A random plan: sizes from a byte to a few MB, most of them small."""
         kind = chance.choice(KINDS)
-        # Who resets in the middle first sends all that it has, to one who may do the same: it has to fit into buffers.
+        # An end that resets sends all its bytes first, and the other may do the same: they must fit into buffers.
         most = {"slow": 8, "idle": 8, "echo": 8, "client_resets": 15}.get(kind, 23)
         up, down = (int(2 ** chance.uniform(0, most)) for _ in range(2))
         if kind == "slow":
@@ -81,7 +81,7 @@ class Tunnel:
 
 
 def client_hello(name: str) -> bytes:
-    """A real one, of OpenSSL's, with the server name."""
+    """A ClientHello from OpenSSL with this server name."""
     outgoing = ssl.MemoryBIO()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     half = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name)
@@ -93,7 +93,7 @@ def client_hello(name: str) -> bytes:
 
 
 class _Source:
-    """A stream of bytes that a seed and a direction tell: to be sent, or to be compared with what has come."""
+    """The bytes of a seed and a direction: to send, or to compare with received bytes."""
 
     def __init__(self, seed: int, direction: str) -> None:
         self._at = (seed * 2 + (direction == "up")) * 7919 % PERIOD
@@ -107,7 +107,7 @@ class _Source:
         return part
 
     def check(self, data: memoryview) -> None:
-        """Raises `Lost` when the next bytes are others."""
+        """Raises `Lost` if the next bytes differ."""
         where, at = self.count, self._at
         right = self.take(len(data))
         if right != data:
@@ -117,7 +117,7 @@ class _Source:
 
 
 def _whence(data: bytes, at: int) -> str:
-    """Where bytes belong that came in place of those at an offset: so one knows what was lost, or came twice."""
+    """Where unexpected bytes belong in the stream, which shows whether bytes were lost or duplicated."""
     found = (_BLOCK + _BLOCK[: len(data)]).find(data)
     if found < 0:
         return f"they are {data.hex()}, which nobody sends"
@@ -152,13 +152,13 @@ class _End:
             count -= part
 
     def send_all(self, end: bool = True) -> None:
-        """All that the plan has, and then the end of this direction."""
+        """Send all bytes of the plan, then a FIN."""
         self.send(self._to_send)
         if end:
             self.sock.shutdown(socket.SHUT_WR)
 
     def receive(self, count: int, pause: float = 0) -> None:
-        """So many bytes. ``pause``: seconds before each read."""
+        """Receive ``count`` bytes. ``pause``: seconds before each read."""
         while count:
             if pause:
                 Event().wait(pause)
@@ -169,7 +169,7 @@ class _End:
             count -= got
 
     def receive_all(self, pause: float = 0) -> None:
-        """All that the plan has for this end, and then the end of that direction."""
+        """Receive all bytes of the plan, then a FIN."""
         self.receive(self._to_come, pause)
         self.receive_end()
 
@@ -197,7 +197,7 @@ class _End:
             raise failures[0]
 
     def reset(self) -> None:
-        """Away, without a word."""
+        """Close with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -209,7 +209,7 @@ def _messages(plan: Plan) -> list[int]:
 
 
 def run_client(port: int, hello: bytes, plan: Plan) -> Tunnel:
-    """One tunnel. Raises `Lost` and `Cut`."""
+    """Run a client's end of a tunnel. Raises `Lost` and `Cut`."""
     try:
         return _client(port, hello, plan)
     except OSError as error:
@@ -252,7 +252,7 @@ def _client(port: int, hello: bytes, plan: Plan) -> Tunnel:
 
 
 def _until_reset(end: _End, count: int) -> None:
-    """So many bytes at most, and then the reset, which has to come as one."""
+    """Receive at most ``count`` bytes, then a reset. Raises `Cut` if a FIN comes instead."""
     try:
         end.receive(count)
         end.receive_end()
@@ -262,13 +262,13 @@ def _until_reset(end: _End, count: int) -> None:
 
 
 def run_server(sock: socket.socket, hello: int) -> None:
-    """The other end of one tunnel; ``hello``: bytes of the client's. Raises `Lost` and `Cut`."""
+    """Run a server's end of a tunnel. ``hello``: the length of the client's hello. Raises `Lost` and `Cut`."""
     try:
         _exactly(sock, hello)
         kind, seed, up, down = _PLAN.unpack(_exactly(sock, _PLAN.size))
         plan = Plan(KINDS[kind], seed, up, down)
     except OSError:
-        return  # a client that was cut says so itself
+        return  # the client reports that it was cut
     try:
         _serve(_End(sock, plan, "down"), plan)
     except OSError as error:
@@ -308,7 +308,7 @@ def _exactly(sock: socket.socket, count: int) -> bytes:
 
 
 def serve(listening: socket.socket, hello: int, told: Callable[[str], None]) -> None:
-    """Takes tunnels for ever; tells what was lost."""
+    """Serve tunnels until the process ends. ``told``: called with each fault."""
 
     def one(sock: socket.socket) -> None:
         with sock:
@@ -324,7 +324,7 @@ def serve(listening: socket.socket, hello: int, told: Callable[[str], None]) -> 
 
 
 def main() -> None:
-    """``python -m bench.soakload FD HELLO``: serve on a listening socket that was inherited; a line for each loss."""
+    """``python -m bench.soakload FD HELLO``: serve on an inherited listening socket, and print faults."""
     listening = socket.socket(fileno=int(sys.argv[1]))
     serve(listening, int(sys.argv[2]), lambda text: print(text, flush=True))
 

@@ -1,6 +1,6 @@
-"""Tunnels of a soak that stay open, thousands of them: each says a byte now and then, and gets it back.
+"""Thousands of tunnels of the soak test that stay open: each sends a byte now and then, and gets it back.
 
-They have a backend of their own, which may be killed: then all are cut, and opened again.
+They have a backend of their own. When it is killed, all of them are cut and opened again.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from bench.soakload import TIMEOUT_S, Tunnel
 from bench.targets import serve
 
 PAUSE = 10.0
-"""Seconds from one byte of a tunnel to its next: 2,000 tunnels say 200 a second, which two cores hardly feel."""
+"""Seconds between two bytes of a tunnel. 2,000 tunnels send 200 bytes a second, which is little load."""
 
 _TICK = 0.1
-_AT_ONCE = 20
-"""How many are opened in a tick: after a kill all of them come back, and other tunnels have to live meanwhile."""
+_MAX_OPENED_PER_TICK = 20
+"""Tunnels that are opened in a tick, at most, so that reopening after a kill does not starve other tunnels."""
 
 
 class Killed(Protocol):
-    """A backend that may be killed. ``generation``: odd from before a kill until another process is there."""
+    """A backend that may be killed. ``generation``: odd from before a kill until another process runs."""
 
     generation: int
 
 
 @define(eq=False)
 class _Open:
-    """One tunnel. ``generation``: of its backend at the last sign of life; ``waiting``: said, and not yet back."""
+    """One tunnel. ``generation``: of its backend at the last answer; ``waiting``: sent, and not yet answered."""
 
     sock: socket.socket
     port: int
     generation: int
     waiting: bytes = b""
     said: tuple[float, int] = (0.0, 0)
-    """When, and in which generation, ``waiting`` was said."""
+    """When, and in which generation, ``waiting`` was sent."""
     due: float = 0.0
     sent: int = 0
     received: int = 0
 
 
 class Opened:
-    """So many tunnels to a port, until `stop`. ``told``: hears what went wrong; ``pause``: seconds, as `PAUSE`.
+    """Tunnels to a port, until `stop`. ``told``: called with each fault; ``pause``: seconds, as `PAUSE`.
 
-    ``count``: without those that could not be opened; ``cut``: how many a kill has ended.
+    ``count``: tunnels, without those that could not be opened; ``cut``: tunnels that a kill has ended.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class Opened:
 
     @property
     def alive(self) -> int:
-        """How many are open, and have had a byte back."""
+        """Number of open tunnels that have had an answer."""
         return sum(1 for one in list(self._by_fd.values()) if one.received)
 
     def start(self) -> None:
-        """They are opened bit by bit."""
+        """Start opening the tunnels, a few at a time."""
         self._thread.start()
 
     def stop(self) -> list[Tunnel]:
-        """All are opened that are not, each has a byte back once more, and ends: those that came to that end."""
+        """Open the missing tunnels, exchange a byte on each, and end them. Returns those that ended as planned."""
         self._stop.set()
         self._thread.join()
         return self._whole
@@ -99,7 +99,7 @@ class Opened:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _TICK
-            for _ in range(min(_AT_ONCE, self.count - len(self._by_fd))):
+            for _ in range(min(_MAX_OPENED_PER_TICK, self.count - len(self._by_fd))):
                 self._open()
         while self._queue and self._queue[0].due <= now:
             one = self._queue.popleft()
@@ -159,7 +159,7 @@ class Opened:
             one.generation = one.said[1]
 
     def _cut(self, one: _Open, why: str) -> None:
-        """Of a tunnel whose backend was killed since it last gave a sign of life, nothing else can be expected."""
+        """A tunnel has broken. It is a fault unless its backend was killed since its last answer."""
         if self._backend.generation == one.generation and not one.generation % 2:
             self._wrong(one, why)
         else:
@@ -172,10 +172,10 @@ class Opened:
 
     def _forget(self, one: _Open) -> None:
         del self._by_fd[one.sock.fileno()]
-        one.sock.close()  # it leaves the set, too
+        one.sock.close()  # which removes it from the epoll set
 
     def _end(self, one: _Open) -> None:
-        """One byte more to and fro, an end, and the other's end."""
+        """Exchange one more byte, then a FIN in each direction."""
         one.sock.settimeout(TIMEOUT_S)
         if one.waiting:
             self._hear(one)
@@ -200,7 +200,7 @@ class Opened:
 
 
 def main() -> None:
-    """``python -m bench.soakopen FD HELLO``: echo on a listening socket that was inherited."""
+    """``python -m bench.soakopen FD HELLO``: echo on an inherited listening socket."""
     serve(socket.socket(fileno=int(sys.argv[1])), "echo", int(sys.argv[2]))
 
 

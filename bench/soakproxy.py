@@ -1,4 +1,4 @@
-"""The proxy of a soak: it is looked at from outside, reloaded, and ended, and it is the one that was asked for."""
+"""The proxy of the soak test: a process to start, reload, measure and stop."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from threading import Event
 from bench.peers import not_by_kernel
 
 TIMEOUT_S = 120.0
-"""Seconds for what has to come to its end."""
+"""Seconds to wait for a start or an end."""
 
 
 class Proxy:
     """``twistd sniproxy`` in a process of its own, with a configuration file and an access log.
 
-    ``routes``: names, and the ports that they lead to. ``relay``: as in the configuration; None: its default. Raises
-    `SystemExit` when it does not start, or the kernel does not forward as it was asked to.
+    ``routes``: ports by name. ``relay``: as in the configuration; None: the default. Raises `SystemExit` if it does not
+    start, or if the kernel relay was asked for and is unavailable.
     """
 
     def __init__(self, folder: Path, routes: Mapping[str, int], relay: str | None) -> None:
@@ -44,7 +44,7 @@ class Proxy:
             )  # fmt: skip
         try:
             self._wait()
-            # It would go on with its ordinary relay, and all would be well with another one than was to be proven.
+            # The proxy would use the user-space relay, and the test would prove the wrong one.
             if relay == "kernel" and (why := not_by_kernel(self.said.read_text())):
                 raise SystemExit(why)
         except SystemExit:
@@ -52,7 +52,7 @@ class Proxy:
             raise
 
     def _wait(self) -> None:
-        """Until it listens."""
+        """Wait until it listens."""
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             try:
@@ -60,7 +60,7 @@ class Proxy:
                 return
             except ConnectionRefusedError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"the proxy does not start:\n{self.said.read_text()}") from None
+                    raise SystemExit(f"the proxy did not start:\n{self.said.read_text()}") from None
                 Event().wait(0.05)
 
     def _write(self) -> None:
@@ -84,33 +84,33 @@ path = "access.jsonl"
         fresh.replace(self._file)
 
     def reload(self) -> None:
-        """Another configuration comes in force."""
+        """Reload another configuration."""
         self._idle += 1
         self._write()
         self._process.send_signal(signal.SIGHUP)
 
     @property
     def descriptors(self) -> int:
-        """Open files."""
+        """Number of open files."""
         return len(os.listdir(f"/proc/{self._process.pid}/fd"))
 
     @property
     def memory(self) -> float:
-        """MB, as PSS."""
+        """Memory in MB (PSS)."""
         for line in Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) / 1024
-        raise SystemExit("the kernel tells no Pss")
+        raise SystemExit("the kernel reports no Pss")
 
     def terminate(self) -> None:
-        """It takes no new ones, and ends after its last tunnel."""
+        """Let it drain and exit."""
         self._process.terminate()
 
     def wait(self) -> None:
-        """Until it has ended."""
+        """Wait until it has exited."""
         self._process.wait(TIMEOUT_S)
 
     def stop(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self._process.kill()
         self._process.wait()

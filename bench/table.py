@@ -1,4 +1,4 @@
-"""Tables for the documents, and where they stand in them: what is between two marker comments, a bench wrote."""
+"""Makes Markdown tables and writes them into documents, between two marker comments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table with aligned columns: the first to the left, all others to the right."""
+    """A table with the first column aligned to the left, and the others to the right."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [heads, rule, *rows]
@@ -15,20 +15,20 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def replaced(document: str, name: str, text: str) -> str:
-    """A document with ``text`` between the comments ``<!-- bench:NAME -->`` and ``<!-- end -->``.
+    """The document with ``text`` between the comments ``<!-- bench:NAME -->`` and ``<!-- end -->``.
 
-    Raises `ValueError` when it does not have them.
+    Raises `ValueError` if it does not have them.
     """
     begin, end = f"<!-- bench:{name} -->\n", "<!-- end -->\n"
     before, found, rest = document.partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise ValueError(f"the document has no {begin.strip()} with an {end.strip()} behind it; write both into it")
+        raise ValueError(f"the document has no {begin.strip()} followed by {end.strip()}; add both")
     return f"{before}{begin}{text}{end}{after}"
 
 
 def write_into(path: Path, name: str, text: str) -> None:
-    """Put ``text`` into a file's place of that name. Raises `ValueError` as `replaced` does."""
+    """Write ``text`` into a file at the comments of that name. Raises `ValueError` as `replaced` does."""
     path.write_text(replaced(path.read_text(), name, text))
 
 

@@ -1,8 +1,8 @@
-"""The servers behind the proxies, each kind in a process of its own: none of them speaks TLS.
+"""The servers behind the proxies, each in a process of its own. They speak no TLS.
 
-Each drops the hello of a connection. Then ``echo`` sends back what comes. ``sink`` drops what comes, and answers its
-end by how many bytes it was. ``first`` answers the hello by one byte, and an end by an end. ``digest`` answers an end
-by the SHA-256 of what came, and more bytes.
+Each drops the hello of a connection. Then ``echo`` sends back all bytes. ``sink`` drops them, and answers a FIN with
+their number. ``first`` answers the hello with one byte, and a FIN with a FIN. ``digest`` answers a FIN with the SHA-256
+of the bytes, followed by more bytes.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import ssl
 from collections.abc import Callable
 from random import Random
 
-_AT_ONCE = 1 << 18
-_room = bytearray(_AT_ONCE)
+_CHUNK_BYTES = 1 << 18
+_room = bytearray(_CHUNK_BYTES)
 _context = multiprocessing.get_context("spawn")
 
 COUNT = 8
 """Bytes of `sink`'s answer."""
 
 AFTERWARDS = Random(7).randbytes(4_000_000)
-"""What `digest` sends behind the digest: more than a socket's buffers hold."""
+"""What `digest` sends after the digest: more than a socket's buffers hold."""
 
 
 def client_hello(name: str) -> bytes:
-    """The first bytes of a TLS client that asks for this name: this Python's OpenSSL has written them."""
+    """A ClientHello for this name, from this Python's OpenSSL."""
     taken, given = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = ssl.create_default_context().wrap_bio(taken, given, server_hostname=name)
     try:
@@ -39,7 +39,7 @@ def client_hello(name: str) -> bytes:
 
 
 class Target:
-    """One of `KINDS`, which hears hellos of ``hello`` bytes."""
+    """A server of one of `KINDS`, whose clients send hellos of ``hello`` bytes."""
 
     def __init__(self, kind: str, hello: int) -> None:
         self._sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
@@ -55,7 +55,7 @@ class Target:
 
 
 class _Served:
-    """One connection. ``missing``: bytes of the hello that have not come."""
+    """One connection. ``missing``: bytes of the hello that have not arrived."""
 
     __slots__ = ("hashed", "missing", "received", "sock")
 
@@ -68,13 +68,13 @@ class _Served:
 
 def _echo(served: _Served) -> bool:
     taken = served.sock.recv_into(_room)
-    # No one has more than one small message on the way: the socket's buffer always takes it.
+    # A client has at most one small message in flight, which the socket's buffer always takes.
     return bool(taken) and served.sock.send(memoryview(_room)[:taken]) == taken
 
 
 def _sink(served: _Served) -> bool:
     # MSG_TRUNC: TCP drops them without a copy.
-    taken = served.sock.recv_into(_room, _AT_ONCE, socket.MSG_TRUNC)
+    taken = served.sock.recv_into(_room, _CHUNK_BYTES, socket.MSG_TRUNC)
     served.received += taken
     if not taken:
         served.sock.send(served.received.to_bytes(COUNT, "big"))
@@ -98,7 +98,7 @@ KINDS: dict[str, Callable[[_Served], bool]] = {"echo": _echo, "sink": _sink, "fi
 
 
 def serve(listening: socket.socket, kind: str, hello: int) -> None:
-    """Take connections for ever; ``kind``: of `KINDS`. Opens as many files as this machine lets it."""
+    """Serve connections until the process ends. ``kind``: of `KINDS`. Raises the limit of open files."""
     work = KINDS[kind]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -114,7 +114,7 @@ def serve(listening: socket.socket, kind: str, hello: int) -> None:
                 continue
             try:
                 goes_on = _hear(one, greets=work is _first) if one.missing else work(one)
-            except OSError:  # the client says what it missed
+            except OSError:  # the client reports it
                 goes_on = False
             if not goes_on:
                 del served[fd]

@@ -1,4 +1,4 @@
-"""What Pulsar clients and brokers say, made up: a producer that writes much, and a client that asks for topics."""
+"""Makes Pulsar traffic: of a producer that sends much, and of a client that looks topics up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sniproxy.pulsar.frames import encode_section
 
 TOPIC = "persistent://public/default/orders-{}"
 CYCLE = 16_000_000
-"""Bytes of the frames that are sent again and again; more than a CPU's near caches hold."""
+"""Bytes of the frames that are sent repeatedly: more than a CPU's L2 cache holds."""
 
 _FIRST_SEQUENCE = 200_000
 _CHECKSUM = b"\x0e\x01\x12\x34\x56\x78"
@@ -23,10 +23,10 @@ _CHECKSUM = b"\x0e\x01\x12\x34\x56\x78"
 
 @frozen
 class Produce:
-    """A producer's connection. Frames and receipts are a cycle, which is gone through as often as it takes.
+    """A producer's connection. Frames and receipts form a cycle that is repeated.
 
-    ``hello``: what the client says first, answered by ``welcome``. ``frames``: SENDs one after the other, ``ends``: the
-    offset behind each. ``receipts``, ``receipt_ends``: their answers.
+    ``hello``: the client's first command, answered by ``welcome``. ``frames``: consecutive SENDs; ``ends``: the end
+    offset of each. ``receipts``, ``receipt_ends``: the answers.
     """
 
     hello: bytes
@@ -37,18 +37,18 @@ class Produce:
     receipt_ends: Sequence[int]
 
     def receipt_bytes(self, received: int) -> int:
-        """How many bytes of receipts are due when so many bytes of frames have come."""
+        """Bytes of receipts that are due after ``received`` bytes of frames."""
         cycles, rest = divmod(received, len(self.frames))
         whole = bisect_right(self.ends, rest)
         return cycles * len(self.receipts) + (self.receipt_ends[whole - 1] if whole else 0)
 
     def frames_in(self, cycles: int) -> int:
-        """How many SENDs so many cycles are."""
+        """Number of SENDs in ``cycles`` cycles."""
         return cycles * len(self.ends)
 
 
 def produce(size: int, cycle: int = CYCLE) -> Produce:
-    """Frames of ``size`` bytes in the middle, the least half of it and the largest half more; always the same ones."""
+    """Frames of ``size`` bytes on average, from half to one and a half of it. Always the same."""
     random = Random(size)
     frames: list[bytes] = []
     receipts: list[bytes] = []
@@ -84,7 +84,7 @@ def _section(sequence: int, payload: bytes) -> bytes:
 
 
 def messages(size: int, cycle: int = CYCLE) -> bytes:
-    """MESSAGEs as a consumer gets them, of ``size`` bytes in the middle, as those of `produce`."""
+    """MESSAGEs as a consumer receives them, with sizes as in `produce`."""
     random = Random(size)
     noise = random.randbytes(2 * size)
     frames: list[bytes] = []
@@ -98,7 +98,7 @@ def messages(size: int, cycle: int = CYCLE) -> bytes:
 
 
 def lookups(count: int) -> list[tuple[bytes, bytes]]:
-    """So many questions and their answers, about as many topics."""
+    """``count`` lookups of different topics, each with its response."""
     kind = pb.CommandLookupTopicResponse.LookupType.Connect
     return [
         (

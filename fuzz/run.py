@@ -1,7 +1,7 @@
-"""Coverage-guided fuzzing of what reads bytes from strangers: ``make fuzz``, ``python -m fuzz.run TARGET [SECONDS]``.
+"""Coverage-guided fuzzing of the parsers of untrusted bytes: ``make fuzz``, ``python -m fuzz.run TARGET [SECONDS]``.
 
-Each target feeds the bytes in pieces of sizes that the bytes themselves choose, and asserts what must hold: only the
-one exception type of the parser ever comes out, and what is held stays bounded. A failure leaves the input in a file.
+Each target feeds the input in pieces, whose size the input's first byte gives. It asserts that the parser raises only
+its own exception type, and that its memory stays bounded. A failure writes the input to a file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.pulsar import streams
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    """The data behind its first byte, cut into pieces of about that size."""
+    """The data after its first byte, in pieces of that size."""
     size = max(data[0], 1) if data else 1
     for at in range(1, len(data), size):
         yield data[at : at + size]
@@ -45,7 +45,7 @@ def hello(data: bytes) -> None:
 
 
 def frames(data: bytes) -> None:
-    """The frame reader and the frame walker agree on frames, and a walker that only counts on what went by."""
+    """The frame reader, the frame walker and a counting walker agree on the frames."""
     reader, walker, counter = FrameReader(), FrameWalker(), FrameWalker(wanted=(3, 23))
     whole: list[bytes] = []
     walked: list[WalkedFrame] = []
@@ -71,7 +71,7 @@ def frames(data: bytes) -> None:
 
 
 def inspection(data: bytes) -> None:
-    """A conversation: pieces go to the two sides in turn. Nothing is raised, and every event can be written."""
+    """A conversation: the two sides get pieces in turn. Nothing is raised, and every event can be written."""
     looked = Inspection("fuzz")
     events = []
     for number, piece in enumerate(pieces(data)):
@@ -89,11 +89,11 @@ REAL = sorted(
         for frame in FrameReader().feed(streams.side_of(name, side))
     }
 )
-"""Commands of real clients and brokers, for `commands`: without them nothing of the kind would be found."""
+"""Commands of real clients and brokers, as seeds for `commands`."""
 
 
 def commands(data: bytes) -> None:
-    """Commands: real ones, of which some bytes are taken out, others put in, or the type is changed."""
+    """Mutated real commands: some bytes are replaced, or the type is changed."""
     if len(data) < 4:
         return
     which, at, out, kind = data[:4]
@@ -111,13 +111,13 @@ def commands(data: bytes) -> None:
 
 
 STREAM = Random(0).randbytes(1 << 18)
-"""What each end of a connection says, in `reassembly`."""
+"""The bytes that each end of a connection sends, in `reassembly`."""
 
 
 def reassembly(data: bytes) -> None:
-    """Segments of one stream in any order, overlapping, cut, or missing: what comes out is that stream, with its gaps.
+    """Segments of a stream, reordered, overlapping, truncated or missing: the output is the stream with its gaps.
 
-    What is held stays bounded. The first byte says where the sequence numbers of both ends begin.
+    Memory stays bounded. The first byte gives the initial sequence numbers.
     """
     ends = (b"\x7f\x00\x00\x01", 6650), (b"\x7f\x00\x00\x01", 40_000)
     put = Reassembly(max_held_bytes_each=3_000, max_held_bytes=4_000, max_connections=2)
@@ -152,7 +152,7 @@ def reassembly(data: bytes) -> None:
 
 
 def segments(data: bytes) -> None:
-    """Any segments of some connections: nothing is raised, what is held and remembered stays bounded."""
+    """Arbitrary segments of some connections: nothing is raised, and memory stays bounded."""
     put = Reassembly(max_held_bytes_each=3_000, max_held_bytes=4_000, max_connections=3)
     for what, sequence, acked, size, later in struct.iter_unpack(">BIIHb", data[: len(data) // 12 * 12]):
         ends = (b"\x7f\x00\x00\x01", 6650), (b"\x7f\x00\x00\x01", 40_000 + (what >> 5))

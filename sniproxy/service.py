@@ -27,14 +27,14 @@ from sniproxy.net.veto import DestinationVeto, LoopGuard
 from sniproxy.relay import copy as copying
 from sniproxy.relay import splice
 from sniproxy.relay.direction import DirectionFactory
-from sniproxy.relay.kernel.opening import KernelRelays
+from sniproxy.relay.kernel.loader import KernelRelayLoader
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build
 from sniproxy.server.connections import ConnectionManager
-from sniproxy.server.healthchecks import Checker
+from sniproxy.server.healthchecks import HealthChecker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.server.observers import Observers
-from sniproxy.server.routecheck import CrossCheck
+from sniproxy.server.routecheck import RouteCheck
 from sniproxy.server.shutdown import Shutdown
 from sniproxy.server.view import ServiceView
 from sniproxy.util.gcpause import gc_paused
@@ -68,7 +68,7 @@ class ProxyService(Service):
         self._built = build(configuration, reactor)
         self.warnings: Sequence[str] = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
-        self.kernel_way = KernelRelays(reactor)
+        self.kernel_way = KernelRelayLoader(reactor)
         self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
         live: dict[Lifecycle, None] = {}
         self._shutdown = Shutdown(reactor, live)
@@ -78,8 +78,8 @@ class ProxyService(Service):
         self._descriptors = 0
         self._listeners = Listeners(reactor, self._connections.must_wait, keeper)
         self._upstreams = UpstreamTable()
-        self._checker = Checker(reactor, self._upstreams, self._closer)
-        self._cross_check = CrossCheck(configuration, self._built.routing, {})
+        self._checker = HealthChecker(reactor, self._upstreams, self._closer)
+        self._cross_check = RouteCheck(configuration, self._built.routing, {})
         self.view = ServiceView(
             reactor,
             self._listeners,
@@ -199,7 +199,7 @@ class ProxyService(Service):
             self._directions,
             self._observers.ended,
             self._upstreams,
-            self.kernel_way.forwarding(configuration.kernel_relay),
+            self.kernel_way.open_if_wanted(configuration.kernel_relay),
             self._connections.randoms,
         )
         with ExitStack() as undo:
@@ -218,13 +218,13 @@ class ProxyService(Service):
         change_listeners(partial(self._connections.accepting, context, bridge_context, built))
         change_observers()
         addresses = self.addresses
-        self._cross_check = CrossCheck(configuration, built.routing, addresses)
+        self._cross_check = RouteCheck(configuration, built.routing, addresses)
         self.view.change(built, warnings, self._cross_check)
         self._guard.change([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
         bridges = [bridge for _, bridge in built.bridges.values()]
         for bridge in bridges:
             bridge.settle(addresses.get(bridge.name), bridges)
-        self._checker.change(context.dialer)
+        self._checker.use_dialer(context.dialer)
         self._bridge_guard.change(bridge.address for bridge in bridges if bridge.address is not None)
 
     def _stopped(self, _: object) -> Deferred[None]:

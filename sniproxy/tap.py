@@ -66,7 +66,7 @@ class Options(usage.Options):
     path: str | None = None
     text: str = ""
     proxy: ProxyService | Supervisor
-    post: post.Post | None
+    post: post.SupervisorLink | None
     warnings: list[str]
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class Options(usage.Options):
 
         if self.parent is not None:
             twistd.select_observer(self.parent)
-            twistdoptions.settle_pid_file(self.parent, sys.argv)
+            twistdoptions.adjust_pid_file(self.parent, sys.argv)
             if not twistdoptions.set_steady_clock(reactor):
                 _fail(f"--reactor: {type(reactor).__name__} {twistdoptions.NO_STEADY_CLOCK}")
         self.post = post.from_environment()
@@ -150,7 +150,7 @@ class Options(usage.Options):
             _fail(str(error))
         self.warnings = [*self.proxy.warnings, *root_warning(self.parent)] if self.post is None else []
         if self.parent is not None and self.post is None:
-            self.warnings += twistdoptions.warn_of_logs(self.parent, configuration)
+            self.warnings += twistdoptions.log_rotation_warnings(self.parent, configuration)
         if self["check"]:
             _say(describe.report(configuration, self.warnings, self.path is not None))
 
@@ -225,7 +225,7 @@ class Command(Service):
         self._daemon = options.parent is not None and not options.parent["nodaemon"]
         self._stalls: stall.StallWatch | None = None
         if isinstance(self._proxy, ProxyService):
-            self._proxy.kernel_way.keep = False  # no other code shares this process
+            self._proxy.kernel_way.keep_capabilities = False  # no other code shares this process
             self._stalls = stall.StallWatch(reactor)
         self._warnings = options.warnings
         self._reloader = Reloader(reactor, options.proxy, options.again, options.path)
@@ -241,7 +241,7 @@ class Command(Service):
         except (CannotOpen, CannotStart) as error:
             self._fail(str(error))
         if self._parent is not None:
-            twistdoptions.hand_over(self._parent, self._proxy.configuration)
+            twistdoptions.chown_logs(self._parent, self._proxy.configuration)
         for warning in self._warnings:
             log.warn("warning: {warning}", warning=warning)
         # The default action of HUP would end the process.
@@ -281,7 +281,7 @@ class Command(Service):
             descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
         if self._post is not None:
-            self._post.begin(self._reactor, self._obey)
+            self._post.receive_orders(self._reactor, self._obey)
             self._post.report(post.READY)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -303,8 +303,8 @@ class Command(Service):
     def _obey(self, what: str, text: str) -> None:
         """Obey an order of the supervisor."""
         assert self._post is not None
-        if what == post.BEAT:
-            self._post.report(post.BEAT)
+        if what == post.HEARTBEAT:
+            self._post.report(post.HEARTBEAT)
         elif what == post.RELOAD:
             self._post.text = text
             self._post.report(post.RELOADED if self._reloader.reload() is None else post.REFUSED)

@@ -14,8 +14,8 @@ from twisted.trial.unittest import TestCase
 from tests.resolvers.answers import asked_for, reply
 from tests.support.hellos import hello
 from tests.support.proxies import Backend
-from tests.support.running import Running
 from tests.support.sockets import TIMEOUT_S, read_exactly, read_to_end
+from tests.support.twistdprocess import TwistdProcess
 
 NAME = "a.test"
 DATA = bytes(range(256)) * 256
@@ -43,7 +43,7 @@ class ExhaustedTests(_Exhausted):
     def setUp(self) -> None:
         self.backend = Backend(self)
         where = ("--listen", "tcp:0:interface=127.0.0.1", "--route", f"{NAME}={self.backend.address}")
-        self.proxy = Running(self, (*where, "--access-log", "-"))
+        self.proxy = TwistdProcess(self, (*where, "--access-log", "-"))
         self.pid = self.proxy.process.pid
         self.plenty = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
 
@@ -114,7 +114,7 @@ server_name = "*.test"
 path = "-"
 """
         )
-        self.proxy = Running(self, ("--config", str(path)))
+        self.proxy = TwistdProcess(self, ("--config", str(path)))
         self.pid = self.proxy.process.pid
         self.plenty = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
 

@@ -15,8 +15,8 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy import __version__
 from tests.support.hellos import hello
-from tests.support.running import ENVIRONMENT, TWISTD, Running
 from tests.support.sockets import TIMEOUT_S
+from tests.support.twistdprocess import ENVIRONMENT, TWISTD, TwistdProcess
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -205,7 +205,7 @@ class ProcessTests(TestCase):
     def test_run(self) -> None:
         """It listens, refuses, logs, and ends on a signal."""
         log = Path(self.mktemp())
-        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", "a.b=127.0.0.1:9", "-a", str(log)))
+        proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", "a.b=127.0.0.1:9", "-a", str(log)))
         proxy.refused()
         status, said = proxy.finish(signal.SIGTERM)
         self.assertEqual(-signal.SIGTERM, status)  # twistd ends as the signal would have ended it
@@ -216,14 +216,14 @@ class ProcessTests(TestCase):
 
     def test_standard_output(self) -> None:
         """With --access-log - the lines come on standard output, as JSON when that is no terminal."""
-        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "--access-log", "-"))
+        proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1", "--access-log", "-"))
         proxy.refused()
         _, said = proxy.finish(signal.SIGINT)
         self.assertIn('"result": "no_route"', said)
 
     def test_own_log(self) -> None:
         """Without an access log, each connection is a line in the program's log."""
-        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1"))
+        proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1"))
         proxy.refused()
         _, said = proxy.finish(signal.SIGTERM)
         self.assertIn("nobody.test  alert unrecognized_name  (no route has this name)", said)
@@ -231,7 +231,7 @@ class ProcessTests(TestCase):
     def test_reopen(self) -> None:
         """SIGUSR1 opens the access log anew."""
         log = Path(self.mktemp())
-        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "-a", str(log)))
+        proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1", "-a", str(log)))
         log.rename(f"{log}.1")
         proxy.process.send_signal(signal.SIGUSR1)
         proxy.wait_for("reopened")
@@ -244,7 +244,7 @@ class ProcessTests(TestCase):
         file = Path(self.mktemp())
         text = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\n[access_log]\npath = "-"\n'
         file.write_text(text)
-        proxy = Running(self, ("--config", str(file)))
+        proxy = TwistdProcess(self, ("--config", str(file)))
         for written, said in (
             ("colour = 1\n" + text, f"{file}:1: colour = 1: unknown key"),
             (f"{text}[timeouts]\nodd = 1\neven = 2\n", f"{file}:7: timeouts.even = 2: unknown key"),
@@ -267,7 +267,7 @@ class ProcessTests(TestCase):
 
     def test_blocked(self) -> None:
         """An event loop that was blocked for over a second is logged."""
-        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1"))
+        proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1"))
         proxy.process.send_signal(signal.SIGSTOP)
         timer = threading.Timer(2.0, proxy.process.send_signal, (signal.SIGCONT,))
         timer.start()
@@ -277,7 +277,7 @@ class ProcessTests(TestCase):
 
     def test_reload_without_a_file(self) -> None:
         """SIGHUP for a proxy without a file says so, and changes nothing."""
-        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1"))
+        proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1"))
         proxy.process.send_signal(signal.SIGHUP)
         proxy.wait_for("reload failed, keeping the current configuration: the configuration came from the command line")
         self.assertEqual(-signal.SIGTERM, proxy.finish(signal.SIGTERM)[0])
@@ -318,14 +318,14 @@ class ProcessTests(TestCase):
             check=False,
         )
         self.assertEqual((1, ""), (done.returncode, done.stdout))
-        self.assertIn("sniproxy: twistd --uid and workers do not go together", done.stderr)
+        self.assertIn("sniproxy: twistd --uid cannot be used with workers", done.stderr)
 
     def test_two_signals_at_once(self) -> None:
         """Two signals in one round of the reactor: the second one is not lost."""
         with socket.create_server(("127.0.0.1", 0)) as backend:
             backend.settimeout(TIMEOUT_S)
             target = f"127.0.0.1:{backend.getsockname()[1]}"
-            proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", f"a.test={target}", "-a", "-"))
+            proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", f"a.test={target}", "-a", "-"))
             with socket.create_connection(proxy.address, timeout=TIMEOUT_S) as client:
                 client.sendall(hello(name="a.test"))
                 upstream, _ = backend.accept()
@@ -345,7 +345,7 @@ class ProcessTests(TestCase):
             backend.listen()
             backend.settimeout(TIMEOUT_S)
             target = f"127.0.0.1:{backend.getsockname()[1]}"
-            proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", f"a.test={target}", "-a", "-"))
+            proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", f"a.test={target}", "-a", "-"))
             with socket.create_connection(proxy.address, timeout=TIMEOUT_S) as client:
                 client.sendall(hello(name="a.test"))
                 upstream, _ = backend.accept()

@@ -32,7 +32,7 @@ from sniproxy.tls.alerts import fatal_alert
 from sniproxy.util.buffered import Share
 
 if TYPE_CHECKING:
-    from sniproxy.relay.kernel.forwarding import Forwarding
+    from sniproxy.relay.kernel.factory import KernelRelayFactory
 
 log = Logger()
 
@@ -64,7 +64,7 @@ class ConnectionContext:
     directions: DirectionFactory
     observer: Observer
     upstreams: UpstreamTable = attrs.field(factory=UpstreamTable)
-    forwarding: Forwarding | None = None
+    forwarding: KernelRelayFactory | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -46,61 +46,29 @@ class Ending:
     reason: str = ""
 
 
-class Relay:
-    """The bytes of one tunnel. It owns both sockets from L{run} on.
+class RelayDirection(Protocol):
+    """What L{BaseRelay} reads of a direction."""
 
-    @param head: bytes already read from the client; the upstream gets them first.
-    @param directions: makes the two directions.
-    @param closer: closes sockets in order.
-    @param idle: timeout in seconds. 0: none.
-    @param half_closed: timeout in seconds for a half-closed tunnel.
-    @param poller: None: the best for this system.
-    """
+    @property
+    def moved(self) -> int:
+        """Bytes written to the destination."""
 
-    __slots__ = (
-        "_client",
-        "_closer",
-        "_done",
-        "_down",
-        "_half_closed",
-        "_idle",
-        "_look",
-        "_moved",
-        "_moved_at",
-        "_poller",
-        "_reactor",
-        "_timer",
-        "_up",
-        "_upstream",
-        "_wheel",
-    )
+    @property
+    def ended(self) -> bool:
+        """Whether the end of the source was passed on."""
 
-    def __init__(
-        self,
-        reactor: Any,
-        client: socket.socket,
-        upstream: socket.socket,
-        head: bytes,
-        *,
-        directions: DirectionFactory,
-        closer: LingeringCloser,
-        idle: float,
-        half_closed: float,
-        poller: Poller | None = None,
-    ) -> None:
-        self._reactor = reactor
-        self._poller = poller or poller_of(reactor)
-        self._wheel = timer_wheel_of(reactor)
-        self._client = Side(client, "client", self)
-        self._upstream = Side(upstream, "target", self)
-        self._up = self._client.inbound = self._upstream.outbound = directions(self._client, self._upstream, head)
-        self._down = self._upstream.inbound = self._client.outbound = directions(self._upstream, self._client, b"")
-        self._closer = closer
+
+class BaseRelay:
+    """What the user-space relay and the kernel relay share: byte counts, the callback at the end, the idle timeout."""
+
+    __slots__ = ("_done", "_down", "_half_closed", "_idle", "_up")
+
+    _up: RelayDirection
+    _down: RelayDirection
+
+    def __init__(self, idle: float, half_closed: float) -> None:
         self._idle = idle
         self._half_closed = half_closed
-        self._moved, self._moved_at = -1, 0.0
-        self._timer: Deadline | None = None
-        self._look: Deadline | None = None
         self._done: Callable[[Ending], object] | None = None
 
     @property
@@ -120,18 +88,102 @@ class Relay:
 
     def run(self) -> Deferred[Ending]:
         """L{start}. @return: fires when both sockets are closed or being closed in order."""
-        done: Deferred[Ending] = Deferred(lambda _: self.end(Ending(Result.SHUTDOWN, "cancelled")))
+        done: Deferred[Ending] = Deferred(lambda _: self._cancel())
         self.start(done.callback)
         return done
 
     def start(self, done: Callable[[Ending], object]) -> None:
-        """Start moving bytes. @param done: called once, when both sockets are closed or being closed in order."""
+        """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
+        raise NotImplementedError
+
+    def end(self, ending: Ending) -> None:
+        """End both sides in order: each gets a FIN behind what was written to it."""
+        raise NotImplementedError
+
+    def _cancel(self) -> None:
+        self.end(Ending(Result.SHUTDOWN, "cancelled"))
+
+    def _allowed_silence(self) -> float:
+        """Seconds without a byte after which the tunnel ends."""
+        return min(self._half_closed, self._idle or self._half_closed) if self.half_closed else self._idle
+
+    def _end_idle(self, allowed: float) -> None:
+        what = f"no bytes for {allowed:g} s"
+        if self.half_closed:
+            what += f" after the {'client' if self._up.ended else 'target'} closed its side"
+        self.end(Ending(Result.IDLE_TIMEOUT, what))
+
+    def _end_unwatched(self, error: OSError) -> None:
+        """The sockets cannot be watched: no memory, or too many are watched (epoll_ctl(2))."""
+        self.end(Ending(Result.LIMIT, f"cannot watch its sockets: {error.strerror}"))
+
+    def _finish(self, ending: Ending) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(ending)
+
+
+class Relay(BaseRelay):
+    """One tunnel's bytes. It owns both sockets from L{run} on.
+
+    @param head: bytes already read from the client; the upstream gets them first.
+    @param directions: makes the two directions.
+    @param closer: closes sockets in order.
+    @param idle: timeout in seconds. 0: none.
+    @param half_closed: timeout in seconds for a half-closed tunnel.
+    @param poller: None: the best for this system.
+    """
+
+    __slots__ = (
+        "_client",
+        "_closer",
+        "_look",
+        "_moved",
+        "_moved_at",
+        "_poller",
+        "_reactor",
+        "_timer",
+        "_upstream",
+        "_wheel",
+    )
+
+    _up: Direction
+    _down: Direction
+
+    def __init__(
+        self,
+        reactor: Any,
+        client: socket.socket,
+        upstream: socket.socket,
+        head: bytes,
+        *,
+        directions: DirectionFactory,
+        closer: LingeringCloser,
+        idle: float,
+        half_closed: float,
+        poller: Poller | None = None,
+    ) -> None:
+        super().__init__(idle, half_closed)
+        self._reactor = reactor
+        self._poller = poller or poller_of(reactor)
+        self._wheel = timer_wheel_of(reactor)
+        self._client = Side(client, "client", self)
+        self._upstream = Side(upstream, "target", self)
+        self._up = self._client.inbound = self._upstream.outbound = directions(self._client, self._upstream, head)
+        self._down = self._upstream.inbound = self._client.outbound = directions(self._upstream, self._client, b"")
+        self._closer = closer
+        self._moved, self._moved_at = -1, 0.0
+        self._timer: Deadline | None = None
+        self._look: Deadline | None = None
+
+    def start(self, done: Callable[[Ending], object]) -> None:
+        """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
         self._done = done
         try:
             for side in (self._client, self._upstream):
                 self._poller.watch(side)
-        except OSError as error:  # no memory, or too many sockets are watched (epoll_ctl(2))
-            self.end(Ending(Result.LIMIT, f"cannot watch its sockets: {error.strerror}"))
+        except OSError as error:
+            self._end_unwatched(error)
             return
         for direction in (self._up, self._down):
             direction.dry = direction.source.tls is None  # TLS may hold bytes; for others the poller reports them
@@ -263,8 +315,7 @@ class Relay:
 
     def _check_idle(self) -> None:
         """Compare byte counts since the last check, so that a message costs nothing for the timeout."""
-        half, now, moved = self.half_closed, self._reactor.seconds(), self._up.moved + self._down.moved
-        allowed = min(self._half_closed, self._idle or self._half_closed) if half else self._idle
+        now, moved, allowed = self._reactor.seconds(), self._up.moved + self._down.moved, self._allowed_silence()
         if moved != self._moved:
             self._moved, self._moved_at = moved, now
         left = self._moved_at + allowed - now
@@ -273,10 +324,7 @@ class Relay:
                 self._timer.cancel()
             self._timer = self._wheel.after(min(left, max(allowed / IDLE_CHECKS, TICK_S)), self._check_idle)
             return
-        what = f"no bytes for {allowed:g} s"
-        if half:
-            what += f" after the {'client' if self._up.ended else 'target'} closed its side"
-        self.end(Ending(Result.IDLE_TIMEOUT, what))
+        self._end_idle(allowed)
 
     def _stop(self) -> bool:
         """Remove the relay from the reactor. @return: False: this was done before."""
@@ -291,8 +339,3 @@ class Relay:
             if not direction.ended:  # otherwise it is already released
                 direction.release()
         return True
-
-    def _finish(self, ending: Ending) -> None:
-        done, self._done = self._done, None
-        if done is not None:
-            done(ending)

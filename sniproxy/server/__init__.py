@@ -1,4 +1,4 @@
-"""The running proxy: it builds a configuration, listens, keeps connections and observers, drains and reloads.
+"""The running proxy: builds a configuration, listens, tracks connections, feeds observers, drains and reloads.
 
 ``workers`` runs it in several processes.
 """

@@ -1,7 +1,7 @@
-"""Draining of a target or a route: its tunnels are ended one after the other, and it gets no new ones.
+"""Drains a target or a route: ends its tunnels one by one, and gives it no new connections.
 
-Each end makes a client come back at once. At a rate, with jitter, its brokers and the proxy see a trickle; all at once
-would be a storm.
+A client reconnects as soon as its tunnel ends. A rate with jitter spreads the reconnects over time, so that they do not
+overload the brokers and the proxy.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from sniproxy.util.text import bounded, counted
 
 log = Logger()
 
-IDLE_S = 1.0
-"""Seconds between two looks when nobody is left: a connection that was on its way may have become a tunnel."""
+IDLE_INTERVAL_S = 1.0
+"""Seconds between rounds when no tunnel is left. A connection that was still being made may have become one."""
 
 MAX_NAMED = 20
-"""Clients that are still there and are named."""
+"""Clients of remaining connections that the status names, at most."""
 
 MAX_ROUTES, MAX_TARGETS = 10, 5
-"""Routes, and targets of a route, that an error names."""
+"""Routes, and targets of a route, that an error message lists, at most."""
 
-FEW, FRESH = 200, 1.0
-"""Seconds that a count of more connections than C{FEW} is used for."""
+MAX_UNCACHED_CONNECTIONS, CACHE_S = 200, 1.0
+"""A count of more connections than the first is reused for this many seconds."""
 
 MIN_INTERVAL_S = 0.02
-"""Seconds between two rounds; a faster rate ends several in a round."""
+"""Seconds between rounds, at least. A faster rate ends several tunnels in a round."""
 
 
 @attrs.define
@@ -50,18 +50,18 @@ class _Drain:
     closed: int = 0
     timer: Any = None
     waiting: list[Lifecycle] = attrs.field(factory=list)
-    looked: tuple[float, int, list[str]] | None = None
+    cached_count: tuple[float, int, list[str]] | None = None
 
 
 def find_drain_target(
     name: str, configuration: Configuration, live: Iterable[Lifecycle], seen: Iterable[str] = ()
 ) -> DrainTarget:
-    """What an operator means: a route, by its C{server_name}, a target, by its address, or by its label.
+    """Find what an operator names: a route by its C{server_name}, or a target by its address or its label.
 
     Case, brackets around an IPv6 address, and the default port do not matter.
 
-    @param seen: addresses of targets that resolvers have answered with.
-    @raise UnknownDrainTarget: no route or target has this name; the message says where routes lead.
+    @param seen: addresses of targets in resolvers' answers.
+    @raise UnknownDrainTarget: no route or target matches. The message lists the routes and their targets.
     """
     routes = all_routes(configuration)
     for wanted in (name, _lower(name)):
@@ -74,43 +74,43 @@ def find_drain_target(
     if key:
         known = {address(target) for target, _ in written_targets(configuration)}
         known.update(seen, map(address, at))
-        if key in known or _may_lead(configuration, key):
+        if key in known or _can_reach(configuration, key):
             return DrainTarget("target", key)
     elif ":" in name:
         try:
             parse_target(name)
         except BadTarget as error:
             raise UnknownDrainTarget(f"{bounded(name)}: {error}") from error
-    raise UnknownDrainTarget(_what_there_is(name, configuration))
+    raise UnknownDrainTarget(_unknown_target(name, configuration))
 
 
 def _lower(name: str) -> str:
-    """A server name as routes have it: in lower case, without a dot at its end."""
+    """A server name as in routes: in lower case, without a final dot."""
     return name.strip().lower().removesuffix(".")
 
 
-def _may_lead(configuration: Configuration, key: str) -> bool:
-    """Whether a connection can fill a route's template so that it leads to this address."""
+def _can_reach(configuration: Configuration, key: str) -> bool:
+    """Whether some connection can fill a route's template so that it gives this address."""
     for route in all_routes(configuration):
         listeners = [one for one in configuration.listeners if route.listener in (None, one.name)]
         ports = {one.endpoint.port for one in listeners}
         known = {port for port in ports if port}
         for template in templates(route):
-            if template.places and template.may_lead(key, _taker(route), known if len(known) == len(ports) else None):
+            if template.places and template.may_lead(key, _matcher(route), known if len(known) == len(ports) else None):
                 return True
     return False
 
 
-def _taker(route: Route) -> Callable[[str], bool] | None:
-    """Whether a route takes a server name. None: it takes all that no other route does."""
+def _matcher(route: Route) -> Callable[[str], bool] | None:
+    """Tells whether a route matches a server name. None for the default route, which matches all other names."""
     if route.server_name == DEFAULT:
         return None
     table = RouteTable([route])
     return lambda name: table.match(name, route.listener or "") is not None
 
 
-def _what_there_is(name: str, configuration: Configuration) -> str:
-    """The error: nothing matches the name; lists the first routes with their targets."""
+def _unknown_target(name: str, configuration: Configuration) -> str:
+    """The message of L{UnknownDrainTarget}: lists the first routes with their targets."""
     routes = all_routes(configuration)
     said = []
     for route in routes[:MAX_ROUTES]:
@@ -119,85 +119,85 @@ def _what_there_is(name: str, configuration: Configuration) -> str:
         said.append(f"route {route.server_name} leads to {where or route.resolver.title}")
     if len(routes) > MAX_ROUTES:
         said.append(f"and {counted(len(routes) - MAX_ROUTES, 'more route')}")
-    why = "no route has this name, and no route leads to such a target"
-    return f"{bounded(name)}: {why}; {'; '.join(said) or 'there is no route'}"
+    why = "no such route or target"
+    return f"{bounded(name)}: {why}; {'; '.join(said) or 'no routes'}"
 
 
-class Drains:
-    """All that are in force, until they are undone or the program ends.
+class DrainManager:
+    """The drains of a proxy. A drain is active until it is cancelled or the program ends.
 
-    @param live: the connections that have not ended. @param now: seconds since 1970.
-    @param dice: for jitter, and for whose turn it is.
+    @param live: returns the open connections. @param now: seconds since 1970.
+    @param dice: for the jitter, and for the order of tunnels.
     """
 
     def __init__(
         self,
         reactor: Any,
-        standing: UpstreamTable,
+        upstreams: UpstreamTable,
         live: Callable[[], Iterable[Lifecycle]],
         now: Callable[[], float],
         dice: random.Random | None = None,
     ) -> None:
         self._reactor = reactor
-        self._standing = standing
+        self._upstreams = upstreams
         self._live = live
         self._now = now
         self._dice = dice or random.Random()
         self._drains: dict[DrainTarget, _Drain] = {}
 
     def begin(self, goal: DrainTarget, rate: float) -> DrainStatus:
-        """Drain it; one that is drained already goes on at the new rate. @param rate: tunnels a second."""
+        """Start a drain, or change the rate of an active one. @param rate: tunnels per second."""
         drain = self._drains.get(goal)
         if drain is None:
             drain = self._drains[goal] = _Drain(goal, rate, self._now())
-            self._standing.drain(goal)
+            self._upstreams.drain(goal)
         drain.rate = rate
-        self._later(drain, self._pause(drain))
+        self._schedule(drain, self._pause(drain))
         tunnels = counted(len(self._left(goal)), "connection")
         log.info("draining {goal} at {rate:g} a second: {tunnels}", goal=str(goal), rate=rate, tunnels=tunnels)
         return self._status(drain)
 
     def undo(self, name: str) -> DrainStatus:
-        """It gets new connections again. @return: how far it had come. @raise UnknownDrainTarget: it is not drained."""
+        """Cancel a drain. @return: its last status. @raise UnknownDrainTarget: there is no such drain."""
         names = {name, _lower(name), _address(name)}
         goal = next((goal for goal in self._drains if goal.name in names), None)
         if goal is None:
             drained = ", ".join(map(str, self._drains)) or "nothing"
-            raise UnknownDrainTarget(f"{bounded(name)} is not being drained; what is: {drained}")
+            raise UnknownDrainTarget(f"{bounded(name)} is not being drained; being drained: {drained}")
         drain = self._drains.pop(goal)
         self._cancel(drain)
         status = self._status(drain)
-        self._standing.undrain(goal)
-        log.info("no longer draining {goal}: {closed} closed", goal=str(goal), closed=drain.closed)
+        self._upstreams.undrain(goal)
+        log.info("stopped draining {goal}: {closed} closed", goal=str(goal), closed=drain.closed)
         return status
 
     def stop(self) -> None:
-        """End no more: the proxy is stopping, and ends all of them itself."""
+        """End no more tunnels: the proxy is stopping, and ends all of them itself."""
         for drain in self._drains.values():
             self._cancel(drain)
 
     def status(self) -> list[DrainStatus]:
-        """All of them, in the order in which they began."""
+        """The status of all drains, oldest first."""
         return [self._status(drain) for drain in self._drains.values()]
 
-    def _look(self, drain: _Drain) -> tuple[int, list[str]]:
-        """How many connections are left, and the clients of some; with many connections at most one second old."""
+    def _count_left(self, drain: _Drain) -> tuple[int, list[str]]:
+        """The number of remaining connections, and some of their clients. Cached for L{CACHE_S} if there are many."""
         now = self._reactor.seconds()
-        if drain.looked is None or now - drain.looked[0] >= FRESH:
+        if drain.cached_count is None or now - drain.cached_count[0] >= CACHE_S:
             left = self._left(drain.goal)
-            seen = drain.looked = now, len(left), [life.record.client for life in left[:MAX_NAMED]]
-            if len(left) <= FEW:
-                drain.looked = None
+            seen = drain.cached_count = now, len(left), [life.record.client for life in left[:MAX_NAMED]]
+            if len(left) <= MAX_UNCACHED_CONNECTIONS:
+                drain.cached_count = None
             return seen[1:]
-        return drain.looked[1:]
+        return drain.cached_count[1:]
 
     def _left(self, goal: DrainTarget) -> list[Lifecycle]:
         return [life for life in self._live() if goal.has(life.record.route, life.target)]
 
     def _status(self, drain: _Drain) -> DrainStatus:
-        left, clients = self._look(drain)
+        left, clients = self._count_left(drain)
         goal = drain.goal
-        refused = self._standing.refused_count(goal)
+        refused = self._upstreams.refused_count(goal)
         return DrainStatus(goal.kind, goal.name, drain.since, drain.rate, drain.closed, refused, left, clients)
 
     def _step(self, drain: _Drain) -> None:
@@ -213,12 +213,12 @@ class Drains:
                 life.end(ending)
                 drain.closed += 1
                 wanted -= 1
-        self._later(drain, self._pause(drain) if drain.waiting else max(IDLE_S, self._pause(drain)))
+        self._schedule(drain, self._pause(drain) if drain.waiting else max(IDLE_INTERVAL_S, self._pause(drain)))
 
     def _pause(self, drain: _Drain) -> float:
         return max(1 / drain.rate, MIN_INTERVAL_S) * self._dice.uniform(0.5, 1.5)
 
-    def _later(self, drain: _Drain, seconds: float) -> None:
+    def _schedule(self, drain: _Drain, seconds: float) -> None:
         self._cancel(drain)
         drain.timer = self._reactor.callLater(seconds, self._step, drain)
 
@@ -229,7 +229,7 @@ class Drains:
 
 
 def _address(name: str) -> str:
-    """A target's address, however it is written; empty: it is none."""
+    """A target's address in its usual spelling; empty if the name is no address."""
     try:
         return address(parse_target(name))
     except BadTarget:

@@ -1,4 +1,4 @@
-"""Checks of targets: whether each can be connected, or shakes hands, again and again."""
+"""Health checks: connects to each known target at an interval, with or without a TLS handshake."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from sniproxy.util.text import bounded
 log = Logger()
 
 
-class Checker:
-    """Checks all targets that are known, each at its own time.
+class HealthChecker:
+    """Checks all known targets, each at its own time.
 
-    A target that a plaintext listener leads to is only connected.
+    A TLS check makes a handshake for the broker's name, and accepts every certificate, because clients verify it. It
+    sends nothing after the handshake, so that the broker has only the connection to log.
 
-    A TLS check shakes hands, asking for the broker's name, and believes every certificate: whether it is trusted is for
-    clients to say. Nothing is sent after that, so that a broker has nothing to log but that somebody was there.
+    A target of a plaintext listener is only connected to.
     """
 
     def __init__(
-        self, reactor: Any, standing: UpstreamTable, closer: LingeringCloser, dice: random.Random | None = None
+        self, reactor: Any, upstreams: UpstreamTable, closer: LingeringCloser, dice: random.Random | None = None
     ) -> None:
         self._reactor = reactor
-        self._standing = standing
+        self._upstreams = upstreams
         self._closer = closer
         self._dice = dice or random.Random()
         self._dialer: Dialer | None = None
@@ -40,15 +40,15 @@ class Checker:
         self._running: dict[str, Deferred[None]] = {}
         self._timer: Any = None
 
-    def change(self, dialer: Dialer) -> None:
-        """Another configuration is in force. @param dialer: dials as it says."""
+    def use_dialer(self, dialer: Dialer) -> None:
+        """Check with another configuration's dialer from now on."""
         self._dialer = dialer
         self._stop_timer()
-        if self._standing.health.check is not None:
-            self._look()
+        if self._upstreams.health.check is not None:
+            self._start_due_checks()
 
     def stop(self) -> None:
-        """Check no more."""
+        """Stop checking, and cancel running checks."""
         self._stop_timer()
         for checking in list(self._running.values()):
             checking.cancel()
@@ -58,49 +58,50 @@ class Checker:
             self._timer.cancel()
         self._timer = None
 
-    def _look(self) -> None:
-        """Begin with what is due; at a tenth of the interval, so that new targets need not wait."""
-        interval, now = self._standing.health.interval, self._reactor.seconds()
-        self._timer = self._reactor.callLater(interval / 10, self._look)
-        self._standing.forget(now)
-        self._due = {key: due for key, due in self._due.items() if key in self._standing.known}
-        for key, known in self._standing.known.items():
+    def _start_due_checks(self) -> None:
+        """Start the checks that are due. It runs ten times per interval, so that new targets do not wait."""
+        interval, now = self._upstreams.health.interval, self._reactor.seconds()
+        self._timer = self._reactor.callLater(interval / 10, self._start_due_checks)
+        self._upstreams.forget(now)
+        self._due = {key: due for key, due in self._due.items() if key in self._upstreams.known}
+        for key, known in self._upstreams.known.items():
             if key not in self._running and self._due.get(key, now) <= now:
                 self._due[key] = now + interval * self._dice.uniform(0.9, 1.1)
-                self._begin(key, known)
+                self._start_check(key, known)
 
-    def _begin(self, key: str, known: Upstream) -> None:
+    def _start_check(self, key: str, known: Upstream) -> None:
         checking = self._running[key] = Deferred.fromCoroutine(self._check(known))
 
         def ended(_: object) -> None:
             if self._running.get(key) is checking:
                 del self._running[key]
 
-        checking.addErrback(lambda failure: log.failure("A check of {target} failed", failure, target=key))
+        what = "internal error in the health check of {target}"
+        checking.addErrback(lambda failure: log.failure(what, failure, target=key))
         checking.addBoth(ended)
         if checking.called:
             self._running.pop(key, None)
 
     async def _check(self, known: Upstream) -> None:
         try:
-            why = await self._try(known)
+            why = await self._probe(known)
         except CancelledError:
             return
-        if self._standing.record_check(known, why):
+        if self._upstreams.record_check(known, why):
             state = "up" if known.up else "down"
             log.warn(
-                "target {target}: {state}{why}", target=str(known.target), state=state, why=f": {why}" if why else ""
+                "target {target} is {state}{why}", target=str(known.target), state=state, why=f": {why}" if why else ""
             )
 
-    async def _try(self, known: Upstream) -> str:
-        """@return: why it failed; empty: it did not."""
+    async def _probe(self, known: Upstream) -> str:
+        """Make one check. @return: why it failed; empty if it succeeded."""
         assert self._dialer is not None
-        health, began = self._standing.health, self._reactor.seconds()
+        health, began = self._upstreams.health, self._reactor.seconds()
         try:
             sock = await self._dialer.dial([known.target], health.interval, lambda target: None)
         except DialError as error:
             return bounded(str(error).removeprefix(f"{known.target}: "))
-        if health.check != "tls" or address(known.target) in self._standing.plaintext:
+        if health.check != "tls" or address(known.target) in self._upstreams.plaintext:
             self._closer(sock)
             return ""
         tls = TLSSocket(sock, unverified_connection(known.server_name))

@@ -1,4 +1,4 @@
-"""What stands beside the tunnels of a running proxy and is fed by events: logs, inspector, metrics, admin endpoint."""
+"""Feeds the logs, the inspector, the metrics and the admin endpoint with the proxy's events."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 log = Logger()
 
 Change = Callable[[], None]
-"""Puts what was prepared into force. It does not fail."""
+"""Activates what was prepared. It does not fail."""
 
 
 class Observers:
-    """All of them, as the configuration in force asks for them. What has counted goes on counting after a reload.
+    """The observers that the current configuration asks for. Counters survive a reload.
 
-    @param unrouted: asked by the inspector about each host that is advertised to TLS clients.
+    @param unrouted: tells the inspector why an advertised host has no route; None: it has one.
     @param observer: one more observer of ended connections.
-    @param holds: called with the change in the number of descriptors that admin connections take.
-    @ivar inspector: for plaintext listeners that are inspected; once there it stays. None: there is none.
-    @ivar admin_address: where the admin endpoint is bound; None: there is none, or it is not TCP.
+    @param holds: called with the change in the number of descriptors that admin connections use.
+    @ivar inspector: reads the tunnels of inspected plaintext listeners. None until a configuration has such a listener.
+    @ivar admin_address: where the admin endpoint is bound. None if there is none, or if it is not TCP.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class Observers:
         undo: ExitStack,
         token: bytes | None = None,
     ) -> Callable[[], None]:
-        """Open what a configuration asks for and is not open yet: logs, the admin endpoint.
+        """Open logs and the admin endpoint as a configuration asks, unless they are open already.
 
-        @param endpoint: for the admin endpoint; None: there shall be none.
-        @param token: what changing requests to the admin endpoint need over TCP. None: these are refused.
-        @param undo: is given how to close again what was opened.
-        @return: makes the change.
+        @param endpoint: of the admin endpoint; None: no admin endpoint.
+        @param token: authorizes changing requests to the admin endpoint over TCP. None: such requests are refused.
+        @param undo: gets callbacks that close what was opened.
+        @return: activates what was opened.
         @raise CannotOpen: a log cannot be opened. @raise CannotListenError: the admin endpoint cannot listen.
         """
         changes = [
@@ -97,30 +97,30 @@ class Observers:
 
     @property
     def lost(self) -> int:
-        """Lines of the access log that could not be written."""
+        """Access log lines that could not be written."""
         return self._lost_before + (0 if self._access_log is None else self._access_log.lost)
 
     @property
     def events_lost(self) -> int:
-        """Lines of the event log that could not be written."""
+        """Event log lines that could not be written."""
         return self._events_lost_before + (0 if self._event_log is None else self._event_log.lost)
 
     def ended(self, connection: Connection) -> None:
-        """Tell everybody of a connection that has ended."""
+        """Call all observers with an ended connection."""
         for observer in self._observers:
             try:
                 observer(connection)
             except Exception:
-                log.failure("An observer failed on connection {id}", id=connection.id)
+                log.failure("observer failed on connection {id}", id=connection.id)
 
     def reopen(self) -> None:
-        """After a log rotation."""
+        """Reopen the logs, after a log rotation."""
         for one in (self._access_log, self._event_log):
             if one is not None:
                 one.reopen()
 
     def close(self) -> Deferred[None]:
-        """Stop answering, and close the logs. @return: fires when all is closed."""
+        """Close the admin endpoint and the logs. @return: fires when all are closed."""
         for one in (self._access_log, self._event_log):
             if one is not None:
                 one.close()
@@ -128,7 +128,7 @@ class Observers:
         return maybeDeferred(lambda: None if port is None else port.stopListening())
 
     def summary(self) -> str:
-        """What ended, in one line."""
+        """The ended connections and lost lines, in one line."""
         lost = f"; {counted(self.lost, 'line')} of the access log lost" if self.lost else ""
         if self.events_lost:
             lost += f"; {counted(self.events_lost, 'line')} of the event log lost"
@@ -268,7 +268,7 @@ class Observers:
 
 
 def _choose(wanted: InspectLog, inspector: Inspector, event_log: EventLog) -> None:
-    """Which events are written from now on."""
+    """Set which events the inspector reports and the event log has."""
     from sniproxy.pulsar.filter import EventFilter
 
     event_log.event_filter = EventFilter(wanted.follow, wanted.commands)
@@ -277,4 +277,4 @@ def _choose(wanted: InspectLog, inspector: Inspector, event_log: EventLog) -> No
 
 
 def _nothing() -> None:
-    """The change of what stays as it is."""
+    """The change of an observer that stays as it is."""

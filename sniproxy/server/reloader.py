@@ -1,4 +1,4 @@
-"""When the configuration is read again: when somebody says so, and, if it asks for that itself, when it changes."""
+"""Reloads the configuration on request, and when its file changes if C{reload_on_change} is set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sniproxy.util.files import FileWatch
 
 
 class Reloadable(Protocol):
-    """C{sniproxy.service.ProxyService} is one."""
+    """A proxy that can reload, such as C{sniproxy.service.ProxyService}."""
 
     @property
     def configuration(self) -> Configuration: ...
@@ -21,8 +21,8 @@ class Reloadable(Protocol):
 class Reloader:
     """Reloads a proxy.
 
-    @param read: gives the configuration as it is now.
-    @param path: the file that is watched while C{reload_on_change} is in force. None: there is none.
+    @param read: reads the configuration.
+    @param path: the file to watch while C{reload_on_change} is set. None: watch no file.
     """
 
     def __init__(
@@ -33,25 +33,25 @@ class Reloader:
         self._watch = None if path is None else FileWatch(reactor, path, self.reload)
 
     def start(self) -> None:
-        """The configuration has just been read and is in force: watch it, if it says so."""
+        """Start watching the file, if the configuration says so. Call this after it was read for the first time."""
         if self._watch is not None:
             self._watch.note()
-        self._turn()
+        self._update_watch()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._watch is not None:
             self._watch.stop()
 
     def reload(self) -> str | None:
-        """Read the configuration again; how that went is the proxy's to tell. @return: as the proxy's own."""
+        """Reload now. The proxy logs the outcome. @return: why the reload failed; None if it succeeded."""
         if self._watch is not None:
             self._watch.note()
         why = self._proxy.reload(self._read)
-        self._turn()
+        self._update_watch()
         return why
 
-    def _turn(self) -> None:
+    def _update_watch(self) -> None:
         if self._watch is None:
             return
         if self._proxy.configuration.reload_on_change:

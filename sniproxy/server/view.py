@@ -20,10 +20,10 @@ from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built
 from sniproxy.server.connections import ConnectionManager
-from sniproxy.server.drain import Drains, find_drain_target
+from sniproxy.server.drain import DrainManager, find_drain_target
 from sniproxy.server.listeners import Listeners
 from sniproxy.server.observers import Observers
-from sniproxy.server.routecheck import CrossCheck
+from sniproxy.server.routecheck import RouteCheck
 
 
 class ServiceView:
@@ -43,11 +43,11 @@ class ServiceView:
         upstreams: UpstreamTable,
         built: Built,
         warnings: Sequence[str],
-        cross_check: CrossCheck,
+        cross_check: RouteCheck,
     ) -> None:
         self.ready = False
         self.reloads = Reloads()
-        self.drains = Drains(reactor, upstreams, self.live, time.time)
+        self.drains = DrainManager(reactor, upstreams, self.live, time.time)
         self.observers: Observers | None = None
         self._reactor = reactor
         self._listeners = listeners
@@ -56,7 +56,7 @@ class ServiceView:
         self._started = self._since = time.time()
         self.change(built, warnings, cross_check)
 
-    def change(self, built: Built, warnings: Sequence[str], cross_check: CrossCheck) -> None:
+    def change(self, built: Built, warnings: Sequence[str], cross_check: RouteCheck) -> None:
         """Show another configuration. @param warnings: about it, for the operator."""
         self._built = built
         self._warnings = warnings

@@ -1,4 +1,4 @@
-"""The bridge's bench."""
+"""The benchmark of the bridge."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from contextlib import ExitStack
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.bridge import DOCUMENT, WAYS, Course
+from bench.bridge import DOCUMENT, WAYS, BridgeTestBed
 from bench.table import replaced
 
 
 class BridgeBenchTests(SynchronousTestCase):
-    """Its ways and its place."""
+    """Its paths and its place in the manual."""
 
     def test_ways(self) -> None:
-        """Each way leads both streams; the last one is the bridge's, whose CPU time it takes."""
+        """Each path carries both streams; the bridge's path uses its CPU time."""
         with ExitStack() as stack:
-            course = Course(stack, 1_000, 100_000)
+            course = BridgeTestBed(stack, 1_000, 100_000)
             for _, run in course.streams.values():
                 for name in WAYS:
                     before = course.bridge.cpu
@@ -24,5 +24,5 @@ class BridgeBenchTests(SynchronousTestCase):
                 self.assertGreater(course.bridge.cpu, before)
 
     def test_place(self) -> None:
-        """The manual has the place for its tables."""
+        """The manual has a place for its tables."""
         self.assertIn("new", replaced(DOCUMENT.read_text(), "bridge", "new\n"))

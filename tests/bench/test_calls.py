@@ -1,4 +1,4 @@
-"""Where a proxy's time goes, call by call."""
+"""The benchmark of system calls."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ TUNNEL = """
 
 
 class NotedTests(SynchronousTestCase):
-    """What perf writes, read."""
+    """Parsing of perf's output."""
 
     def test_between_and_inside(self) -> None:
-        """Time inside calls, and between them; what is cut off at the ends is left out, and what is no note."""
+        """Times in and between calls are read; incomplete calls and other lines are skipped."""
         found = noted(["# a comment", *MESSAGE.splitlines()])
         self.assertEqual([50.0], [round(value, 3) for value in found.inside["epoll_wait"]])
         self.assertEqual([2.0], [round(value, 3) for value in found.between["recvfrom", "sendto"]])
@@ -40,13 +40,13 @@ class NotedTests(SynchronousTestCase):
         self.assertAlmostEqual(0.99 + 3 + 2 + 4, found.program, 3)
 
     def test_unknown_call(self) -> None:
-        """A call that has no name here goes by its number; it is no program's time."""
+        """A call without a known name has its number."""
         found = noted(TUNNEL.splitlines())
         self.assertEqual(["socket", "999"], list(found.inside))
         self.assertAlmostEqual(6.0, found.program, 3)
 
     def test_sums(self) -> None:
-        """They are of the medians: what happens once is not what a call takes."""
+        """Sums use medians, so that an outlier has no effect."""
         found = Calls({"close": [1.0, 2.0, 999.0], "epoll_wait": [5.0]}, {("close", "close"): [1.0, 1.0, 500.0]})
         self.assertEqual((6.0, 3.0), (found.kernel, found.program))
 
@@ -55,14 +55,14 @@ class TableTests(SynchronousTestCase):
     """The tables."""
 
     def test_messages(self) -> None:
-        """By message: what comes before its send, behind it, and the kernel's."""
+        """Per message: the time before its send, after it, and in the kernel."""
         self.assertRegex(
             messages_table({"ours": noted(MESSAGE.splitlines())}),
             r"\| ours +\| +3\.0 \| +6\.0 \| +4\.0 \| +17\.0 \|\n",
         )
 
     def test_tunnels(self) -> None:
-        """By tunnel, of which each has one socket of the proxy's own."""
+        """Per tunnel, counted by the proxy's own sockets."""
         found = noted(TUNNEL.splitlines())
         self.assertRegex(tunnels_table({"ours": found}), r"\| ours +\| +2\.0 \| +6 \| +6 \|\n")
         self.assertRegex(steps_table(found), r"\| socket - 999 +\| +1\.00 \| +6\.0 \|\n")
@@ -72,7 +72,7 @@ class MainTests(SynchronousTestCase):
     """The command."""
 
     def test_without_perf(self) -> None:
-        """It says what it needs."""
+        """It tells what it needs."""
         said: list[str] = []
         self.patch(shutil, "which", lambda name: None)
         self.patch(builtins, "print", said.append)

@@ -1,4 +1,4 @@
-"""The cases of the data path."""
+"""The cases of the data path benchmark."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.apart import LoadError
-from bench.cases import CASES, QUICK, Grounds
+from bench.cases import CASES, QUICK, TestBed
+from bench.childprocess import LoadError
 from bench.peers import DIRECT, PEERS
 
 SHORT = evolve(QUICK, seconds=0.05, check=100_000, idle=20, scale=(10,), starts=(10,), names=(10,))
@@ -18,38 +18,36 @@ class CaseTests(SynchronousTestCase):
     """Each case."""
 
     def test_direct(self) -> None:
-        """Each case with a direct line comes to figures there, and the one that tells who is best is among them."""
+        """Each case gives figures without a proxy, including the one for the ranking."""
         with ExitStack() as stack:
-            grounds = Grounds(stack)
+            bed = TestBed(stack)
             for case in CASES.values():
                 if DIRECT in case.peers:
-                    self.assertIn(case.best, case.run(grounds, None, SHORT))
+                    self.assertIn(case.best, case.run(bed, None, SHORT))
 
     def test_ours(self) -> None:
-        """A case that starts a proxy names its figures by what it was started with."""
+        """Cases that vary the start have it in the names of their figures."""
         with ExitStack() as stack:
-            grounds = Grounds(stack)
-            self.assertEqual(
-                sorted(CASES["start"].run(grounds, PEERS["ours"], SHORT)), ["10 names: MiB", "10 names: s"]
-            )
-            self.assertEqual(CASES["check"].run(grounds, PEERS["ours"], SHORT), {})
+            bed = TestBed(stack)
+            self.assertEqual(sorted(CASES["start"].run(bed, PEERS["ours"], SHORT)), ["10 names: MiB", "10 names: s"])
+            self.assertEqual(CASES["check"].run(bed, PEERS["ours"], SHORT), {})
 
     def test_refusals(self) -> None:
-        """Refusals cost something in both ways; nobody else's are taken for them."""
+        """Refusals of both kinds have a cost; they are measured for our proxy only."""
         with ExitStack() as stack:
-            grounds = Grounds(stack)
-            found = CASES["refusals"].run(grounds, PEERS["ours"], SHORT)
+            bed = TestBed(stack)
+            found = CASES["refusals"].run(bed, PEERS["ours"], SHORT)
             self.assertEqual(
                 sorted(found),
                 [f"{way}: {figure}" for way in ("at accept", "no route") for figure in ("proxy CPU, µs", "refusals/s")],
             )
             self.assertGreater(min(found.values()), 0)
             for other in (None, PEERS["haproxy"]):
-                error = self.assertRaises(LoadError, CASES["refusals"].run, grounds, other, SHORT)
-                self.assertIn("for ours alone", str(error))
+                error = self.assertRaises(LoadError, CASES["refusals"].run, bed, other, SHORT)
+                self.assertIn("for our proxy only", str(error))
 
     def test_peers(self) -> None:
-        """Their peers are known, and ours is the first."""
+        """The peers of cases are known, and ours comes first."""
         for case in CASES.values():
             self.assertEqual(case.peers[0], "ours")
             self.assertLessEqual(set(case.peers), {*PEERS, DIRECT})

@@ -1,4 +1,4 @@
-"""What a choice costs, in process."""
+"""The benchmark without sockets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class CostTests(SynchronousTestCase):
     """Figures by the number of names."""
 
     def test_costs(self) -> None:
-        """Each size has a name that is there, one of a wildcard and one of none; hello and cache have their own."""
+        """Each size has figures for an exact name, a wildcard and an unknown name; hello and cache have one each."""
         found = costs((1, 20), 20)
         kinds = {"exact", "wildcard", "none"}
         expected = {f"{size} names: {kind}, µs" for size in (1, 20) for kind in kinds}

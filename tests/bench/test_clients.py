@@ -1,4 +1,4 @@
-"""The clients of the data path's bench, on the direct line."""
+"""The clients of the data path benchmark, without a proxy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.apart import LoadError
-from bench.clients import Place, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
+from bench.childprocess import LoadError
+from bench.clients import Destination, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
 from bench.measure import family
 from bench.targets import KINDS, Target
 
@@ -19,16 +19,16 @@ SHORT = 0.05
 
 
 class ClientTests(SynchronousTestCase):
-    """What they do, and what they notice."""
+    """Figures and detected faults."""
 
-    def place(self, kind: str) -> Place:
-        """The way to a target of a kind."""
+    def destination(self, kind: str) -> Destination:
+        """The destination of a new target."""
         target = Target(kind, len(HELLO))
         self.addCleanup(target.stop)
-        return Place(target.port, HELLO, ())
+        return Destination(target.port, HELLO, ())
 
-    def bad(self, serve: Callable[[socket.socket], None]) -> Place:
-        """The way to a server that does this with its one connection."""
+    def bad(self, serve: Callable[[socket.socket], None]) -> Destination:
+        """The destination of a server that runs a function on its only connection."""
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
 
@@ -40,66 +40,66 @@ class ClientTests(SynchronousTestCase):
         thread = Thread(target=run)
         thread.start()
         self.addCleanup(thread.join)
-        return Place(listening.getsockname()[1], HELLO, ())
+        return Destination(listening.getsockname()[1], HELLO, ())
 
     def figures(self, sample: Sample, *names: str) -> None:
-        """These are its figures, and none is negative."""
+        """Assert the names of the figures, and that none is negative."""
         self.assertEqual(sorted(sample), sorted(names))
         self.assertGreaterEqual(min(sample.values()), 0)
 
     def test_bulk(self) -> None:
-        """Bulk has a rate and its cost, from one stream and from several."""
-        place = self.place("sink")
+        """Bulk gives rate and cost, with one stream and with several."""
+        destination = self.destination("sink")
         for streams in (1, 4):
-            sample = bulk(place, SHORT, streams)
+            sample = bulk(destination, SHORT, streams)
             self.figures(sample, "MB/s", "system CPU, s/GB")
             self.assertGreater(sample["MB/s"], 0)
 
     def test_echo(self) -> None:
-        """An echo has its time, in the middle and late."""
-        sample = echo(self.place("echo"), SHORT)
+        """An echo gives its median and 99th percentile."""
+        sample = echo(self.destination("echo"), SHORT)
         self.figures(sample, "p50, µs", "p99, µs", "system CPU, µs")
         self.assertLessEqual(sample["p50, µs"], sample["p99, µs"])
 
     def test_echoes(self) -> None:
-        """Several connections have their messages a second."""
-        sample = echoes(self.place("echo"), SHORT, 4)
+        """Several connections give messages per second."""
+        sample = echoes(self.destination("echo"), SHORT, 4)
         self.figures(sample, "messages/s", "system CPU, µs")
         self.assertGreater(sample["messages/s"], 0)
 
     def test_tunnels(self) -> None:
-        """Tunnels have their rate."""
-        sample = tunnels(self.place("first"), SHORT, 4)
+        """Tunnels give their rate."""
+        sample = tunnels(self.destination("first"), SHORT, 4)
         self.figures(sample, "tunnels/s", "system CPU, µs")
         self.assertGreater(sample["tunnels/s"], 0)
 
     def test_refused(self) -> None:
-        """Clients that are not refused are told."""
-        error = self.assertRaises(LoadError, refused, self.place("first"), SHORT, 2)
+        """A client that is not refused is an error."""
+        error = self.assertRaises(LoadError, refused, self.destination("first"), SHORT, 2)
         self.assertIn("was served", str(error))
 
     def test_idle(self) -> None:
-        """Idle tunnels have their memory in a process that counts; a talker beside them has its echo."""
-        target, talked_to = Target("first", len(HELLO)), self.place("echo")
+        """Idle tunnels give memory and CPU; an active tunnel adds its echo."""
+        target, talked_to = Target("first", len(HELLO)), self.destination("echo")
         self.addCleanup(target.stop)
         pids = family(target._process.pid or 0)
-        sample = idle(Place(target.port, HELLO, pids), SHORT, 200, talked_to)
+        sample = idle(Destination(target.port, HELLO, pids), SHORT, 200, talked_to)
         self.assertLessEqual({"KiB each", "idle CPU, ms/s", "p50, µs"}, set(sample))
-        self.assertNotIn("p50, µs", idle(Place(target.port, HELLO, pids), SHORT, 2))
+        self.assertNotIn("p50, µs", idle(Destination(target.port, HELLO, pids), SHORT, 2))
 
     def test_proxy(self) -> None:
-        """Processes of a proxy count apart."""
+        """CPU time of a proxy's processes is a figure of its own."""
         target = Target("echo", len(HELLO))
         self.addCleanup(target.stop)
-        sample = echo(Place(target.port, HELLO, family(target._process.pid or 0)), SHORT)
+        sample = echo(Destination(target.port, HELLO, family(target._process.pid or 0)), SHORT)
         self.assertGreater(sample["proxy CPU, µs"], 0)
 
     def test_checked(self) -> None:
-        """All that arrives is all: no figure, no error."""
-        self.assertEqual(checked(self.place("digest"), 1_000_000), {})
+        """A correct transfer gives no figure and no error."""
+        self.assertEqual(checked(self.destination("digest"), 1_000_000), {})
 
     def test_lost(self) -> None:
-        """An end in place of an answer behind the client's end is told."""
+        """A FIN in place of an answer after the client's FIN is an error."""
 
         def cut(sock: socket.socket) -> None:
             while sock.recv(65_536):
@@ -107,10 +107,10 @@ class ClientTests(SynchronousTestCase):
 
         for run in (partial(checked, size=10), partial(bulk, seconds=SHORT, streams=1)):
             error = self.assertRaises(LoadError, run, self.bad(cut))
-            self.assertIn("never came", str(error))
+            self.assertIn("are missing", str(error))
 
     def test_changed(self) -> None:
-        """Another digest is told; so are bytes that were lost on the way."""
+        """A wrong digest and lost bytes are errors."""
 
         def answer(sock: socket.socket) -> None:
             while sock.recv(65_536):
@@ -127,7 +127,7 @@ class ClientTests(SynchronousTestCase):
         self.assertIn("were lost", str(self.assertRaises(LoadError, bulk, self.bad(lose), SHORT, 1)))
 
     def test_ends(self) -> None:
-        """A tunnel that ends without its byte, and an echo that ends, are told."""
+        """A tunnel that ends without its byte, and an echo that ends, are errors."""
         for run in (partial(tunnels, at_once=1), echo):
             error = self.assertRaises(LoadError, run, self.bad(lambda sock: None), SHORT)
             self.assertRegex(str(error), "ended|reset|pipe")

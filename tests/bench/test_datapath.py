@@ -1,4 +1,4 @@
-"""The data path's bench, from its command line."""
+"""The command line of the data path benchmark."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench import results
-from bench.apart import LoadError
-from bench.cases import CASES, Grounds, Lengths
+from bench.cases import CASES, Lengths, TestBed
+from bench.childprocess import LoadError
 from bench.clients import Sample
 from bench.datapath import main, measure
 from bench.peers import PEERS, Peer
@@ -19,10 +19,10 @@ from bench.results import Result, Runs
 
 
 class DatapathTests(SynchronousTestCase):
-    """Measured, printed, kept."""
+    """Measuring, printing and storing."""
 
     def test_main(self) -> None:
-        """A case is measured with the peers that were asked for, printed and kept beside what was there."""
+        """A case is measured with the chosen peers, printed, and added to the stored results."""
         path = Path(self.mktemp())
         results.write(path, {"older": Result("here", "", {})})
         words = ["--quick", "--seconds", "0.05", "--cases", "echo1", "--peers", "direct", "--write", str(path)]
@@ -35,7 +35,7 @@ class DatapathTests(SynchronousTestCase):
         self.assertEqual(found["echo1"].versions, {})
 
     def test_versions(self) -> None:
-        """Peers' versions are printed, and kept with what was measured."""
+        """Versions of peers are printed, and stored with the results."""
         path = Path(self.mktemp())
         with redirect_stdout(out := StringIO()):
             main(["--quick", "--seconds", "0.05", "--cases", "check", "--peers", "ours", "--write", str(path)])
@@ -44,17 +44,17 @@ class DatapathTests(SynchronousTestCase):
         self.assertEqual(results.read(path)["check"].versions, {"ours": version})
 
     def test_unknown(self) -> None:
-        """An unknown case or peer is refused, with those that there are."""
+        """An unknown case or peer is refused with the known names."""
         for words in (["--cases", "x"], ["--peers", "ours,x"]):
             with redirect_stderr(err := StringIO()):
                 self.assertRaises(SystemExit, main, words)
-            self.assertIn("x: there is none of that name", err.getvalue())
+            self.assertIn("no such name: x", err.getvalue())
 
     def test_failing(self) -> None:
-        """Who fails is not asked again, and has the reason; the others go on in turn."""
+        """A failed peer is not measured again, and has the reason; the others continue."""
         asked = []
 
-        def run(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
+        def run(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
             name = "direct" if peer is None else peer.name
             asked.append(name)
             if name == "nginx":

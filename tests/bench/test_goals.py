@@ -1,4 +1,4 @@
-"""Which goals are met."""
+"""The goals."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def results(ours: list[float]) -> dict[str, Result]:
 
 
 class GoalTests(SynchronousTestCase):
-    """Judging."""
+    """Whether results meet a goal."""
 
     def test_best(self) -> None:
-        """The best of the others is the yardstick, not the direct line; less is better or more is."""
+        """The yardstick is the best of the other proxies; less or more is better."""
         goal = Goal("median", "echo1", "p50, µs", False, 1.0)
         self.assertEqual(goal.judged(results([9.0, 9.0])), ("haproxy", Spread(0.9, 0.9, 0.9), True))
         self.assertEqual(goal.judged(results([11.0, 11.0])), ("haproxy", Spread(1.1, 1.1, 1.1), False))
@@ -29,7 +29,7 @@ class GoalTests(SynchronousTestCase):
         self.assertEqual(more.said, "at least 1.1 times the best peer's")
 
     def test_one(self) -> None:
-        """A yardstick may be one of them, or none."""
+        """The yardstick can be a peer, or none."""
         goal = Goal("median", "echo1", "p50, µs", False, 1.0, "nginx")
         self.assertEqual(goal.judged(results([19.0, 19.0])), ("nginx", Spread(0.95, 0.95, 0.95), True))
         bare = Goal("seconds", "echo1", "p50, µs", False, 1.0, None)
@@ -37,7 +37,7 @@ class GoalTests(SynchronousTestCase):
         self.assertEqual(bare.said, "at most 1")
 
     def test_unknown(self) -> None:
-        """What was not measured is not judged."""
+        """Missing results are not judged."""
         goal = Goal("median", "echo1", "p50, µs", False, 1.0, "best", "ours-kernel")
         self.assertIsNone(goal.judged(results([1.0])))
         self.assertIsNone(goal.judged({}))
@@ -46,6 +46,6 @@ class GoalTests(SynchronousTestCase):
         self.assertEqual({row[3] for row in found}, {"not measured"})
 
     def test_cases(self) -> None:
-        """Each goal is of a case of the data path, or of real Pulsar."""
+        """Each goal has a case of the data path, or of real Pulsar."""
         for goal in GOALS:
             self.assertTrue(goal.case in CASES or goal.case.startswith("pulsar "), goal)

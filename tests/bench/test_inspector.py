@@ -1,4 +1,4 @@
-"""The inspector's bench."""
+"""The benchmark of the inspector."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class InspectorBenchTests(SynchronousTestCase):
         self.assertIn("SEND_RECEIPT", table[5])
 
     def test_place(self) -> None:
-        """The manual has the place for them."""
+        """The manual has a place for them."""
         self.assertIn("new", replaced(DOCUMENT.read_text(), "inspector", "new\n"))

@@ -1,4 +1,4 @@
-"""A producer and a broker in processes of their own."""
+"""The producer and the broker of the inspector's benchmark."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.apart import LoadError
+from bench.childprocess import LoadError
 from bench.load import Broker, send
 from bench.traffic import produce
 
 
 class LoadTests(SynchronousTestCase):
-    """Sending until all is answered."""
+    """Sending until everything is answered."""
 
     def setUp(self) -> None:
         self.traffic = produce(1_000, cycle=100_000)
 
     def test_answered(self) -> None:
-        """All that is sent is answered, connection after connection."""
+        """All SENDs are answered, on one connection after the other."""
         broker = Broker(self.traffic)
         self.addCleanup(broker.stop)
         for cycles in (1, 3):
@@ -29,19 +29,19 @@ class LoadTests(SynchronousTestCase):
             self.assertGreater(sent.seconds, 0)
 
     def test_stop(self) -> None:
-        """A broker ends even when this process has a handler for TERM, as it has after a test with a reactor."""
+        """The broker can be stopped although this process has a reactor's handler for SIGTERM."""
         self.addCleanup(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, lambda *ignored: None))
         Broker(self.traffic).stop()
 
     def test_no_answers(self) -> None:
-        """Answers of other frames are too few: the run is no run."""
+        """Missing answers are an error."""
         broker = Broker(produce(2_000, cycle=100_000))
         self.addCleanup(broker.stop)
         error = self.assertRaises(LoadError, send, self.traffic, 1, broker.port)
-        self.assertIn("bytes too early", str(error))
+        self.assertIn("bytes missing", str(error))
 
     def test_nobody(self) -> None:
-        """When nobody listens, the run says so."""
+        """A refused connection is an error."""
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             error = self.assertRaises(LoadError, send, self.traffic, 1, sock.getsockname()[1])

@@ -1,4 +1,4 @@
-"""What repeated runs came to."""
+"""Measurements and summaries."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class SpreadTests(SynchronousTestCase):
     """Median, lowest, highest."""
 
     def test_spread(self) -> None:
-        """The median lies between the two in the middle when the count is even; one run is all three."""
+        """With an even count the median is the mean of the two middle values."""
         self.assertEqual(spread([3.0, 1.0, 9.0]), Spread(3.0, 1.0, 9.0))
         self.assertEqual(spread([4.0, 1.0, 9.0, 3.0]), Spread(3.5, 1.0, 9.0))
         self.assertEqual(spread([2.0]), Spread(2.0, 2.0, 2.0))
 
     def test_nothing(self) -> None:
-        """No runs have no median."""
+        """Without runs there is no summary."""
         self.assertRaises(ValueError, spread, [])
 
     def test_ratios(self) -> None:
-        """Ratios are of the same run: they are not the ratio of the medians."""
+        """Ratios are of the same run, and not of the medians."""
         self.assertEqual(ratios([2.0, 30.0, 4.0], [1.0, 10.0, 4.0]), Spread(2.0, 1.0, 3.0))
         self.assertRaises(ValueError, ratios, [1.0], [1.0, 2.0])
 
@@ -47,10 +47,10 @@ class SpreadTests(SynchronousTestCase):
 
 
 class SystemTests(SynchronousTestCase):
-    """What is asked of the system."""
+    """Figures of the system."""
 
     def test_cpu(self) -> None:
-        """CPU time of a living process grows; one that is not there has none."""
+        """CPU time of a process grows; a missing process is an error."""
         before = cpu_seconds(os.getpid())
         sum(range(5_000_000))
         self.assertGreater(cpu_seconds(os.getpid()), before)
@@ -68,7 +68,7 @@ class SystemTests(SynchronousTestCase):
         self.assertRaises(OSError, family, 1 << 30)
 
     def test_memory(self) -> None:
-        """Memory that is touched counts, of all processes together."""
+        """Used memory of all processes counts."""
         found = []
         for count in (1, 30_000_000):
             command = [sys.executable, "-c", f"held = b'x' * {count}; print(flush=True); input()"]
@@ -83,7 +83,7 @@ class SystemTests(SynchronousTestCase):
         self.assertRaises(OSError, proportional, [1 << 30])
 
     def test_meter(self) -> None:
-        """A meter has what passed between its begin and its end, of the processes and of the machine."""
+        """A meter gives seconds and CPU time of its block."""
         before = system_cpu_seconds()
         with Meter([os.getpid()]) as meter:
             sum(range(3_000_000))
@@ -93,7 +93,7 @@ class SystemTests(SynchronousTestCase):
         self.assertLessEqual(meter.system, system_cpu_seconds() - before)
 
     def test_environment(self) -> None:
-        """Python, the kernel and the number of CPUs are named, in one line."""
+        """One line has Python, the kernel and the number of CPUs."""
         line = environment()
         for part in (f"{os.cpu_count()} CPUs", "3.", os.uname().release):
             self.assertIn(part, line)

@@ -1,4 +1,4 @@
-"""How the proxies are configured."""
+"""The configurations of the proxies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bench.peers import (
     ours_by_way,
     said_versions,
 )
-from sniproxy.relay.kernel import opening
+from sniproxy.relay.kernel import loader
 
 
 class PeerTests(SynchronousTestCase):
@@ -47,7 +47,7 @@ class PeerTests(SynchronousTestCase):
         )
 
     def test_names(self) -> None:
-        """More names lead to the first target."""
+        """Additional names go to the first target."""
         plan = Plan(Path("x"), 1, {"a.test": 4000, "b.test": 4001}, ["c.test"])
         self.assertEqual(plan.names, {"a.test": 4000, "b.test": 4001, "c.test": 4000})
 
@@ -62,7 +62,7 @@ class PeerTests(SynchronousTestCase):
         self.assertIn(f"backend {names[names.index('sink.bench.test') + 1]}\n  server one 127.0.0.1:4001", text)
 
     def test_nginx(self) -> None:
-        """Nginx reads the name, has a large buffer, and keeps half-open connections; its workers share a port."""
+        """nginx reads the name, has a large buffer, and supports half-close; its workers share a port."""
         _, text, _ = self.configured(nginx)
         for part in (
             "ssl_preread on;",
@@ -76,7 +76,7 @@ class PeerTests(SynchronousTestCase):
         self.assertIn(" reuseport;", self.configured(nginx, 2)[1])
 
     def test_envoy(self) -> None:
-        """Envoy has a filter chain for each target, with all of its names, and as many threads as asked for."""
+        """Envoy has a filter chain with all names for each target, and the requested threads."""
         command, text, _ = self.configured(envoy)
         self.assertEqual(command[command.index("--concurrency") + 1], "1")
         (listener,) = json.loads(text)["static_resources"]["listeners"]
@@ -86,13 +86,13 @@ class PeerTests(SynchronousTestCase):
         )
 
     def test_dlundquist(self) -> None:
-        """The names are whole expressions there; it stays in the foreground."""
+        """Its names are anchored expressions, and it stays in the foreground."""
         command, text, _ = self.configured(dlundquist)
         self.assertIn("-f", command)
         self.assertIn(r"  ^echo\.bench\.test$ 127.0.0.1:4000", text)
 
     def test_ours(self) -> None:
-        """Ours is what users run; workers and relay are written when they are not the default."""
+        """Ours is the usual program; its file has workers and relay unless they are the default."""
         command, text, _ = self.configured(ours)
         self.assertEqual(command[1:3], ["-n", "--pidfile="])
         found = tomllib.loads(text)
@@ -105,24 +105,24 @@ class PeerTests(SynchronousTestCase):
         self.assertIn("copy", self.configured(partial(ours_by_way, way="copy"))[0])
 
     def test_not_by_kernel(self) -> None:
-        """One line alone shows that the kernel forwards; else the reason is told, or that there is none."""
+        """Only the line about readiness shows the kernel relay; otherwise there is a reason."""
         self.assertIsNone(not_by_kernel(f"12:00 {KERNEL_FORWARDS}, 8 tunnels at most"))
-        cannot = 'relay = "kernel" cannot be: no permission; tunnels go the ordinary way'
+        cannot = 'relay = "kernel" unavailable: no permission; using the user-space relay'
         self.assertEqual(not_by_kernel(f"12:00 a line\n12:00 {cannot}\n"), cannot)
-        self.assertIn("does not say", not_by_kernel("12:00 a line\n") or "")
-        words = Path(opening.__file__).read_text()
-        for text in (KERNEL_FORWARDS, 'relay = "kernel" cannot be: '):
+        self.assertIn("no line about the kernel relay", not_by_kernel("12:00 a line\n") or "")
+        words = Path(loader.__file__).read_text()
+        for text in (KERNEL_FORWARDS, 'relay = "kernel" unavailable: '):
             self.assertIn(text, words)
 
     def test_versions(self) -> None:
-        """Who is here says its version; a direct line has none, nor has who is not here."""
+        """Installed peers have a version."""
         with patch.dict(PEERS, nginx=evolve(PEERS["nginx"], program=lambda: None)):
             found = said_versions(("ours", "nginx", DIRECT))
         self.assertEqual(list(found), ["ours"])
         self.assertIn("sniproxy ", found["ours"])
 
     def test_version_without_its_place(self) -> None:
-        """One that tells where it is does so in no document."""
+        """The path of a program is not part of its version."""
         program = Path(self.mktemp())
         program.write_text('#!/bin/sh\necho "$0 1.2"\n')
         program.chmod(0o755)
@@ -130,7 +130,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(f"{program.name} 1.2", peer.said_version())
 
     def test_known(self) -> None:
-        """All others are known by name, ours come from here; who is not there is told with its package."""
+        """All peers are known by name, with the package that provides them."""
         self.assertLessEqual(set(OTHERS), set(PEERS))
         self.assertIn("sniproxy ", PEERS["ours"].said_version())
         absent = Peer("x", "Debian's package x", lambda: None, haproxy)

@@ -1,4 +1,4 @@
-"""What is drawn."""
+"""The plots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PlotTests(SynchronousTestCase):
 
     @skipIf(*missing("matplotlib"))
     def test_drawn(self) -> None:
-        """Peers and titles stand in the files as text."""
+        """Peers and titles are text in the files."""
         results = {
             "idle": Result("", "", {"ours": Runs({"KiB each": [1.0, 2.0]}), "nginx": Runs({}, "it ended")}),
             "scale": Result("", "", {"ours": Runs({"100: KiB each": [1.0], "1,000: KiB each": [2.0]})}),
@@ -36,6 +36,6 @@ class PlotTests(SynchronousTestCase):
             self.assertFalse(path.exists())
 
     def test_grouped(self) -> None:
-        """Figures are grouped by what is behind the colon, in their order."""
+        """Figures are grouped by the text after the colon, in order."""
         found = grouped(["10: s", "10: MiB", "100: s"])
         self.assertEqual(found, {"s": ["10", "100"], "MiB": ["10"]})

@@ -1,4 +1,4 @@
-"""The proxy that is measured."""
+"""The measured proxy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ProxyTests(SynchronousTestCase):
     """In a process of its own."""
 
     def test_through(self) -> None:
-        """Traffic goes through it, each way and inspected, and takes CPU time of that process."""
+        """Traffic passes with each relay and inspected, and uses its CPU time."""
         traffic = produce(1_000, cycle=100_000)
         broker = Broker(traffic)
         self.addCleanup(broker.stop)

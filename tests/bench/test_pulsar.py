@@ -1,4 +1,4 @@
-"""Real Pulsar's part of the bench, without Pulsar."""
+"""The benchmark with real Pulsar, without Pulsar."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.apart import LoadError
+from bench.childprocess import LoadError
 from bench.pulsar import NAMES, SIZES, Brokers, measure, run
 
 
 class Said:
-    """In place of brokers: what a client would say. ``routes``: all that a proxy is made of."""
+    """Replaces the brokers, and returns a client's results."""
 
     routes: Mapping[str, int] = {"broker-1.pulsar.test": 6651}
 
@@ -21,7 +21,7 @@ class Said:
         self.error = error
 
     def produce(self, proxy: int | None, size: int, pace: int, seconds: float) -> Mapping[str, Any]:
-        """Proxies fail when there is an error."""
+        """Return a result, or fail runs through a proxy."""
         self.asked.append(proxy)
         if proxy is not None and self.error:
             raise LoadError(self.error)
@@ -29,24 +29,24 @@ class Said:
 
 
 class MeasureTests(SynchronousTestCase):
-    """Ways in turn."""
+    """Measuring in turn."""
 
     def test_direct(self) -> None:
-        """The direct line has a rate and a latency, and no proxy."""
+        """Without a proxy there are rate and latency."""
         brokers = Said()
         found = run(cast(Brokers, brokers), "direct", "1 kB", 1.0)
         self.assertEqual(found, {"messages/s": 1_000.0, "p50, ms": 1.0, "p99, ms": 2.0})
         self.assertEqual(brokers.asked, [None])
 
     def test_proxy(self) -> None:
-        """A way through a proxy has its CPU time, too."""
+        """Through a proxy there is its CPU time too."""
         brokers = Said()
         found = run(cast(Brokers, brokers), "ours", "100 kB", 1.0)
         self.assertIn("proxy CPU, µs/message", found)
         self.assertNotIn(None, brokers.asked)
 
     def test_measure(self) -> None:
-        """Who fails is not asked again, and has the reason."""
+        """A failed peer is not measured again, and has the reason."""
         result = measure(cast(Brokers, Said("it ended")), "1 kB", 2, 1.0)
         self.assertEqual(list(result.peers), list(NAMES))
         self.assertEqual(result.peers["ours"].failed, "it ended")

@@ -1,4 +1,4 @@
-"""The page of the data path."""
+"""The page of results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TableTests(SynchronousTestCase):
     """A table for a case."""
 
     def test_figures(self) -> None:
-        """A row for each peer, with its ratio to the best of the others; who fails is named with the reason."""
+        """Each peer has a row with its ratio to the best other; a failed one has the reason."""
         text = table(CASES["bulk1"], BULK)
         self.assertRegex(text, r"\| MB/s / haproxy's \|\n")
         self.assertRegex(text, r"\| ours .*\| 2\.00 \(2\.00-2\.00\) \|\n")
@@ -41,7 +41,7 @@ class TableTests(SynchronousTestCase):
         self.assertIn("\nnginx fails: it lost 3 bytes\n", text)
 
     def test_numbers(self) -> None:
-        """Figures that are the same for several numbers have a column for each number."""
+        """Figures for several numbers have a column for each number."""
         self.assertRegex(table(CASES["scale"], SCALE), r"\| KiB each \| +100 \| +1,000 \|\n")
 
     def test_passes(self) -> None:
@@ -52,10 +52,10 @@ class TableTests(SynchronousTestCase):
 
 
 class VersionTests(SynchronousTestCase):
-    """Whom the ratios are against."""
+    """The table of versions."""
 
     def test_versions(self) -> None:
-        """Each version of a peer is named with the cases that it was measured in: all of them, or which."""
+        """Each version of a peer has its cases."""
         found = {
             "check": Result("", "", {"ours": Runs(), "nginx": Runs()}, {"ours": "sniproxy 1", "nginx": "nginx/1"}),
             "bulk1": Result("", "", {"ours": Runs(), "nginx": Runs()}, {"ours": "sniproxy 1", "nginx": "nginx/2"}),
@@ -68,7 +68,7 @@ class VersionTests(SynchronousTestCase):
         self.assertIn(versions(found), page(DOCUMENT.read_text(), found))
 
     def test_older(self) -> None:
-        """Results that were written before versions were kept have none."""
+        """Old results have no versions."""
         self.assertEqual(versions({"bulk1": BULK}), "")
 
 
@@ -76,20 +76,20 @@ class PageTests(SynchronousTestCase):
     """The document and its plots."""
 
     def test_places(self) -> None:
-        """The document has a place for each case and for all that has a goal."""
+        """The document has a place for each case and goal."""
         text = DOCUMENT.read_text()
         for name in ("goals", "versions", *CASES, *(goal.case for goal in GOALS)):
             self.assertIn(f"<!-- bench:{name} -->\n", text)
 
     def test_kept(self) -> None:
-        """The document in the repository is what its results come to."""
+        """The documents in the repository match their results."""
         found = read(RESULTS)
         self.assertEqual(page(DOCUMENT.read_text(), found), DOCUMENT.read_text())
         self.assertEqual(replaced(SUMMARY.read_text(), "summary", summary(found)), SUMMARY.read_text())
 
     @skipIf(*missing("matplotlib"))
     def test_same(self) -> None:
-        """The same results give the same files, which can be read without a background of their own."""
+        """Equal results give equal files without a background."""
         folder = Path(self.mktemp())
         folder.mkdir()
         write(folder / "x.json", {"bulk1": BULK, "scale": SCALE})

@@ -1,4 +1,4 @@
-"""What runs came to, and its file."""
+"""Results and their file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ResultTests(SynchronousTestCase):
         self.assertIsNone(runs.spread("y"))
 
     def test_best(self) -> None:
-        """The best is by the median, of those that did not fail."""
+        """The best peer has the best median, without failed ones."""
         self.assertEqual(result().best("MB/s", True, ("a", "b", "c")), "a")
         self.assertEqual(result().best("MB/s", False, ("a", "b", "c")), "b")
         self.assertEqual(result().best("s", False, ("ours", "b")), "ours")
@@ -50,11 +50,11 @@ class ResultTests(SynchronousTestCase):
         self.assertIsNone(result().ratio("MB/s", "ours", "nobody"))
 
     def test_figures(self) -> None:
-        """The figures are those that any peer has, in their order."""
+        """The figures are those of all peers, in order."""
         self.assertEqual(result().figures(), ["MB/s", "s"])
 
     def test_file(self) -> None:
-        """What is written is read again, with five figures of each number; no file is no result."""
+        """Written results are read again, rounded to five digits; without a file there are none."""
         path = Path(self.mktemp())
         self.assertEqual(read(path), {})
         write(path, {"bulk1": result()})
@@ -63,7 +63,7 @@ class ResultTests(SynchronousTestCase):
         self.assertEqual(read(path)["x"].peers["a"].figures, {"s": [1.2346]})
 
     def test_older(self) -> None:
-        """A file that was written before versions were kept can be read."""
+        """A file without versions can be read."""
         path = Path(self.mktemp())
         path.write_text('{"x": {"environment": "here", "how": "1 run", "peers": {"a": {"figures": {"s": [1.0]}}}}}')
         self.assertEqual(read(path), {"x": Result("here", "1 run", {"a": Runs({"s": [1.0]})}, {})})

@@ -1,4 +1,4 @@
-"""Proxies of all kinds, in processes of their own."""
+"""Starting and stopping proxies."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench import ROOT
-from bench.apart import LoadError
-from bench.clients import Place, echo
+from bench.childprocess import LoadError
+from bench.clients import Destination, echo
 from bench.measure import cpu_seconds
 from bench.peers import PEERS, Peer, ours
 from bench.running import Running
@@ -21,10 +21,10 @@ NAME = "echo.bench.test"
 
 
 class RunningTests(SynchronousTestCase):
-    """Started, used, ended."""
+    """Start, use and stop."""
 
     def test_each(self) -> None:
-        """Each proxy that is on this machine takes a name to its target, and is gone afterwards with all processes."""
+        """Each installed proxy routes a name to its target, and stops with all processes."""
         hello = client_hello(NAME)
         target = Target("echo", len(hello))
         self.addCleanup(target.stop)
@@ -36,10 +36,10 @@ class RunningTests(SynchronousTestCase):
             except LoadError as error:
                 # Who may not load programs into the kernel: never figures of another relay under this name.
                 self.assertEqual(peer.name, "ours-kernel")
-                self.assertIn('relay = "kernel" cannot be: ', str(error))
+                self.assertIn('relay = "kernel" unavailable: ', str(error))
                 continue
             try:
-                sample = echo(Place(running.port, hello, running.pids), 0.05)
+                sample = echo(Destination(running.port, hello, running.pids), 0.05)
                 if peer.name != "ours-kernel":  # which the kernel leaves asleep
                     self.assertGreater(sample["proxy CPU, µs"], 0, peer.name)
                 self.assertGreater(running.seconds, 0)
@@ -50,12 +50,12 @@ class RunningTests(SynchronousTestCase):
                 self.assertRaises(OSError, cpu_seconds, pid)
 
     def test_another(self) -> None:
-        """A proxy that should let the kernel forward, and does not, is not measured."""
+        """A proxy that should use the kernel relay and does not is not measured."""
         error = self.assertRaises(LoadError, Running, evolve(PEERS["ours-kernel"], start=ours), {NAME: 1}, ROOT)
-        self.assertIn("its log does not say that the kernel forwards", str(error))
+        self.assertIn("its log has no line about the kernel relay", str(error))
 
     def test_workers(self) -> None:
-        """Who listens before its workers are there is waited for: what they use is what is measured."""
+        """A start waits for the workers of a proxy that listens earlier."""
         for name in ("ours", "nginx"):
             peer = PEERS[name]
             if peer.program() is None:
@@ -65,7 +65,7 @@ class RunningTests(SynchronousTestCase):
             self.assertGreaterEqual(len(running.pids), 3, name)
 
     def test_few(self) -> None:
-        """A worker that comes late is among the processes, and a stop ends it even if its master does not."""
+        """A late worker counts as a process, and is stopped even if its master does not stop it."""
         late = """
 import os, signal, socket, sys
 os.open(sys.argv[2], os.O_WRONLY)
@@ -96,14 +96,14 @@ signal.pause()
         self.assertEqual(os.read(reader, 1), b"")
 
     def test_absent(self) -> None:
-        """Who is not here is told with its package."""
+        """A missing peer is reported with its package."""
         peer = Peer("x", "Debian's package x", lambda: None, lambda *ignored: [])
         self.assertIn("Debian's package x", str(self.assertRaises(LoadError, Running, peer, {}, ROOT)))
 
     def test_ends(self) -> None:
-        """A proxy that ends in place of listening says why."""
+        """A proxy that exits at start is reported with its last line."""
         peer = Peer(
             "x", "it", lambda: "/bin/sh", lambda program, plan: [program, "-c", "echo 'no such option' >&2; exit 3"]
         )
         error = self.assertRaises(LoadError, Running, peer, {}, ROOT)
-        self.assertEqual(str(error), "x ended with status 3: no such option")
+        self.assertEqual(str(error), "x exited with status 3: no such option")

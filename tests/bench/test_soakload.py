@@ -61,10 +61,10 @@ class Pair:
 
 
 class TunnelTests(SynchronousTestCase):
-    """Both ends, and nothing between them."""
+    """Both ends without a proxy."""
 
     def test_kinds(self) -> None:
-        """Each kind comes to its planned end, and counts what was written and read."""
+        """Each kind ends as planned, and counts written and read bytes."""
         for kind in KINDS:
             pair = Pair(self)
             plan = Plan(kind, 7, 20, 60)
@@ -76,27 +76,27 @@ class TunnelTests(SynchronousTestCase):
             self.assertGreater(tunnel.up, len(HELLO), kind)
 
     def test_large(self) -> None:
-        """Streams longer than their period, both ways at once."""
+        """Streams longer than the period, both ways at once."""
         pair = Pair(self)
         tunnel = pair.run(Plan("both", 2**32 - 1, 3 * PERIOD, 2 * PERIOD + 1))
         self.assertIsNone(pair.failure)
         self.assertEqual(tunnel.down, 2 * PERIOD + 1)
 
     def test_changed(self) -> None:
-        """One byte that is another one is told, with where it is."""
+        """A changed byte is reported with its position."""
         change = lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:]  # noqa: E731
         error = self.assertRaises(Lost, Pair(self).run, Plan("reply", 3, 10, 1000), change)
         self.assertRegex(str(error), "are not those that were sent: from 500 on they are .* which nobody sends")
 
     def test_skipped(self) -> None:
-        """Bytes that are missing in the middle are told with how many they are."""
+        """Missing bytes are reported with their number."""
         error = self.assertRaises(
             Lost, Pair(self).run, Plan("reply", 3, 10, 1000), lambda data: data[:500] + data[507:]
         )
         self.assertIn("from 500 on they are those that belong 7 bytes behind, or 1048566 before", str(error))
 
     def test_missing(self) -> None:
-        """A byte that is missing in the middle, at the end, or one too many, is told."""
+        """A missing byte and an additional byte are reported."""
         for kind, change in (
             (Lost, lambda data: data[:500] + data[501:]),
             (Cut, lambda data: data[:-1]),
@@ -105,7 +105,7 @@ class TunnelTests(SynchronousTestCase):
             self.assertRaises(kind, Pair(self).run, Plan("reply", 3, 10, 1000), change)
 
     def test_end_for_reset(self) -> None:
-        """A reset that comes as an end is told."""
+        """A reset that arrives as a FIN is reported."""
         sock, other = socket.socketpair()
         with sock, other:
             other.sendall(HELLO + Plan("client_resets", 3, 0, 0).pack())
@@ -115,10 +115,10 @@ class TunnelTests(SynchronousTestCase):
 
 
 class PlanTests(SynchronousTestCase):
-    """What is drawn."""
+    """Random plans."""
 
     def test_draw(self) -> None:
-        """All kinds come up, a seed tells the same plans again, and nobody waits for minutes."""
+        """All kinds occur, a seed repeats its plans, and no tunnel takes minutes."""
         plans = [Plan.draw(chance) for chance in [random.Random(1)] for _ in range(400)]
         again = [Plan.draw(chance) for chance in [random.Random(1)] for _ in range(400)]
         self.assertEqual(plans, again)
@@ -127,7 +127,7 @@ class PlanTests(SynchronousTestCase):
         self.assertTrue(all(plan.down <= 256 for plan in plans if plan.kind == "idle"))
 
     def test_hello(self) -> None:
-        """The hello is a real one, and carries the name."""
+        """The hello is real, and has the name."""
         outcome = ClientHelloReader().feed(HELLO)
         assert isinstance(outcome, ClientHello), outcome
         self.assertEqual(outcome.server_name, "broker-1.pulsar.test")

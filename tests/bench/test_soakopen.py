@@ -1,4 +1,4 @@
-"""Tunnels that stay open: what they say comes back, and what else happens to them is told."""
+"""Tunnels that stay open: their echoes, and the faults that they report."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ HELLO = b"a hello"
 
 
 class Kills:
-    """A backend that says it was killed, or not."""
+    """A backend with a settable generation."""
 
     def __init__(self, generation: int = 0) -> None:
         self.generation = generation
 
 
 class OpenedTests(SynchronousTestCase):
-    """Opened, without a proxy."""
+    """Opened without a proxy."""
 
     def setUp(self) -> None:
         self.told: list[str] = []
@@ -62,13 +62,13 @@ class OpenedTests(SynchronousTestCase):
         return int(listening.getsockname()[1])
 
     def echo(self, sock: socket.socket) -> None:
-        """Until the end."""
+        """Read until a FIN."""
         self.again.set()
         while data := sock.recv(64):
             sock.sendall(data)
 
     def test_whole(self) -> None:
-        """All are opened, each has all its bytes back, and they end together when they are told to."""
+        """All tunnels are opened, get their bytes back, and end on request."""
         target = Target("echo", len(HELLO))
         self.addCleanup(target.stop)
         opened = self.opened(target.port, 30)
@@ -89,23 +89,23 @@ class OpenedTests(SynchronousTestCase):
         return self.told[0]
 
     def test_other(self) -> None:
-        """Another byte than was said is told, with what it was."""
+        """A wrong byte is reported."""
         self.assertIn("came back in place of", self.fails(other))
 
     def test_more(self) -> None:
-        """So is a byte that comes twice."""
+        """A duplicated byte is reported."""
         self.assertIn("came back in place of", self.fails(twice))
 
     def test_ended(self) -> None:
-        """An end that no kill explains is told."""
+        """A FIN without a kill is reported."""
         self.assertIn("it ended", self.fails(lambda sock: sock.recv(1)))
 
     def test_reset(self) -> None:
-        """So is a reset."""
+        """A reset without a kill is reported."""
         self.assertIn("reset", self.fails(reset))
 
     def test_killed(self) -> None:
-        """What a kill explains is counted, and opened again."""
+        """A tunnel that a kill cuts is counted, and opened again."""
 
         def kill(sock: socket.socket) -> None:
             sock.sendall(sock.recv(1))
@@ -118,7 +118,7 @@ class OpenedTests(SynchronousTestCase):
         self.assertEqual((len(opened.stop()), opened.cut, self.told), (1, 1, []))
 
     def test_once_killed(self) -> None:
-        """A tunnel that has had a byte back from the next process is not excused by the kill before."""
+        """A kill does not excuse a tunnel that the next process has answered."""
 
         def live(sock: socket.socket) -> None:
             self.kills.generation = 2
@@ -129,7 +129,7 @@ class OpenedTests(SynchronousTestCase):
         self.assertRegex(self.fails(live), "it ended|reset")
 
     def test_refused(self) -> None:
-        """One that cannot be opened is told, and not tried for ever."""
+        """A tunnel that cannot be opened is reported, and not tried again."""
         with socket.create_server(("127.0.0.1", 0)) as closed:
             port = closed.getsockname()[1]
         opened = self.opened(port)
@@ -139,18 +139,18 @@ class OpenedTests(SynchronousTestCase):
 
 
 def other(sock: socket.socket) -> None:
-    """A byte that is wrong."""
+    """Send a wrong byte."""
     sock.sendall(bytes([sock.recv(1)[0] ^ 1]))
     sock.recv(1)
 
 
 def twice(sock: socket.socket) -> None:
-    """A byte too many."""
+    """Send two bytes."""
     sock.sendall(2 * sock.recv(1))
     sock.recv(1)
 
 
 def reset(sock: socket.socket) -> None:
-    """Away, without a word."""
+    """Close with a reset."""
     sock.recv(1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

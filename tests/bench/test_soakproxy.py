@@ -1,4 +1,4 @@
-"""The proxy of a soak."""
+"""The proxy of the soak test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "first.bench.test"
 
 
 class ProxyTests(SynchronousTestCase):
-    """Started, looked at, ended."""
+    """Start, figures and stop."""
 
     def folder(self) -> Path:
         folder = Path(self.mktemp())
@@ -23,7 +23,7 @@ class ProxyTests(SynchronousTestCase):
         return folder.absolute()
 
     def test_routes(self) -> None:
-        """Names lead to their ports; the access log has the tunnel; it ends when it is told to."""
+        """Names have routes to their ports, the access log has the tunnel, and it stops on request."""
         hello = client_hello(NAME)
         target = Target("first", len(hello))
         self.addCleanup(target.stop)
@@ -39,13 +39,13 @@ class ProxyTests(SynchronousTestCase):
         self.assertIn(NAME, proxy.log.read_text())
 
     def test_does_not_start(self) -> None:
-        """Why it does not start is told."""
+        """A failed start is reported with the reason."""
         error = self.assertRaises(SystemExit, Proxy, self.folder(), {}, "no relay")
-        self.assertIn("the proxy does not start:\n", str(error))
+        self.assertIn("the proxy did not start:\n", str(error))
         self.assertIn("no relay", str(error))
 
     def test_not_by_kernel(self) -> None:
-        """Without the kernel's relay, which it was asked for, it is no proxy; with another one nobody asks."""
+        """A missing kernel relay is an error only if it was asked for."""
         self.patch(soakproxy, "not_by_kernel", lambda log: "a reason")
         self.assertEqual(str(self.assertRaises(SystemExit, Proxy, self.folder(), {NAME: 1}, "kernel")), "a reason")
         Proxy(self.folder(), {NAME: 1}, "auto").stop()

@@ -1,4 +1,4 @@
-"""Tables, and their places in documents."""
+"""Tables and their places in documents."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class TableTests(SynchronousTestCase):
     """Tables."""
 
     def test_aligned(self) -> None:
-        """Columns are as wide as their widest cell; numbers stand to the right."""
+        """Columns are as wide as their widest cell, and numbers are aligned to the right."""
         expected = "| what |   n |\n| ---- | --: |\n| a    | 100 |\n| long |   1 |\n"
         self.assertEqual(markdown(("what", "n"), [("a", "100"), ("long", "1")]), expected)
 
     def test_uneven(self) -> None:
-        """A row with a cell too few is a mistake."""
+        """A row with a missing cell is an error."""
         self.assertRaises(ValueError, markdown, ("a", "b"), [("1",)])
 
 
 class PlaceTests(SynchronousTestCase):
-    """What is between the comments."""
+    """Replacement between the comments."""
 
     def test_replaced(self) -> None:
         """Only the named place changes, and it can be written again."""
@@ -35,7 +35,7 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual(replaced(DOCUMENT, "two", "x\n"), DOCUMENT.replace("two -->\n", "two -->\nx\n"))
 
     def test_no_place(self) -> None:
-        """A document without the comments is refused, with the cure."""
+        """A document without the comments is refused with the cure."""
         for document in ("", "<!-- bench:one -->\n", DOCUMENT.replace("one", "three")):
             error = self.assertRaises(ValueError, replaced, document, "one", "x")
             self.assertIn("<!-- bench:one -->", str(error))

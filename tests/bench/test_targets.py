@@ -1,4 +1,4 @@
-"""The servers of the data path's bench."""
+"""The servers of the data path benchmark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELLO = b"hello"
 
 
 def connected(case: SynchronousTestCase, kind: str) -> socket.socket:
-    """A connection to a target of a kind; the hello is not sent yet."""
+    """Connect to a target without sending the hello."""
     target = Target(kind, len(HELLO))
     case.addCleanup(target.stop)
     sock = socket.create_connection(("127.0.0.1", target.port), timeout=60)
@@ -23,16 +23,16 @@ def connected(case: SynchronousTestCase, kind: str) -> socket.socket:
 
 
 def rest(sock: socket.socket) -> bytes:
-    """All that comes until the end."""
+    """Read until a FIN."""
     with sock.makefile("rb") as file:
         return file.read()
 
 
 class HelloTests(SynchronousTestCase):
-    """The clients' first words."""
+    """The hello of clients."""
 
     def test_name(self) -> None:
-        """The hello is whole, and asks for the name."""
+        """The hello is complete, and has the name."""
         hello = ClientHelloReader().feed(client_hello("sink.bench.test"))
         assert hello is not None
         self.assertEqual(hello.server_name, "sink.bench.test")
@@ -42,7 +42,7 @@ class TargetTests(SynchronousTestCase):
     """Each kind."""
 
     def test_echo(self) -> None:
-        """Echo drops the hello, in parts too, and sends back what follows."""
+        """Echo drops the hello, also in parts, and sends back what follows."""
         sock = connected(self, "echo")
         for part in (b"he", b"llo", b"a message"):
             sock.sendall(part)
@@ -51,14 +51,14 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual(rest(sock), b"")
 
     def test_sink(self) -> None:
-        """Sink says at the end how much came behind the hello."""
+        """Sink answers a FIN with the number of bytes after the hello."""
         sock = connected(self, "sink")
         sock.sendall(HELLO + bytes(1_000_000))
         sock.shutdown(socket.SHUT_WR)
         self.assertEqual(int.from_bytes(rest(sock), "big"), 1_000_000)
 
     def test_first(self) -> None:
-        """First answers a whole hello by a byte, and an end by an end."""
+        """First answers a complete hello with a byte, and a FIN with a FIN."""
         sock = connected(self, "first")
         sock.sendall(HELLO)
         self.assertEqual(sock.recv(100), b"!")
@@ -66,12 +66,12 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual(rest(sock), b"")
 
     def test_digest(self) -> None:
-        """Digest answers behind the client's end."""
+        """Digest answers after the client's FIN."""
         sock = connected(self, "digest")
         sock.sendall(HELLO + b"some data")
         sock.shutdown(socket.SHUT_WR)
         self.assertEqual(rest(sock), hashlib.sha256(b"some data").digest() + AFTERWARDS)
 
     def test_kinds(self) -> None:
-        """These are all."""
+        """There are no other kinds."""
         self.assertEqual(sorted(KINDS), ["digest", "echo", "first", "sink"])

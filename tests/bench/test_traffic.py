@@ -1,4 +1,4 @@
-"""The bytes that a bench sends."""
+"""The traffic of benchmarks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sniproxy.pulsar.frames import FrameReader
 
 
 class ProduceTests(SynchronousTestCase):
-    """A producer that writes much."""
+    """The traffic of a producer."""
 
     def setUp(self) -> None:
         self.traffic = produce(1_000, cycle=50_000)
 
     def test_read(self) -> None:
-        """The inspector reads two cycles of it to the last byte, one receipt a frame."""
+        """The inspector reads two cycles completely, with a receipt per frame."""
         traffic, inspection = self.traffic, Inspection("c")
         inspection.client(traffic.hello + 2 * traffic.frames, 1.0)
         inspection.broker(traffic.welcome + 2 * traffic.receipts, 1.0)
@@ -26,12 +26,12 @@ class ProduceTests(SynchronousTestCase):
         self.assertEqual((traffic.ends[-1], traffic.receipt_ends[-1]), (len(traffic.frames), len(traffic.receipts)))
 
     def test_same(self) -> None:
-        """It is the same each time, and of about the size that was asked for."""
+        """It is always the same, and has about the requested size."""
         self.assertEqual(produce(1_000, cycle=50_000), self.traffic)
         self.assertTrue(40 < len(self.traffic.ends) < 60)
 
     def test_receipts_due(self) -> None:
-        """A receipt is due as soon as the last byte of its frame is there, cycle after cycle."""
+        """A receipt is due with the last byte of its frame, in every cycle."""
         traffic = self.traffic
         first, receipt = traffic.ends[0], traffic.receipt_ends[0]
         whole, receipts = len(traffic.frames), len(traffic.receipts)
@@ -41,10 +41,10 @@ class ProduceTests(SynchronousTestCase):
 
 
 class MessageTests(SynchronousTestCase):
-    """What a consumer gets."""
+    """The traffic of a consumer."""
 
     def test_read(self) -> None:
-        """The inspector reads all of it, frames of about the size that was asked for."""
+        """The inspector reads all frames, which have about the requested size."""
         inspection = Inspection("c")
         inspection.broker(messages(1_000, cycle=50_000), 1.0)
         self.assertFalse(inspection.lost)
@@ -52,10 +52,10 @@ class MessageTests(SynchronousTestCase):
 
 
 class LookupTests(SynchronousTestCase):
-    """A client that asks for topics."""
+    """The traffic of a client that looks topics up."""
 
     def test_read(self) -> None:
-        """Each question with its answer is one lookup."""
+        """Each request with its response is one lookup."""
         inspection, names = Inspection("c"), []
         for question, answer in lookups(10):
             told = inspection.client(question, 1.0) + inspection.broker(answer, 2.0)

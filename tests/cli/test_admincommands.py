@@ -22,8 +22,8 @@ from sniproxy.config.dump import dump_configuration
 from sniproxy.config.parser import parse
 from tests.admin.token import TOKEN, admin_with_token, token_file
 from tests.support.conversation import NAME, route
+from tests.support.fullconfig import TEXT
 from tests.support.hellos import hello
-from tests.support.inforce import TEXT
 from tests.support.proxies import Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly
 from tests.support.tlsservers import reactor
@@ -260,11 +260,11 @@ class DrainTests(CommandCase):
         status, _, error = await self.ctl("drain", "nobody.test", "--admin", self.url, "--token-file", str(self.token))
         self.assertEqual(1, status)
         self.assertIn(
-            f"HTTP 404: nobody.test: no route has this name, and no route leads to such a target; route {NAME}",
+            f"HTTP 404: nobody.test: no such route or target; route {NAME}",
             error,
         )
         status, _, error = await self.ctl("drain", NAME, "--admin", self.url, "--undo", "--token-file", str(self.token))
-        self.assertIn(f"HTTP 404: {NAME} is not being drained; what is: nothing", error)
+        self.assertIn(f"HTTP 404: {NAME} is not being drained; being drained: nothing", error)
         await self.assertFailure(in_thread(drain, self.url, NAME, 1e9, TOKEN), AdminError)
 
     async def test_without_token(self) -> None:

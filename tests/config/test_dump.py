@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.dump import dump_configuration
 from sniproxy.config.parser import parse
-from tests.support.inforce import SECRET, TEXT
+from tests.support.fullconfig import SECRET, TEXT
 
 
 class InForceTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Processes that a test starts: their output can be waited for, and they end with the test run, however it ends."""
+"""Child processes of tests: a test can wait for their output, and they end with the test run, even if it is killed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 TIMEOUT_S = 60.0
-"""Seconds that a real program has, on a machine that may be busy, before the test fails."""
+"""Seconds to wait for a real program, on a machine that may be busy."""
 
 
 class ChildError(AssertionError):
-    """A child ended, or kept silent, instead of doing what was waited for; says what it had printed."""
+    """A child ended, or did not print what a test waits for. The message has its output."""
 
 
 class Child:
@@ -34,7 +34,7 @@ class Child:
             ["setpriv", "--pdeathsig", "KILL", *argv], cwd=cwd, env=env, text=True, errors="replace",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        # A thread, because a child whose output nobody reads stands still when the pipe is full.
+        # A thread reads the output, because a child blocks when its pipe is full.
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -50,12 +50,12 @@ class Child:
 
     @property
     def lines(self) -> list[str]:
-        """What it has printed so far."""
+        """Its output so far."""
         with self._news:
             return list(self._lines)
 
     def write(self, text: str) -> None:
-        """Gives it the text on its standard input."""
+        """Write text to its standard input."""
         assert self.process.stdin is not None
         self.process.stdin.write(text)
         self.process.stdin.flush()
@@ -78,17 +78,17 @@ class Child:
                 self._news.wait(left)
 
     def wait_for_text(self, text: str, seconds: float = TIMEOUT_S) -> str:
-        """The first line that has the text in it. Raises ChildError."""
+        """Wait for a line that has the text. Raises ChildError."""
         return self.wait_for(lambda lines: next((line for line in lines if text in line), None), repr(text), seconds)
 
     def wait(self, seconds: float = TIMEOUT_S) -> int:
-        """Its exit status, after it has ended by itself and all of its output was read."""
+        """Wait for its exit and all of its output. Returns the exit status."""
         status = self.process.wait(seconds)
         self._reader.join(seconds)
         return status
 
     def stop(self, seconds: float = 10.0) -> None:
-        """Closes its standard input, asks it to end, and kills it if it does not; again is no harm."""
+        """Close its standard input, terminate it, and kill it if it does not exit. Can be repeated."""
         if self.process.stdin is not None:
             try:
                 self.process.stdin.close()
@@ -100,7 +100,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        # A child of the child may still hold the other end; then the reader stays, and closing would wait for it.
+        # A grandchild may still hold the other end. The reader then continues, and closing would wait for it.
         self._reader.join(seconds)
         if self.process.stdout is not None and not self._reader.is_alive():
             self.process.stdout.close()

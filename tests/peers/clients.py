@@ -1,4 +1,4 @@
-"""Runs the real clients, each in a process that prints one JSON object a topic."""
+"""Runs the real clients, each in a process that prints a JSON object per topic."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from tests.peers import provide
 from tests.peers.children import Child
 from tests.peers.cluster import java_command
 
-#: Seconds that a client may run; each has shorter limits of its own.
+#: Seconds that a client may run. Each client has shorter timeouts of its own.
 LONGEST = 120.0
 
 
 @frozen
 class Outcome:
-    """What a client did."""
+    """The outcome of a client."""
 
     #: One for each topic: `topic`, and `sent`, `received`, `partitions`, `owner` or `error`, `root`.
     reports: list[dict[str, Any]]
     status: int
-    #: Its errors and log, for people.
+    #: Its errors and log.
     log: str
 
 
 def java_client(options: Mapping[str, object], topics: Sequence[str]) -> list[str]:
-    """The command that runs the Java client; java/PulsarPeer.java tells its options."""
+    """The command of the Java client. java/PulsarPeer.java lists its options."""
     arguments = [f"{name}={_word(value)}" for name, value in options.items()]
     return [*java_command("PulsarPeer", "160m", "warn"), *arguments, f"topics={','.join(topics)}"]
 
 
 def python_client(options: Mapping[str, object], topics: Sequence[str]) -> list[str]:
-    """The command that runs the Python client; python_client.py tells its options."""
+    """The command of the Python client. python_client.py lists its options."""
     interpreter = provide.part("python").path / "bin" / "python"
     script = provide.HERE / "python_client.py"
     return [str(interpreter), str(script), *_flags("--", options), *topics]
 
 
 def go_client(options: Mapping[str, object], topics: Sequence[str]) -> list[str]:
-    """The command that runs the Go client; go/main.go tells its options."""
+    """The command of the Go client. go/main.go lists its options."""
     return [str(provide.part("go").path / "go-client"), *_flags("-", options), *topics]
 
 
@@ -74,7 +74,7 @@ class Sender:
         self._child = Child(command)
 
     def wait_until_sending(self) -> None:
-        """At least 50 messages more have been confirmed. Raises ChildError."""
+        """Wait until 50 more messages are confirmed. Raises ChildError."""
         enough = self._said(self._child.lines) + 2
         self._child.wait_for(lambda lines: self._said(lines) >= enough, "sending", LONGEST)
 
@@ -82,13 +82,13 @@ class Sender:
         return sum(line.startswith('{"sending"') for line in lines)
 
     def finish(self) -> Outcome:
-        """It sends its last messages, and receives all; its errors are in the log, too."""
+        """Let it send its last messages and receive all. Its errors are also in the log."""
         self._child.write("\n")
         status = self._child.wait(LONGEST)
         return _outcome(self._child.lines, status, "")
 
     def stop(self) -> None:
-        """Ends it; again is no harm."""
+        """Stop it. Can be repeated."""
         self._child.stop()
 
 
@@ -101,5 +101,5 @@ def _outcome(lines: Sequence[str], status: int, errors: str) -> Outcome:
 
 
 def write_hosts(file: Path, names: Sequence[str]) -> None:
-    """An /etc/hosts in which the names, and localhost, are 127.0.0.1."""
+    """The text of an /etc/hosts with the names and localhost at 127.0.0.1."""
     file.write_text(f"127.0.0.1 localhost {' '.join(names)}\n")

@@ -19,7 +19,7 @@ from tests.peers.proxy import Proxy
 
 
 class Lab:
-    """Certificates, brokers, proxies, in one folder that goes when the lab is closed."""
+    """Certificates, brokers and proxies, in a folder that is removed on close."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -29,7 +29,7 @@ class Lab:
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
 
     def new_folder(self) -> Path:
-        """An empty folder in the lab's own."""
+        """Create an empty folder in the lab's folder."""
         return Path(tempfile.mkdtemp(dir=self.folder))
 
     @functools.cached_property
@@ -39,12 +39,12 @@ class Lab:
 
     @functools.cached_property
     def cluster(self) -> Cluster:
-        """Brokers that let everybody in."""
+        """Brokers without authentication."""
         return self._start(secured=False)
 
     @functools.cached_property
     def secured(self) -> Cluster:
-        """Brokers that want a client certificate from everybody, and take the role from a token, or else from it."""
+        """Brokers that require a client certificate, and take the role from a token, or else from the certificate."""
         return self._start(secured=True)
 
     def _start(self, secured: bool) -> Cluster:
@@ -55,7 +55,7 @@ class Lab:
     def start(
         self, sites: Iterable[Site], settings: Mapping[str, str], admin_token: Path | None = None
     ) -> list[Cluster]:
-        """Clusters that end with the lab. Raises what `Cluster` raises, and the same at every later call."""
+        """Start clusters that end with the lab. Raises what `Cluster` raises, and the same error at later calls."""
         if self._failure is not None:
             raise self._failure
         if not self._locked:
@@ -70,17 +70,17 @@ class Lab:
             for cluster in clusters:
                 cluster.serve()
         except Exception as failure:
-            # Not tried again by every test: each try may take a minute and a half.
+            # No test tries it again, because a failure can take 90 s.
             self._failure = failure
             raise
         return clusters
 
     def proxy(self, routes: dict[str, list[str]], port: int = 0, more: str = "") -> Proxy:
-        """A proxy of the caller's own, who stops it."""
+        """Start a proxy that the caller stops."""
         return Proxy(self.new_folder(), routes, port, more)
 
     def close(self) -> None:
-        """Ends everything, the last first."""
+        """Stop everything, in reverse order."""
         self._stack.close()
 
 
@@ -93,14 +93,14 @@ def shared() -> Lab:
 
 
 def routes(cluster: Cluster, dns: bool = False) -> dict[str, list[str]]:
-    """What a proxy in front of the cluster needs; `dns`: for clients without a proxy option."""
+    """The configuration of a proxy in front of a cluster. `dns`: for clients without a proxy option."""
     ports = {broker.name: broker.dns if dns else broker.tls for broker in cluster.brokers}
     targets = {name: [f"127.0.0.1:{port}"] for name, port in ports.items()}
     return {cluster.service_name: [target for own in targets.values() for target in own], **targets}
 
 
 def secured_settings(material: material.Material) -> dict[str, str]:
-    """The lines of broker.conf that make a cluster a secured one."""
+    """The lines of broker.conf of a secured cluster."""
     package = "org.apache.pulsar.broker.authentication.AuthenticationProvider"
     return {
         "tlsRequireTrustedClientCertOnConnect": "true",

@@ -1,4 +1,4 @@
-"""Certificates and tokens for the lab, made fresh for every run."""
+"""Certificates and tokens of the lab, made for each run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-#: The name that clients look topics up at; any broker may answer.
+#: The service name, at which clients look topics up. Any broker may answer.
 SERVICE_NAME = "pulsar-vip.test"
-#: A name that leads to the brokers too, but is in none of their certificates.
+#: A name with a route to the brokers that is in none of their certificates.
 UNCERTIFIED_NAME = "other-vip.test"
 BROKER_NAMES = ("broker-1.pulsar.test", "broker-2.pulsar.test")
 #: The same of the other cluster of geo-replication.
@@ -29,13 +29,13 @@ OTHER_SERVICE_NAME = "pulsar-west.test"
 OTHER_BROKER_NAMES = ("broker-1.west.pulsar.test",)
 #: The common name of the client's certificate: the role that a broker sees.
 CLIENT_ROLE = "certified-client"
-#: Who has a token; `admin` is a super-user of the secured cluster.
+#: The roles that have a token. `admin` is a super-user of the secured cluster.
 TOKEN_ROLES = ("admin", "app")
 
 
 @frozen
 class Certificate:
-    """The files of a certificate (with its chain) and its key, PEM."""
+    """PEM files of a certificate with its chain, and of its key."""
 
     certificate: Path
     key: Path
@@ -53,7 +53,7 @@ class Material:
     #: The bytes that the tokens are signed with (HS256).
     token_secret: Path
     tokens: dict[str, Path]
-    #: A token that somebody else has signed.
+    #: A token with an unknown signature.
     bad_token: Path
 
 
@@ -71,7 +71,7 @@ def make(folder: Path) -> Material:
         made = authority.issue_cert(*names, common_name=common_name, key_type=trustme.KeyType.RSA)
         files = Certificate(folder / f"{file}.pem", folder / f"{file}.key")
         files.certificate.write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
-        # Pulsar reads keys of the form PKCS#8 only.
+        # Pulsar reads only PKCS#8 keys.
         key = load_pem_private_key(made.private_key_pem.bytes(), None)
         _private(files.key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return files
@@ -93,7 +93,7 @@ def make(folder: Path) -> Material:
 
 
 def token(secret: bytes, role: str) -> str:
-    """A JSON web token (RFC 7519) for the role, signed with HS256, without an end."""
+    """A JSON web token (RFC 7519) for the role, signed with HS256, without expiry."""
     parts = [_base64url(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, {"sub": role})]
     signature = hmac.digest(secret, ".".join(parts).encode(), hashlib.sha256)
     return ".".join([*parts, _base64url(signature)])

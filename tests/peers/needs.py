@@ -1,4 +1,4 @@
-"""What a test needs from the machine, and what is said when that is missing."""
+"""Skips tests whose programs or provided parts are missing, and names the command that installs them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.trial.unittest import FailTest, SkipTest
 
 from tests.peers import provide
 
-#: A program that peers need, and the Debian package that has it.
+#: Debian packages by the program that they provide.
 PACKAGES = {
     "chromium": "chromium",
     "curl": "curl",
@@ -34,7 +34,7 @@ PACKAGES = {
 
 
 def missing(programs: Iterable[str]) -> list[str]:
-    """Of the programs, those that PATH does not have (and `go`, if it is too old to fetch the Go it needs)."""
+    """The programs that are not on the PATH. `go` counts as missing if it is too old to fetch a newer version."""
     return [name for name in programs if not _usable(name)]
 
 
@@ -42,7 +42,7 @@ def _usable(program: str) -> bool:
     if shutil.which(program) is None:
         return False
     if program == "go":
-        # From 1.21 on it fetches the version that go.mod asks for. GOTOOLCHAIN: not now.
+        # Go 1.21 and later fetch the version of go.mod. GOTOOLCHAIN prevents that here.
         said = subprocess.run(
             ["go", "version"],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ, "GOTOOLCHAIN": "local"},
@@ -53,7 +53,7 @@ def _usable(program: str) -> bool:
 
 
 def apt_line(programs: Iterable[str]) -> str:
-    """The one command that installs the programs on Debian."""
+    """The command that installs the programs on Debian."""
     programs = list(programs)
     packages = " ".join(sorted({PACKAGES[name] for name in programs}))
     note = " (Go must be 1.21 or newer: where Debian's is older, take it from backports)" if "go" in programs else ""
@@ -61,7 +61,7 @@ def apt_line(programs: Iterable[str]) -> str:
 
 
 def require(*programs: str, parts: Iterable[str] = ()) -> None:
-    """Skips the calling test, with the command that cures it, unless the programs and provided parts are there.
+    """Skip the calling test, with the command to run, unless the programs and provided parts exist.
 
     With REQUIRE_PEERS=1 in the environment it fails instead.
     """
@@ -74,7 +74,7 @@ def require(*programs: str, parts: Iterable[str] = ()) -> None:
 
 
 def unavailable(reason: str) -> NoReturn:
-    """Skips the calling test, or fails it with REQUIRE_PEERS=1 in the environment."""
+    """Skip the calling test, or fail it if REQUIRE_PEERS=1 is set."""
     if os.environ.get("REQUIRE_PEERS") == "1":
         raise FailTest(f"REQUIRE_PEERS=1, and {reason}")
     raise SkipTest(reason)

@@ -1,4 +1,4 @@
-"""Two real brokers and the proxy, to play with: `python -m tests.peers.play`, until Ctrl-C."""
+"""Runs two real brokers and the proxy until Ctrl-C: `python -m tests.peers.play`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.peers.material import SERVICE_NAME
 
 
 def main() -> int:
-    """Starts them and says what to try."""
+    """Start them, and print commands to try."""
     absent = [part.name for part in provide.parts() if not part.path.is_dir()]
     if absent:
         print(f"not provided: {', '.join(absent)}; make peers")

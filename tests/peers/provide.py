@@ -1,4 +1,4 @@
-"""Gets what the tests beside it need: `python -m tests.peers.provide`, which is `make peers`.
+"""Downloads and builds what the tests with peers need: `python -m tests.peers.provide`, which is `make peers`.
 
 Pulsar's jars by Maven, our Java classes by javac, the Python client in a virtual environment of its own, the Go client
 by go. Each is a folder `NAME-KEY` below `$XDG_CACHE_HOME/sniproxy-peers` (`~/.cache/sniproxy-peers`), KEY made of the
@@ -27,43 +27,43 @@ from attrs import frozen
 
 HERE = Path(__file__).resolve().parent
 PYTHON_CLIENT = "pulsar-client==3.13.0"
-#: Seconds between the tries of a download.
+#: Seconds between attempts of a download.
 PAUSES = (5.0, 20.0)
-#: Seconds after which one try of a command is given up.
+#: Timeout of one attempt, in seconds.
 LONGEST = 1200.0
 
 
 class CommandError(Exception):
-    """A command ended with another status than 0, or not in time."""
+    """A command failed or timed out."""
 
 
 class DownloadError(CommandError):
-    """A command whose work is to download failed at every try."""
+    """A download failed in all attempts."""
 
 
 @frozen
 class Part:
-    """One thing to be had, what it is made of, and how."""
+    """A part: its inputs, and how to make it."""
 
     name: str
     programs: tuple[str, ...]
     key: str
-    #: Fills the empty folder that it is given.
+    #: Makes the part in an empty folder.
     make: Callable[[Path], None]
 
     @property
     def path(self) -> Path:
-        """Where it is, once it has been made."""
+        """Its folder, once it was made."""
         return cache_folder() / f"{self.name}-{self.key}"
 
 
 def cache_folder() -> Path:
-    """The folder of all parts of all versions, outside any checkout."""
+    """The cache folder of all parts, outside any checkout."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sniproxy-peers"
 
 
 def key(*ingredients: str | Path) -> str:
-    """16 hexadecimal digits that change with any of the texts, or with the name or content of any of the files."""
+    """A hash of 16 hexadecimal digits over texts, and over names and contents of files."""
     digest = hashlib.sha256()
     for one in ingredients:
         content = one.read_bytes() if isinstance(one, Path) else one.encode()
@@ -73,7 +73,7 @@ def key(*ingredients: str | Path) -> str:
 
 
 def parts() -> list[Part]:
-    """Everything there is to be had, in the order in which it is made."""
+    """All parts, in the order in which they are made."""
     pom = HERE / "pom.xml"
     sources = sorted((HERE / "java").glob("*.java"))
     go = [HERE / "go" / name for name in ("go.mod", "go.sum", "main.go")]
@@ -85,7 +85,7 @@ def parts() -> list[Part]:
     return [
         jars,
         Part("classes", ("java", "mvn", "javac"), key(pom, *sources), make_classes),
-        # A virtual environment is bound to the interpreter that made it.
+        # A virtual environment depends on the interpreter that made it.
         Part("python", (), key(PYTHON_CLIENT, sys.version, sys.base_prefix), _make_python),
         Part("go", ("go",), key(*go), _make_go),
     ]
@@ -97,7 +97,7 @@ def part(name: str) -> Part:
 
 
 def _make_jars(folder: Path) -> None:
-    # -U: ask again for what an earlier try did not find.
+    # -U: ask again for what an earlier attempt did not find.
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
     download(["mvn", "-B", "-q", "-U", "-f", str(HERE / "pom.xml"), *goal])
 
@@ -113,7 +113,7 @@ def _make_go(folder: Path) -> None:
 
 
 def run(command: Sequence[str], cwd: Path | None = None) -> None:
-    """Runs the command to its end, quietly. Raises CommandError with the end of what it said."""
+    """Run a command without showing its output. Raises CommandError with the end of the output."""
     try:
         done = subprocess.run(
             command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -123,7 +123,7 @@ def run(command: Sequence[str], cwd: Path | None = None) -> None:
         raise CommandError(f"{' '.join(command[:4])} did not end in {LONGEST:.0f} s")
     if done.returncode:
         said = "\n".join(done.stdout.strip().splitlines()[-15:])
-        raise CommandError(f"{' '.join(command[:4])} ended with status {done.returncode}\n{said}")
+        raise CommandError(f"{' '.join(command[:4])} exited with status {done.returncode}\n{said}")
 
 
 def _pause(seconds: float) -> None:
@@ -137,7 +137,7 @@ def download(
     runner: Callable[[Sequence[str], Path | None], None] = run,
     pause: Callable[[float], object] = _pause,
 ) -> None:
-    """Runs a command whose work is to download, and again after a pause when it fails. Raises DownloadError."""
+    """Run a command that downloads, with retries. Raises DownloadError."""
     for seconds in PAUSES:
         try:
             return runner(command, cwd)
@@ -151,13 +151,13 @@ def download(
 
 
 def make(part: Part) -> None:
-    """Makes the part unless it is there: whole or not at all. Raises CommandError, DownloadError, OSError."""
+    """Make a part unless it exists, atomically. Raises CommandError, DownloadError, OSError."""
     if part.path.is_dir():
         print(f"{part.name}: in {part.path}", flush=True)
         return
     print(f"{part.name}: being made", flush=True)
     started = time.monotonic()
-    # Under the lock nobody else makes this one: what is there of it was left by a run that was killed.
+    # This process holds the lock, so an unfinished part was left by a run that was killed.
     for left in part.path.parent.glob(f".{part.name}-{part.key}-*"):
         shutil.rmtree(left)
     folder = Path(tempfile.mkdtemp(prefix=f".{part.path.name}-", dir=part.path.parent))
@@ -173,8 +173,8 @@ def make(part: Part) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a lock file, and says so when somebody else has it first. Free again when the process ends, however."""
-    # Reading is enough for a lock, and somebody else's file in /tmp may not be written, or opened as if to be made.
+    """Hold a lock file, and print a line if another process has it. The lock ends with the process."""
+    # A lock needs read access only. Another user's file in /tmp may not be writable.
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -189,7 +189,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def main() -> int:
-    """Makes all parts that the programs here can make; returns the exit status."""
+    """Make all parts that the installed programs can make. Returns the exit status."""
     from tests.peers.needs import PACKAGES, apt_line, missing
 
     started = time.monotonic()

@@ -19,7 +19,7 @@ Connection = dict[str, Any]
 
 
 def configuration(routes: Mapping[str, Sequence[str]], port: int, access_log: Path) -> str:
-    """The proxy's TOML: one listener on 127.0.0.1, a route for each name, the access log."""
+    """The TOML of a proxy: a listener on 127.0.0.1, a route for each name, the access log."""
     lines = ["[[listener]]", f'endpoint = "tcp:{port}:interface=127.0.0.1"', 'name = "public"']
     for name, targets in routes.items():
         lines += ["[[route]]", f'server_name = "{name}"', f"target = {json.dumps(list(targets))}"]
@@ -28,7 +28,7 @@ def configuration(routes: Mapping[str, Sequence[str]], port: int, access_log: Pa
 
 
 def bridges(spans: Sequence[Span], access_log: Path) -> str:
-    """A bridge's TOML: nothing but bridges, and the access log."""
+    """The TOML of bridges only, with the access log."""
     lines = []
     for number, span in enumerate(spans):
         lines += ["[[bridge]]", f'endpoint = "tcp:{span.port}:interface=127.0.0.1"', f'name = "bridge-{number}"']
@@ -40,7 +40,7 @@ def bridges(spans: Sequence[Span], access_log: Path) -> str:
 
 @frozen
 class Span:
-    """A `[[bridge]]`: the service's `host:port`, the proxy's URL, whom it trusts. `port` 0: any that is free."""
+    """A `[[bridge]]`: the service's `host:port`, the proxy's URL, its trust file. `port` 0: any free port."""
 
     service: str
     proxy: str
@@ -70,7 +70,7 @@ class Program:
         self._process = Child(command, cwd=folder)
         try:
             self.ports = self._process.wait_for(lambda lines: _listening(lines, count), "listening on 127.0.0.1")
-            # tail tells us about new lines without our asking again and again.
+            # tail reports new lines without polling.
             self._log = Child(["tail", "-n", "+1", "-F", str(self.access_log)])
         except BaseException:
             self._process.stop()
@@ -78,20 +78,20 @@ class Program:
 
     @property
     def port(self) -> int:
-        """Of the first listener."""
+        """The port of the first listener."""
         return self.ports[0]
 
     @property
     def said(self) -> list[str]:
-        """The lines of its own log so far."""
+        """The lines of its log so far."""
         return self._process.lines
 
     def wait_for_text(self, text: str) -> str:
-        """The first line of its own log that has the text in it. Raises ChildError when it is not there in time."""
+        """Wait for a line of its log that has the text. Raises ChildError on a timeout."""
         return self._process.wait_for_text(text)
 
     def connections(self, enough: Callable[[list[Connection]], bool] = bool) -> list[Connection]:
-        """The access log when it is `enough` (default: one line). Raises ChildError when it is not in time."""
+        """Wait until the access log is `enough` (default: one line). Raises ChildError on a timeout."""
 
         def found(lines: list[str]) -> list[Connection] | None:
             logged = [json.loads(line) for line in lines if line.startswith("{")]
@@ -109,16 +109,16 @@ class Program:
         return [line["server_name"] for line in logged]
 
     def signal(self, number: int) -> None:
-        """Sends it a signal."""
+        """Send it a signal."""
         self._process.process.send_signal(number)
 
     def kill(self) -> None:
-        """Ends it without a word; what it had to log of its open connections is lost."""
+        """Kill it. The records of open connections are lost."""
         self._process.process.kill()
         self.stop()
 
     def stop(self) -> None:
-        """Ends it; again is no harm."""
+        """Stop it. Can be repeated."""
         self._process.stop()
         self._log.stop()
 
@@ -141,19 +141,19 @@ class Proxy(Program):
 
     @property
     def url(self) -> str:
-        """What a client with a proxy option is given."""
+        """The URL of the proxy for a client with a proxy option."""
         return f"pulsar+ssl://127.0.0.1:{self.port}"
 
 
 class Bridge(Program):
-    """Bridges in a process of their own. `more`: lines of its configuration."""
+    """A process with bridges. `more`: further lines of its configuration."""
 
     def __init__(self, folder: Path, spans: Sequence[Span], more: str = "") -> None:
         super().__init__(folder, bridges(spans, folder / "access.jsonl") + more)
 
     @property
     def url(self) -> str:
-        """What a client is given: all of them, any of which it may use."""
+        """The service URL for a client, with all bridges."""
         return "pulsar://" + ",".join(f"127.0.0.1:{port}" for port in self.ports)
 
 

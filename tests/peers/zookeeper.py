@@ -1,4 +1,4 @@
-"""A ZooKeeper alone, of the brokers' jars: a second after it is asked for, where brokers are not needed."""
+"""A ZooKeeper from the brokers' jars, for tests without brokers. It starts within a second."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SILENT.addHandler(logging.NullHandler())
 
 
 class ZooKeeper:
-    """One that serves, and can be killed; what it holds outlives it. Its port `tls` wants a client's certificate."""
+    """A running ZooKeeper that can be killed and keeps its data. Its port `tls` requires a client certificate."""
 
     def __init__(self, folder: Path, material: Material) -> None:
         self.port, self.tls = free_ports(2)
@@ -48,29 +48,29 @@ class ZooKeeper:
         (folder / "zoo.cfg").write_text(text)
         self.start()
         with self._client():
-            """It serves."""
+            """Whether it serves."""
 
     @property
     def servers(self) -> str:
-        """As clients are told."""
+        """The connection string for clients."""
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Run, again after it was killed."""
+        """Start it, also after a kill."""
         main = java_command("org.apache.zookeeper.server.ZooKeeperServerMain", "64m", "warn")
         self._child = Child([*main, str(self._folder / "zoo.cfg")], cwd=self._folder)
 
     def kill(self) -> None:
-        """At once; its sessions are not ended by that."""
+        """Kill it. Its sessions survive."""
         self._child.process.kill()
         self._child.stop()
 
     def stop(self) -> None:
-        """For ever."""
+        """Stop it for good."""
         self._child.stop()
 
     async def broker(self, name: str, port: int, acl: Any = None, below: str = "") -> str:
-        """A node such as a broker writes, below a path. @return: its own."""
+        """Create a node as a broker does, below a path. @return: the node's path."""
         path = f"{below}{BROKERS_PATH}/{name.partition('.')[0]}.internal:8080"
         url = f"pulsar+ssl://{name}:{port}"
         body = json.dumps({"advertisedListeners": {"external": {"brokerServiceUrlTls": url}}}).encode()
@@ -78,15 +78,15 @@ class ZooKeeper:
         return path
 
     async def forget(self, path: str) -> None:
-        """The node goes, as a broker's does whose session ends."""
+        """Delete a node, as at the end of a broker's session."""
         await self._ask(lambda client: client.delete(path))
 
     async def expire(self, client_id: Any) -> None:
-        """End somebody's session: go on with it in their place, and close it."""
+        """End another client's session: take it over, and close it."""
 
         def end() -> None:
             with self._client(client_id=client_id):
-                """Nothing is asked."""
+                """Do nothing."""
 
         await deferToThread(end)
 
@@ -99,7 +99,7 @@ class ZooKeeper:
 
     @contextmanager
     def _client(self, **options: Any) -> Iterator[KazooClient]:
-        """Connected, for one question: a client that stays has threads, which open descriptors in others' tests."""
+        """A client for one request. A permanent one has threads that open descriptors during other tests."""
         retry = {"max_tries": -1, "max_delay": 0.5}
         client = KazooClient(self.servers, connection_retry=retry, command_retry=retry, logger=_SILENT, **options)
         client.start(60)

@@ -18,7 +18,7 @@ from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import DrainTarget, UpstreamTable
-from sniproxy.server.drain import IDLE_S, MAX_NAMED, Drains, find_drain_target
+from sniproxy.server.drain import IDLE_INTERVAL_S, MAX_NAMED, DrainManager, find_drain_target
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
@@ -30,7 +30,7 @@ GOAL = DrainTarget("target", "10.0.0.1:6651")
 
 @attrs.define
 class Tunnel:
-    """A life, as far as a drain sees it."""
+    """The part of a connection that a drain uses."""
 
     number: int
     house: list[Tunnel]
@@ -48,14 +48,14 @@ class Tunnel:
 
 
 class RateTests(SynchronousTestCase):
-    """At a rate."""
+    """The rate of a drain, and its target."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.live: list[Tunnel] = []
         self.live.extend(Tunnel(number, self.live) for number in range(100))
         self.standing = UpstreamTable()
-        self.drains = Drains(
+        self.drains = DrainManager(
             self.clock, self.standing, lambda: cast(list[Lifecycle], list(self.live)), lambda: 7.0, random.Random(1)
         )
 
@@ -63,7 +63,7 @@ class RateTests(SynchronousTestCase):
         self.clock.pump([0.01] * round(seconds * 100))
 
     def test_rate(self) -> None:
-        """So many a second, not at once, not at even distances, and in no order of age."""
+        """Tunnels end at the rate, at uneven intervals, and in random order."""
         status = self.drains.begin(GOAL, 10)
         self.assertEqual((7.0, 10, 0, 100, MAX_NAMED), (*astuple(status)[2:5], status.left, len(status.clients)))
         self.assertEqual(100, len(self.live))
@@ -76,25 +76,25 @@ class RateTests(SynchronousTestCase):
         self.assertEqual((100, 0), (status.closed, status.left))
 
     def test_fast(self) -> None:
-        """A rate of very many a second ends several in a round."""
+        """A high rate ends several tunnels in a round."""
         self.drains.begin(GOAL, 1000)
         self.advance(0.3)
         self.assertEqual([], self.live)
 
     def test_late(self) -> None:
-        """What becomes a tunnel later is ended, too; what is none yet, or ended by itself, is not counted."""
+        """A connection that becomes a tunnel later is ended too. Only ended tunnels are counted."""
         self.live[1:] = []
         self.live[0].tunnelling = False
         self.drains.begin(GOAL, 10)
         self.advance(2)
         self.assertEqual(1, len(self.live))
         self.live[0].tunnelling = True
-        self.advance(2 * IDLE_S)
+        self.advance(2 * IDLE_INTERVAL_S)
         self.assertEqual([], self.live)
         self.assertEqual(1, self.drains.status()[0].closed)
 
     def test_undo(self) -> None:
-        """Undone, by any spelling, nothing more is ended, and it gets new connections."""
+        """After a cancellation, in any spelling, no tunnel is ended, and the target gets new connections."""
         self.drains.begin(GOAL, 10)
         self.assertEqual([], self.standing.usable(None, [TARGET]))
         status = self.drains.undo("10.0.0.1")
@@ -102,10 +102,10 @@ class RateTests(SynchronousTestCase):
         self.assertEqual([TARGET], self.standing.usable(None, [TARGET]))
         self.assertEqual([], self.clock.getDelayedCalls())
         error = self.assertRaises(UnknownDrainTarget, self.drains.undo, "10.0.0.1")
-        self.assertEqual("10.0.0.1 is not being drained; what is: nothing", str(error))
+        self.assertEqual("10.0.0.1 is not being drained; being drained: nothing", str(error))
 
     def test_again(self) -> None:
-        """Told again, it goes on at the new rate; a stop of the proxy ends it."""
+        """A second request changes the rate; a stop of the proxy ends the drain."""
         self.drains.begin(GOAL, 0.001)
         self.drains.begin(GOAL, 1000)
         self.advance(0.3)
@@ -115,7 +115,7 @@ class RateTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_goals(self) -> None:
-        """A route by its name, a target by its address however written, or by its label; else it says what to write."""
+        """A route is found by name, a target by its address in any spelling or by label; else the error lists names."""
         configuration = parse(LISTENER + route("10.0.0.1", "a.test"), "x.toml")
         self.live[0].target = Target("10.0.0.9", 1, label="broker-9")
         live: Any = self.live
@@ -133,29 +133,29 @@ class RateTests(SynchronousTestCase):
         ):
             self.assertEqual(goal, find_drain_target(name, configuration, live, seen), name)
         for name, said in (
-            ("b.test", "b.test: no route has this name"),
+            ("b.test", "b.test: no such route or target"),
             ("b:x", "bad port"),
-            ("", "no route has this"),
+            ("", "no such route or target"),
         ):
             self.assertIn(
                 said, str(self.assertRaises(UnknownDrainTarget, find_drain_target, name, configuration, live))
             )
 
     def test_nothing_leads_there(self) -> None:
-        """A target that no route leads to is refused, with where routes lead."""
+        """A target without a route is refused, with a list of the routes' targets."""
         configuration = parse(LISTENER + route("10.0.0.1", "a.test"), "x.toml")
         for name in ("10.0.0.1:6652", "10.0.0.2", "a.test:6651", "[2001:db8::7]:1"):
             error = self.assertRaises(UnknownDrainTarget, find_drain_target, name, configuration, ())
             self.assertTrue(str(error).endswith("; route a.test leads to 10.0.0.1:6651"), str(error))
 
     def test_many_routes(self) -> None:
-        """The error names the first routes, and how many more there are."""
+        """The error lists the first routes, and the number of others."""
         text = LISTENER + "".join(route(f"10.0.0.{number}", f"r{number}.test") for number in range(1, 40))
         error = str(self.assertRaises(UnknownDrainTarget, find_drain_target, "b.test", parse(text, "x.toml"), ()))
         self.assertTrue(error.endswith("; route r10.test leads to 10.0.0.10:6651; and 29 more routes"), error)
 
     def test_template(self) -> None:
-        """A target that a client's name can form is taken, and no other."""
+        """It accepts only targets that some server name can form."""
         text = LISTENER + '[[route]]\nserver_name = "*.a.test"\ntarget = "{1}.Internal.test"\n'
         configuration = parse(text, "x.toml")
         for name in ("broker-1.internal.test", "BROKER-1.internal.test:6651"):
@@ -165,7 +165,7 @@ class RateTests(SynchronousTestCase):
             self.assertRaises(UnknownDrainTarget, find_drain_target, name, configuration, ())
 
     def test_template_of_a_route(self) -> None:
-        """A name that a route does not take, and a port that no listener has, form no target."""
+        """Names that a route does not match, and ports without a listener, form no target."""
         text = LISTENER.replace("tcp:0", "tcp:4443")
         text += '[[route]]\nserver_name = "*.a.test"\ntarget = "{server_name}:6651"\n'
         text += '[[route]]\nserver_name = "~b[0-9]\\\\.test"\ntarget = "{server_name}:{port}"\n'
@@ -176,13 +176,13 @@ class RateTests(SynchronousTestCase):
             self.assertRaises(UnknownDrainTarget, find_drain_target, name, configuration, ())
 
     def test_undo_spelling(self) -> None:
-        """What is undone may be written otherwise than it was drained."""
+        """A drain can be cancelled in another spelling."""
         for goal, name in ((GOAL, "pulsar+ssl://10.0.0.1/"), (DrainTarget("route", "a.test"), "A.test.")):
             self.drains.begin(goal, 1)
             self.assertEqual(goal.name, self.drains.undo(name).name)
 
     def test_looked_at_seldom(self) -> None:
-        """With many connections a drain's count of those that are left is made once a second at most."""
+        """With many connections, the remaining ones are counted at most once a second."""
         self.live.extend(Tunnel(number, self.live) for number in range(300))
         self.drains.begin(GOAL, 0.001)
         del self.live[10:]
@@ -192,7 +192,7 @@ class RateTests(SynchronousTestCase):
 
 
 class TunnelTests(SocketTestCase):
-    """Of a running proxy."""
+    """Drains of a running proxy."""
 
     async def tunnel(self, proxy: Proxy, backend: Backend) -> tuple[socket.socket, socket.socket]:
         client = proxy.connect()
@@ -204,7 +204,7 @@ class TunnelTests(SocketTestCase):
         return client, upstream
 
     async def test_target(self) -> None:
-        """A drained target's tunnel gets a FIN, the next connection the other target; undone, it has its turn again."""
+        """A drained target gets no new connection, and its tunnel a FIN, until the drain is cancelled."""
         one, two = Backend(self), Backend(self)
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = ["{one.address}", "{two.address}"]\n')
         client, upstream = await self.tunnel(proxy, one)
@@ -221,7 +221,7 @@ class TunnelTests(SocketTestCase):
         await self.tunnel(proxy, one)
 
     async def test_nobody_else(self) -> None:
-        """When a route has no other target its new connections are closed plainly, and the reason is told."""
+        """If a route has no other target, its new connections are closed, and the record has the reason."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         proxy.service.view.drain(NAME, 10)
@@ -233,7 +233,7 @@ class TunnelTests(SocketTestCase):
         self.assertEqual(f"drained: {backend.address}", record.reason)
 
     async def test_reload(self) -> None:
-        """A drain outlives a reload."""
+        """A drain survives a reload."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         proxy.service.view.drain(backend.address, 10)
@@ -244,7 +244,7 @@ class TunnelTests(SocketTestCase):
         self.assertIn("drained", (await proxy.ended()).reason)
 
     async def test_failed_target_is_left(self) -> None:
-        """A target that could not be connected has no connection when the next one has."""
+        """A failed target has no connection when the next one is connected."""
         backend = Backend(self)
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = ["127.0.0.1:1", "{backend.address}"]\n')
         client, upstream = await self.tunnel(proxy, backend)

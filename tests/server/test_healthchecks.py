@@ -1,4 +1,4 @@
-"""Tests for sniproxy.server.healthchecks: real sockets, a clock turned by hand, through a running proxy."""
+"""Tests for sniproxy.server.healthchecks, in a running proxy with real sockets and a manual clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 
 
 class CheckTests(SocketTestCase):
-    """Targets go down and come up again."""
+    """Targets go down and up."""
 
     def start(self, target: str, *others: str, check: str = "tcp", fall: int = 2) -> Proxy:
         self.clock = HandClock()
@@ -32,7 +32,7 @@ class CheckTests(SocketTestCase):
         return Proxy(self, text, self.clock)
 
     async def checked(self, proxy: Proxy) -> None:
-        """One more round of checks is done."""
+        """Run one more round of checks."""
         checker = proxy.service._checker
         for seconds in (0, 1.2):  # those of before are done first: their time must not run out
             self.clock.advance(seconds)
@@ -43,7 +43,7 @@ class CheckTests(SocketTestCase):
         return [one.state for one in proxy.service.view.status().targets]
 
     async def test_down_and_up(self) -> None:
-        """A target is down after `fall` bad checks, up again after `rise` good ones; its why is shown."""
+        """A target is down after `fall` failed checks, and up after `rise` good ones; the status shows the reason."""
         accepts = "{}:{}".format(*listen(self, SayingFactory(ends=False), None))
         other = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(other.close)
@@ -70,13 +70,13 @@ class CheckTests(SocketTestCase):
         self.assertEqual(["up", "up"], self.states(proxy))
 
     async def test_first(self) -> None:
-        """A target that refuses the first check is down from then on, not only after `fall` of them."""
+        """A target whose first check fails is down at once."""
         proxy = self.start("127.0.0.1:1", fall=9)
         await self.checked(proxy)
         self.assertEqual(["down"], self.states(proxy))
 
     async def test_all_down(self) -> None:
-        """When all are down they are tried all the same: the checks may err."""
+        """If all targets are down they are still dialled, because checks can be wrong."""
         proxy = self.start("127.0.0.1:1")
         for _ in range(3):
             await self.checked(proxy)
@@ -87,7 +87,7 @@ class CheckTests(SocketTestCase):
         self.assertEqual(Result.CONNECT_FAILED, (await proxy.ended()).result)
 
     async def test_tls(self) -> None:
-        """A TLS check shakes hands; who accepts connections and speaks no TLS is down."""
+        """A TLS check makes a handshake; a target that speaks no TLS is down."""
         host, port = listen(self, SayingFactory(ends=False), ServerTLS(AUTHORITY, NAME))
         plain_host, plain_port = listen(self, SayingFactory(b"SSH-2.0-x\r\n"), None)
         proxy = self.start(f"{host}:{port}", f"{plain_host}:{plain_port}", check="tls")
@@ -97,7 +97,7 @@ class CheckTests(SocketTestCase):
         self.assertIn("the TLS handshake failed", proxy.service.view.status().targets[1].why)
 
     async def test_tls_beside_plaintext(self) -> None:
-        """A TLS check only connects targets that a plaintext listener leads to, by itself or by a resolver."""
+        """A TLS check only connects to targets of plaintext listeners, with or without a resolver."""
         plain_host, plain_port = listen(self, SayingFactory(b"hi"), None)
         self.clock = HandClock()
         text = '[[listener]]\nname = "p"\nendpoint = "tcp:0:interface=127.0.0.1"\nplaintext = true\n'
@@ -111,7 +111,7 @@ class CheckTests(SocketTestCase):
         self.assertIn("127.0.0.9:1", standing.plaintext)
 
     async def test_stop(self) -> None:
-        """A check that is under way when the proxy stops is given up, and nothing is left."""
+        """A stop of the proxy cancels a running check, and nothing is left open."""
         silent = Backend(self)
         proxy = self.start(silent.address, check="tls")
         self.clock.advance(0.1)
@@ -123,7 +123,7 @@ class CheckTests(SocketTestCase):
         self.assertEqual({}, proxy.service._checker._running)
 
     async def test_broker_name(self) -> None:
-        """A TLS check asks for the broker's own name, not for the service's, which leads to all brokers."""
+        """A TLS check asks for the broker's own name, not for the service name of all brokers."""
         text = (
             '[[route]]\nserver_name = "vip.test"\ntarget = ["127.0.0.1:1", "127.0.0.1:2"]\n'
             '[[route]]\nserver_name = "b-1.test"\ntarget = "127.0.0.1:1"\n'

@@ -1,4 +1,4 @@
-"""What stands beside the tunnels, in a running proxy: the admin endpoint above all."""
+"""The observers of a running proxy, mainly the admin endpoint."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import re
 import socket
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
 
-from sniproxy.events import Result
+from sniproxy.admin.sources import StatusSource
+from sniproxy.config.parser import parse
+from sniproxy.events import Connection, Result
 from sniproxy.server.listeners import why_not_listening
+from sniproxy.server.observers import Observers
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
@@ -22,12 +27,81 @@ from tests.support.lookups import ASK, TOPIC, answer
 from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_exactly, read_to_end
 
+INSPECTED = '[[listener]]\nname = "tap"\nendpoint = "tcp:6650"\nplaintext = true\ntarget = "h:1"\ninspect = "pulsar"\n'
+
+
+class LogTests(SocketTestCase):
+    """The logs, and the observers of ended connections."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        await super().setUp()
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.seen: list[str] = []
+        self.observers = Observers(reactor, cast(StatusSource, None), lambda host, entrance: None, self.observe)
+
+    def observe(self, connection: Connection) -> None:
+        self.seen.append(connection.id)
+        if connection.id == "bad":
+            raise ZeroDivisionError
+
+    def use(self, text: str) -> None:
+        """Prepare a configuration, and activate it."""
+        with ExitStack() as undo:
+            change = self.observers.prepare(parse(LISTENER + route("h:1") + text, "x.toml"), None, undo)
+            undo.pop_all()
+        change()
+
+    def lines(self, name: str) -> list[str]:
+        return [json.loads(line)["id"] for line in (self.folder / name).read_text().splitlines()]
+
+    def access_log(self, name: str) -> str:
+        return f'[access_log]\npath = "{self.folder / name}"\n'
+
+    def both_logs(self, access: str, inspect: str) -> str:
+        return f'{INSPECTED}{self.access_log(access)}[inspect_log]\npath = "{self.folder / inspect}"\n'
+
+    async def test_access_log(self) -> None:
+        """A reload closes the access log only if its path changes; after a rotation it is opened again."""
+        for text in (self.access_log("a"), self.access_log("a"), self.access_log("b")):
+            self.use(text)
+            self.observers.ended(Connection(str(len(self.seen)), 0.0, "", ""))
+        os.rename(self.folder / "b", self.folder / "b.1")
+        self.observers.reopen()
+        self.observers.ended(Connection("3", 0.0, "", ""))
+        await self.observers.close()
+        self.assertEqual((["0", "1"], ["2"], ["3"]), (self.lines("a"), self.lines("b.1"), self.lines("b")))
+        self.assertEqual(0, self.observers.lost)
+        self.assertNotIn("lost", self.observers.summary())
+
+    async def test_lost(self) -> None:
+        """Lost lines count across reloads, and are in the summary."""
+        self.use(self.both_logs("a", "b"))
+        for log in (self.observers._access_log, self.observers._event_log):
+            assert log is not None
+            assert log._writer is not None
+            log._writer.lost = 2
+        for _ in range(2):
+            self.use(self.both_logs("c", "d"))
+        self.assertEqual((2, 2), (self.observers.lost, self.observers.events_lost))
+        self.assertIn("; 2 lines of the access log lost; 2 lines of the event log lost", self.observers.summary())
+        await self.observers.close()
+
+    async def test_observer_fails(self) -> None:
+        """An observer that fails is logged, and the others are called."""
+        self.use(self.access_log("a"))
+        self.observers.ended(Connection("bad", 0.0, "", ""))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.observers.ended(Connection("good", 0.0, "", ""))
+        await self.observers.close()
+        self.assertEqual((["bad", "good"], ["bad", "good"]), (self.seen, self.lines("a")))
+
 
 class AdminTests(SocketTestCase):
-    """The admin endpoint shows what the proxy does."""
+    """The admin endpoint of a running proxy."""
 
     async def get(self, proxy: Proxy, path: str, **headers: str) -> tuple[int, str]:
-        """Ask. @return: the status and the body."""
+        """Send a request. @return: the status and the body."""
         assert proxy.service.admin_address is not None
         request = urllib.request.Request("http://{}:{}{}".format(*proxy.service.admin_address, path), headers=headers)
 
@@ -48,7 +122,7 @@ class AdminTests(SocketTestCase):
         return document
 
     async def test_tunnels(self) -> None:
-        """/status has the live tunnel, /metrics the ended one, and neither the name that was refused as a label."""
+        """/status has the open tunnel, and /metrics the ended one; a refused name is no label."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address) + ADMIN)
         with proxy.connect() as client:
@@ -90,7 +164,7 @@ class AdminTests(SocketTestCase):
         self.assertEqual((TOPIC, url, 1), (entry["topic"], entry["broker"], entry["lookups"]))
 
     async def test_ready(self) -> None:
-        """/ready says 503 while it drains; then nobody answers any more."""
+        """/ready returns 503 during a drain; then the port is closed."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address) + ADMIN)
         address = proxy.service.admin_address
@@ -106,12 +180,12 @@ class AdminTests(SocketTestCase):
         self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
 
     async def test_foreign_host(self) -> None:
-        """A page elsewhere that names this address as its own host learns nothing."""
+        """A request with another Host header is refused."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         self.assertEqual(403, (await self.get(proxy, "/status", Host="evil.example"))[0])
 
     async def test_prometheus_example(self) -> None:
-        """The configuration in docs/howto/scale.md answers what Prometheus, configured as that page says, asks for."""
+        """The configuration in docs/howto/scale.md serves the requests of Prometheus as configured there."""
         page = (Path(__file__).parent.parent.parent / "docs" / "howto" / "scale.md").read_text()
         (scrape,) = re.findall(r"targets: \[(.*)\]", page)
         (text,) = (one for one in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "hosts = " in one)
@@ -123,7 +197,7 @@ class AdminTests(SocketTestCase):
             self.assertIn("sniproxy_tunnels", body)
 
     async def test_descriptors(self) -> None:
-        """Connections of the admin endpoint count in the limit of open files, and no longer when they have ended."""
+        """Open connections of the admin endpoint count in the limit of open files."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         assert proxy.service.admin_address is not None
         admission = proxy.service._connections.admission
@@ -137,7 +211,7 @@ class AdminTests(SocketTestCase):
         self.assertLessEqual(admission.extra_descriptors, 1)
 
     async def test_busy_port(self) -> None:
-        """A busy admin port is an error like a listener's; nothing listens then."""
+        """A busy admin port is an error as for a listener, and nothing listens."""
         with socket.create_server(("127.0.0.1", 0)) as holder:
             text = f'{LISTENER}[admin]\nendpoint = "tcp:{holder.getsockname()[1]}:interface=127.0.0.1"\n'
             error = self.assertRaises(CannotListenError, Proxy, self, text)
@@ -145,7 +219,7 @@ class AdminTests(SocketTestCase):
         await in_thread(int)
 
     async def test_unix(self) -> None:
-        """The admin endpoint may be a unix socket; one that cannot be made is an error in one line."""
+        """The admin endpoint can be a unix socket; a failure to create it is an error of one line."""
         path = Path(self.mktemp()).absolute()
         proxy = Proxy(self, f'{LISTENER}[admin]\nendpoint = "unix:{path}"\n')
         self.assertIsNone(proxy.service.admin_address)
@@ -160,7 +234,7 @@ class AdminTests(SocketTestCase):
         await in_thread(int)
 
     async def test_not_a_target(self) -> None:
-        """The admin endpoint is a listener of ours: it is no target."""
+        """The admin endpoint counts as a listener of the proxy, which is no target."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         assert proxy.service.admin_address is not None
         self.assertIsNotNone(proxy.service._guard.denies(*proxy.service.admin_address))

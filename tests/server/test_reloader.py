@@ -21,7 +21,7 @@ WATCHED = PLAIN + "[reload]\non_change = true\n"
 
 @attrs.define
 class Proxy:
-    """Takes every good configuration. @ivar seen: a word for each reload."""
+    """Accepts every valid configuration. @ivar seen: C{good} or C{bad} for each reload."""
 
     configuration: Configuration
     seen: list[str] = attrs.field(factory=list)
@@ -37,7 +37,7 @@ class Proxy:
 
 
 class ReloaderTests(SynchronousTestCase):
-    """By a word, and by a change."""
+    """On request, and after a change of the file."""
 
     def setUp(self) -> None:
         self.file = Path(self.mktemp())
@@ -61,7 +61,7 @@ class ReloaderTests(SynchronousTestCase):
             self.clock.advance(WATCH_INTERVAL_S)
 
     def test_told(self) -> None:
-        """It reloads when it is told to; without the key nothing is watched."""
+        """It reloads on request; without C{on_change} the file is not watched."""
         proxy, reloader = self.reloader(PLAIN)
         self.file.write_text(PLAIN + "# changed")
         self.assertEqual([], self.clock.getDelayedCalls())
@@ -69,7 +69,7 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual(["good"], proxy.seen)
 
     def test_change(self) -> None:
-        """A changed file is read once, when it has been found the same twice."""
+        """A changed file is read once, when two checks in a row have found it the same."""
         proxy, reloader = self.reloader(WATCHED)
         self.look(3)
         self.assertEqual([], proxy.seen)
@@ -84,7 +84,7 @@ class ReloaderTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_bad_change(self) -> None:
-        """A bad file is told of once, and the next change is read again; so is one that replaces the file."""
+        """An invalid file is reported once, and read again after the next change, also if another file replaces it."""
         proxy, reloader = self.reloader(WATCHED)
         self.file.write_text("no TOML")
         self.look(5)
@@ -97,7 +97,7 @@ class ReloaderTests(SynchronousTestCase):
         reloader.stop()
 
     def test_link(self) -> None:
-        """A link that leads elsewhere is a change: so ConfigMaps are mounted."""
+        """A symbolic link with another target counts as a change, as in ConfigMap volumes."""
         folder = Path(self.mktemp())
         for name in ("1", "2"):
             (folder / name).mkdir(parents=True)
@@ -114,7 +114,7 @@ class ReloaderTests(SynchronousTestCase):
         reloader.stop()
 
     def test_switched(self) -> None:
-        """What a reload brings into force says whether the file is watched from then on."""
+        """The new configuration decides whether the file is watched."""
         proxy, reloader = self.reloader(WATCHED)
         self.file.write_text(PLAIN)
         self.look(3)
@@ -125,4 +125,14 @@ class ReloaderTests(SynchronousTestCase):
         self.file.unlink()
         self.look(3)
         self.assertEqual(["good", "good", "bad"], proxy.seen)
+        reloader.stop()
+
+    def test_no_file(self) -> None:
+        """Without a file it reloads on request, and watches nothing, whatever the configuration says."""
+        proxy = Proxy(parse(WATCHED, "x.toml"))
+        reloader = Reloader(self.clock, proxy, lambda: parse(WATCHED, "x.toml"))
+        reloader.start()
+        self.assertIsNone(reloader.reload())
+        self.assertEqual(["good"], proxy.seen)
+        self.assertEqual([], self.clock.getDelayedCalls())
         reloader.stop()

@@ -9,7 +9,7 @@ from sniproxy.config.parser import parse
 from sniproxy.net.veto import LoopGuard
 from sniproxy.server import routecheck
 from sniproxy.server.build import build_routing
-from sniproxy.server.routecheck import CrossCheck
+from sniproxy.server.routecheck import RouteCheck
 
 PUBLIC = ("broker-1.test", "broker-2.test")
 ADMIN = ("broker-1.test", "broker-7.test")
@@ -31,11 +31,11 @@ ROUTES = "".join(
 DEFAULT = '[default]\ntarget = "127.0.0.1:9"\n'
 
 
-def made(text: str) -> CrossCheck:
-    """A cross-check of listeners on ports 1, 2 and so on of 127.0.0.1."""
+def made(text: str) -> RouteCheck:
+    """A check with listeners on ports 1, 2 and so on of 127.0.0.1."""
     configuration = parse(text, "test.toml")
     ports = {one.name: ("127.0.0.1", port) for port, one in enumerate(configuration.listeners, 1)}
-    return CrossCheck(configuration, build_routing(configuration, Clock()), ports)
+    return RouteCheck(configuration, build_routing(configuration, Clock()), ports)
 
 
 def bridge(proxy: str | None) -> str:
@@ -45,10 +45,10 @@ def bridge(proxy: str | None) -> str:
 
 
 class CrossCheckTests(SynchronousTestCase):
-    """What is advertised, and by which listeners its clients come."""
+    """Advertised brokers, and the listeners that their clients use."""
 
     def test_ends_tls(self) -> None:
-        """Clients of a listener that ends TLS come back to that one: what another one leads to is no help."""
+        """Clients of a listener that ends TLS return to it, so routes of another listener do not help."""
         for where, host in (("public", "broker-7.test"), ("admin", "broker-2.test")):
             check = made(TLS + ROUTES)
             self.assertIsNone(check.unrouted("broker-1.test", where))
@@ -56,7 +56,7 @@ class CrossCheckTests(SynchronousTestCase):
             self.assertEqual(NOBODY, check.unrouted("broker-9.test", where))
 
     def test_plaintext(self) -> None:
-        """Of a plaintext listener's brokers, each must be led to where one of them is."""
+        """Each broker that a plaintext listener sees needs a route on the listeners that have one of them."""
         check = made(TLS + TAP + ROUTES)
         self.assertIsNone(check.unrouted("broker-7.test", "tap"))
         self.assertEqual(NOBODY, check.unrouted("broker-9.test", "tap"))
@@ -65,13 +65,13 @@ class CrossCheckTests(SynchronousTestCase):
         self.assertIsNone(check.unrouted("broker-1.test", "tap"))
 
     def test_plaintext_beside_another_cluster(self) -> None:
-        """A listener that leads to none of a cluster's brokers is not for its clients."""
+        """A listener without a route to any broker of a cluster is not used by its clients."""
         check = made(TLS + listener("other") + TAP + ROUTES)
         self.assertIsNone(check.unrouted("broker-1.test", "tap"))
         self.assertEqual(ELSEWHERE.format("broker-2.test", "admin"), check.unrouted("broker-2.test", "tap"))
 
     def test_bridge(self) -> None:
-        """A bridge's clients come by the listener that is its proxy, if it is one of ours."""
+        """Clients of a bridge use the listener that is its proxy, if it belongs to this proxy."""
         for proxy, missing in (
             ("127.0.0.1:1", "public"),
             ("localhost:1", "public"),
@@ -85,7 +85,7 @@ class CrossCheckTests(SynchronousTestCase):
             self.assertEqual(None if missing is None else ELSEWHERE.format("broker-7.test", missing), said, proxy)
 
     def test_bridge_without_descriptors(self) -> None:
-        """What cannot be found out is nobody's fault."""
+        """Unknown listeners of a bridge give no warning."""
 
         def denies(self: object, host: str, port: int) -> str:
             raise OSError(24, "Too many open files")
@@ -94,18 +94,18 @@ class CrossCheckTests(SynchronousTestCase):
         self.assertIsNone(made(TLS + bridge("127.0.0.1:1") + ROUTES).unrouted("broker-7.test", "bridge"))
 
     def test_default(self) -> None:
-        """A default leads everywhere, but for addresses."""
+        """A default route matches all names, but no addresses."""
         check = made(TLS + TAP + ROUTES + DEFAULT)
         self.assertIsNone(check.unrouted("broker-9.test", "tap"))
         self.assertIsNone(check.unrouted("broker-7.test", "public"))
         self.assertIn("no route has it", str(check.unrouted("192.0.2.9", "tap")))
 
     def test_no_tls(self) -> None:
-        """Without listeners for TLS there is nobody to refuse."""
+        """Without TLS listeners there are no warnings."""
         self.assertIsNone(made(TAP).unrouted("broker-9.test", "tap"))
 
     def test_once(self) -> None:
-        """Each is told once, and only so many; they are kept."""
+        """Each warning is given once; their number is bounded."""
         self.patch(routecheck, "MAX_WARNINGS", 2)
         check = made(TLS + ROUTES)
         hosts = ("broker-9.test", "broker-9.test", "broker-7.test", "broker-8.test")

@@ -1,1 +1,1 @@
-"""Helpers that test modules share."""
+"""Helpers shared by test modules."""

@@ -1,4 +1,4 @@
-"""A configuration's table of the admin endpoint."""
+"""The admin table of a configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For tests of configuration errors: what every message must have."""
+"""Assertions for tests of configuration errors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ LISTENER = '[[listener]]\nendpoint = "tcp:4443"\n'
 
 
 class ErrorCase(SynchronousTestCase):
-    """Every error names the file, the key, the value and the cure, in one line."""
+    """Checks that every error is one line that begins with the file and the line number."""
 
     def refused(self, text: str, *said: str) -> None:
-        """A file with one listener and this text is refused; the message begins with the file and says all this."""
+        """Assert that one listener followed by C{text} is refused, with a message that has all of C{said}."""
         self.refused_file(LISTENER + text, *said)
 
     def refused_file(self, text: str, *said: str) -> None:
+        """Assert that a whole file is refused, with a message that has all of C{said}."""
         message = str(self.assertRaises(ConfigError, parse, text, "dir/f.toml"))
         for line in message.split("\n"):  # a line for each error
             self.assertRegex(line, r"\Adir/f\.toml(:[1-9][0-9]*)?: ")
@@ -25,4 +26,5 @@ class ErrorCase(SynchronousTestCase):
             self.assertIn(part, message)
 
     def route(self, server_name: str, target: str = '"b:1"', more: str = "") -> str:
+        """A route table. @param target: as TOML. @param more: further lines."""
         return f'[[route]]\nserver_name = "{server_name}"\ntarget = {target}\n{more}\n'

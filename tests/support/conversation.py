@@ -1,4 +1,4 @@
-"""A route, and checks of refused connections."""
+"""A route table, and an assertion for refused connections."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ NAME = "broker-1.pulsar.test"
 
 
 def route(target: str, name: str = NAME, more: str = "") -> str:
+    """A route table. @param more: further lines."""
     return f'[[route]]\nserver_name = "{name}"\ntarget = "{target}"\n{more}'
 
 
 class ConversationCase(SocketTestCase):
-    """Helpers."""
+    """Has an assertion for refused connections."""
 
     async def refused(
         self, proxy: Proxy, data: bytes, result: Result, alert: Alert | None, end: bool = False
     ) -> Connection:
-        """Send these bytes; the client must get this alert (or none) and a FIN, and the record must say so."""
+        """Send bytes, and assert that the client gets the alert (None: no alert) and a FIN, as the record says.
+
+        @param end: send a FIN after the bytes.
+        """
         number = len(proxy.records)
         with proxy.connect() as client:
             client.sendall(data)

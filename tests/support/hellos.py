@@ -1,4 +1,4 @@
-"""ClientHello bytes for tests, built by hand so that each part can be wrong on purpose."""
+"""Builds ClientHellos by hand, so that tests can make any part wrong."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "broker-1.pulsar.test"
 
 
 def vector(body: bytes, width: int) -> bytes:
-    """The body behind its length in so many bytes."""
+    """The body, preceded by its length in C{width} bytes."""
     return len(body).to_bytes(width, "big") + body
 
 
@@ -27,12 +27,12 @@ def extension(kind: int, body: bytes = b"") -> bytes:
 
 
 def names(*entries: tuple[int, bytes]) -> bytes:
-    """A server_name extension with these entries: a name type and a name each."""
+    """A server_name extension. @param entries: pairs of a name type and a name."""
     return extension(SERVER_NAME, vector(b"".join(bytes((kind,)) + vector(name, 2) for kind, name in entries), 2))
 
 
 def server_name(name: str | bytes) -> bytes:
-    """A server_name extension with one host name; a text is encoded as latin-1, so that any byte can be written."""
+    """A server_name extension with one host name. Text is encoded as Latin-1, so that it can have any byte."""
     return names((0, name.encode("latin-1") if isinstance(name, str) else name))
 
 
@@ -47,7 +47,7 @@ def supported_versions(*versions: int) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """A padding extension (RFC 7685) that is so long in all; at least 4 bytes."""
+    """A padding extension (RFC 7685). @param size: bytes of the whole extension, at least 4."""
     return extension(21, bytes(size - 4))
 
 
@@ -70,11 +70,11 @@ def message(
     ciphers: bytes = b"\x13\x01\x13\x02\xc0\x2b\xc0\x2f\x00\xff",
     compressions: bytes = b"\x00",
 ) -> bytes:
-    """A ClientHello message, its 4-byte header included.
+    """A ClientHello message with its 4-byte header.
 
-    @param name: what the server_name extension says, which comes first; None: there is no such extension.
-    @param extensions: the others.
-    @param block: in place of all extensions, their length included; empty: nothing comes behind the compressions.
+    @param name: of the server_name extension, which comes first. None: no such extension.
+    @param extensions: the other extensions.
+    @param block: replaces the list of extensions and its length. Empty: the message ends after the compressions.
     """
     if block is None:
         first = () if name is None else (server_name(name),)
@@ -85,12 +85,12 @@ def message(
 
 
 def record(fragment: bytes, *, kind: int = HANDSHAKE, version: int = 0x0301) -> bytes:
-    """One TLS record, whatever its size."""
+    """One TLS record of any size."""
     return bytes((kind,)) + version.to_bytes(2, "big") + vector(fragment, 2)
 
 
 def records(handshake: bytes, sizes: Sequence[int] = (MAX_IN_RECORD,), *, version: int = 0x0301) -> bytes:
-    """The message in records of these sizes, the last size again and again until nothing is left."""
+    """A message in records of these sizes. The last size repeats until the message ends."""
     out, at, number = [], 0, 0
     while at < len(handshake):
         size = sizes[min(number, len(sizes) - 1)]
@@ -110,15 +110,15 @@ def hello(
     record_size: int = MAX_IN_RECORD,
     record_version: int = 0x0301,
 ) -> bytes:
-    """A ClientHello as it stands on the wire; for the parameters see L{message}."""
+    """A ClientHello in TLS records. The parameters are those of L{message} and L{record}."""
     handshake = message(name, extensions=extensions, block=block, legacy_version=legacy_version, session_id=session_id)
     return records(handshake, (record_size,), version=record_version)
 
 
 def hello_of_size(size: int, name: str = NAME) -> bytes:
-    """A ClientHello message of so many bytes, the 4-byte header included: at least 200, at most 131 400.
+    """A ClientHello message of C{size} bytes with its 4-byte header: at least 200, at most 131,400.
 
-    The list of extensions has at most 65 535 bytes: a longer hello has more cipher suites and compression methods.
+    The list of extensions has at most 65,535 bytes. A longer hello has more cipher suites and compression methods.
     """
     if size <= 65_600:
         return message(name, extensions=(*TLS13, padding(size - len(message(name)))))
@@ -128,5 +128,5 @@ def hello_of_size(size: int, name: str = NAME) -> bytes:
 
 
 def recorded(client: str) -> bytes:
-    """What a real client sent (tests/data/hellos): as in C{java-pulsar-vip}."""
+    """A real client's hello, from tests/data/hellos. @param client: a file name such as C{java-pulsar-vip}."""
     return bytes.fromhex((Path(__file__).parent.parent / "data" / "hellos" / f"{client}.hex").read_text())

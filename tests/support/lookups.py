@@ -1,4 +1,4 @@
-"""A lookup and its answer, as bytes."""
+"""Pulsar's topic lookup and its response, as bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def answer(broker: str) -> bytes:
 
 
 def plain_answer(url: str, tls: str | None = None) -> bytes:
-    """One with these URLs."""
+    """A LOOKUP_RESPONSE with these URLs."""
     return write(
         CommandLookupTopicResponse(
             request_id=7,

@@ -1,4 +1,4 @@
-"""Python packages that a test needs and `make test` does not install."""
+"""Skips tests whose Python packages `make test` does not install."""
 
 from __future__ import annotations
 

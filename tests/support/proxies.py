@@ -1,4 +1,4 @@
-"""A whole proxy in the test's own process, on loopback, and backends for it."""
+"""A whole proxy in the process of the test, on loopback, and backends for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LISTENER = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public
 
 
 class Backend:
-    """A listening loopback socket, to be accepted from in a thread."""
+    """A listening loopback socket. Call L{accept} in a thread."""
 
     def __init__(self, case: TestCase) -> None:
         self.sock = socket.socket()
@@ -30,13 +30,14 @@ class Backend:
         case.addCleanup(self.sock.close)
 
     def accept(self) -> socket.socket:
+        """The next connection."""
         sock, _ = self.sock.accept()
         sock.settimeout(TIMEOUT_S)
         return sock
 
 
 class SilentTarget:
-    """A listening loopback socket whose backlog is full: a connection to it is never answered.
+    """A listening loopback socket with a full backlog, so that connects to it time out.
 
     @ivar address: C{host:port}.
     """
@@ -58,8 +59,8 @@ class SilentTarget:
 class Proxy:
     """A running L{ProxyService}, stopped when the test ends.
 
-    @param text: its configuration; unless it has listeners, one on 127.0.0.1 named ``public``.
-    @ivar records: the connections that have ended.
+    @param text: its configuration. Without a listener it gets one on 127.0.0.1 named ``public``.
+    @ivar records: of ended connections.
     """
 
     def __init__(self, case: TestCase, text: str, clock: Any = reactor, **options: Any) -> None:
@@ -73,11 +74,11 @@ class Proxy:
         case.addCleanup(self._stop)
 
     def connect(self, listener: str = "public") -> socket.socket:
-        """A client's connection, blocking with patience."""
+        """A client's connection, with a timeout."""
         return socket.create_connection(self.service.addresses[listener], timeout=TIMEOUT_S)
 
     def ended(self, number: int = 0) -> Deferred[Connection]:
-        """The record of the connection that ends as the so-many-th, from 0."""
+        """The record of an ended connection, by the order of ends. @param number: from 0."""
         told: Deferred[Connection] = Deferred()
         if number < len(self.records):
             told.callback(self.records[number])

@@ -13,7 +13,7 @@ _TEXT = "\n".join((_FOLDER / name).read_text() for name in _PAGES if (_FOLDER / 
 
 
 def rows(title: str) -> dict[str, str]:
-    """The rows of a section's tables, without their beginnings, by each of the names that these have."""
+    """The rows of a section's tables without their first column, by each name in the first column."""
     found: dict[str, str] = {}
     for line in _lines(title):
         first, _, rest = line[2:].partition(" | ")
@@ -27,7 +27,7 @@ def words(title: str) -> set[str]:
 
 
 def names(text: str) -> list[str]:
-    """What stands as a name in it."""
+    """The names in backquotes in a text."""
     return re.findall(r"`(\w+)`", text)
 
 
@@ -37,7 +37,7 @@ def _lines(title: str) -> list[str]:
 
 
 def keys(value: Any) -> Iterator[str]:
-    """The names of fields in a JSON document, those of objects in it too."""
+    """The field names in a JSON document, at all levels."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield name

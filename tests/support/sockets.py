@@ -1,4 +1,4 @@
-"""Real loopback sockets for tests, and a reactor whose clock a test turns by hand."""
+"""Loopback sockets for tests, a reactor with a manual clock, and a check for leaked descriptors."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from sniproxy.relay.splice import close_spare_pipes
 T = TypeVar("T")
 
 TIMEOUT_S = 20.0
-"""Seconds that a test's own socket waits before the test fails."""
+"""Seconds that a test's blocking socket waits before the test fails."""
 
 
 def connected(buffers: int = 0) -> tuple[socket.socket, socket.socket]:
-    """Two connected TCP sockets: the first for the test (blocking), the second for the code under test (non-blocking).
+    """Two connected TCP sockets: a blocking one for the test, and a non-blocking one for the code under test.
 
-    @param buffers: bytes for the kernel's buffers of both; 0: the system's choice.
+    @param buffers: bytes of the kernel's buffers of both; 0: the system's default.
     """
     with socket.socket() as listener:
         if buffers:
@@ -50,7 +50,7 @@ def connected(buffers: int = 0) -> tuple[socket.socket, socket.socket]:
 
 
 def read_to_end(sock: socket.socket) -> bytes:
-    """All bytes until the peer ends its side."""
+    """Read until a FIN."""
     pieces = []
     while piece := sock.recv(65536):
         pieces.append(piece)
@@ -58,7 +58,7 @@ def read_to_end(sock: socket.socket) -> bytes:
 
 
 def read_exactly(sock: socket.socket, count: int) -> bytes:
-    """So many bytes, or fewer when the peer ends before."""
+    """Read C{count} bytes, or fewer if a FIN comes first."""
     pieces = []
     while count and (piece := sock.recv(min(count, 65536))):
         pieces.append(piece)
@@ -73,14 +73,14 @@ def reset(sock: socket.socket) -> None:
 
 
 def in_thread(function: Callable[..., T], *args: Any) -> Deferred[T]:
-    """Run something that blocks beside the reactor."""
+    """Run a blocking function in a thread."""
     return deferToThread(function, *args)
 
 
 class HandClock(Clock):
-    """The real reactor's sockets with a clock of its own, for deadlines without waiting.
+    """The real reactor with a manual clock, for tests of timeouts without waiting.
 
-    What is put off to the next round only (0 seconds) happens in the real reactor's next round.
+    A call in 0 seconds runs in the next round of the real reactor.
     """
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
@@ -93,15 +93,15 @@ class HandClock(Clock):
 
 
 class SocketTestCase(TestCase):
-    """Every descriptor that was opened in a test is closed when it ends."""
+    """Fails a test that leaves a descriptor open."""
 
     timeout = 60
     _before: dict[str, str]
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
-        await in_thread(int)  # from here the reactor runs, and has opened what it needs itself
+        await in_thread(int)  # the reactor runs now, and has opened its own descriptors
         close_spare_pipes()
-        gc.collect()  # what other tests have left to it could go in the middle of this one
+        gc.collect()  # garbage of other tests could be collected during this one
         self._before = links()
         self.addCleanup(self._check_descriptors)
 
@@ -111,12 +111,12 @@ class SocketTestCase(TestCase):
             gc.collect()  # these versions leave the socket of a failed listen in a reference cycle
         until = time.monotonic() + TIMEOUT_S
         while (left := opened_since(self._before)) and time.monotonic() < until:
-            await deferLater(real_reactor, 0.01)  # what the last rounds were done with is closed, also by threads
+            await deferLater(real_reactor, 0.01)  # wait for descriptors that the reactor or threads are closing
         self.assertEqual(left, {})
 
 
 def links() -> dict[str, str]:
-    """What each open descriptor is; but /dev/null: Twisted keeps one in reserve once it has listened."""
+    """The target of each open descriptor, without /dev/null, of which Twisted keeps one in reserve."""
     found = {}
     for fd in os.listdir("/proc/self/fd"):
         try:
@@ -127,5 +127,5 @@ def links() -> dict[str, str]:
 
 
 def opened_since(before: dict[str, str]) -> dict[str, str]:
-    """What is open now, and was not when `links` said `before`: what others close meanwhile does not count."""
+    """The descriptors that were opened since a call of L{links}, and are still open."""
     return {fd: what for fd, what in links().items() if before.get(fd) != what}

@@ -1,4 +1,4 @@
-"""TLS servers on loopback, with certificates by trustme, for the tests of TLS clients."""
+"""TLS servers on loopback, with trustme's certificates, and a client that records its connection."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ reactor: Any = global_reactor
 
 
 SECRET = b"for the right broker only"
-"""What a `Guest` says when it is connected, and when TLS stands."""
+"""What a L{Guest} sends when it is connected, and again after the TLS handshake."""
 
 
 class ServerTLS(ContextFactory):
-    """A server's side: its certificate, and whether clients must show one that this authority vouches for.
+    """A server's TLS context.
 
-    @ivar own: its certificate.
+    @param certified: require a client certificate of this authority.
+    @ivar own: the server's certificate as PEM.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class ServerTLS(ContextFactory):
 
 
 def listen(case: TestCase, factory: ServerFactory, tls: ContextFactory | None) -> tuple[str, int]:
-    """Listen on loopback until the test has ended; return where."""
+    """Listen on loopback until the test ends. @return: the address."""
     if tls is None:
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
     else:
@@ -57,7 +58,7 @@ def listen(case: TestCase, factory: ServerFactory, tls: ContextFactory | None) -
 
 
 class Saying(Protocol):
-    """Says something as soon as somebody is there, then ends, or waits for the end."""
+    """Sends bytes when a client connects, then closes or waits."""
 
     def __init__(self, words: bytes, ends: bool, heard: list[bytes]) -> None:
         self.words = words
@@ -76,7 +77,7 @@ class Saying(Protocol):
 
 
 class SayingFactory(ServerFactory):
-    """Servers that say something. @ivar heard: what they were told."""
+    """Makes L{Saying} protocols. @ivar heard: all bytes from clients."""
 
     noisy = False
 
@@ -91,7 +92,7 @@ class SayingFactory(ServerFactory):
 
 @implementer(IHandshakeListener)
 class Guest(Protocol):
-    """A client that tells when TLS stands, and how the connection has ended."""
+    """A client that records the handshake, received bytes, and the end of its connection."""
 
     def __init__(self) -> None:
         self.greeted: Deferred[None] = Deferred()
@@ -116,12 +117,12 @@ class Guest(Protocol):
         self.lost.callback(None)
 
     async def end(self) -> BaseException | None:
-        """Why the connection has ended, when it has."""
+        """Wait for the end of the connection. @return: its reason."""
         await self.lost
         return self.reason
 
     def leave(self) -> None:
-        """End the connection, if it has not ended."""
+        """Abort the connection, unless it has ended."""
         if self.reason is None:
             cast(ITCPTransport, self.transport).abortConnection()
 
@@ -131,12 +132,12 @@ GUESTS.noisy = False
 
 
 def trust(authority: trustme.CA) -> Any:
-    """Trust this authority alone."""
+    """A trust root with this authority only."""
     return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(authority.cert_pem.bytes())])
 
 
 def write_pem(folder: Path, name: str, *blobs: trustme.Blob) -> Path:
-    """A file of these."""
+    """Write blobs to a PEM file."""
     file = folder / name
     file.write_bytes(b"".join(blob.bytes() for blob in blobs))
     return file

@@ -1,17 +1,17 @@
-"""The kernel relay: Linux forwards a tunnel's bytes from one socket into the other, and our process is not asked.
+"""The kernel relay: a BPF program forwards a tunnel's bytes from socket to socket without waking the proxy.
 
-==================  ================================================================================================
-``assembly``        a tiny assembler for BPF; pure
-``program``         the program that decides about each segment, line by line; pure
-``bpf``             the system call that loads it, and its maps
-``gate``            the maps: which sockets, and what the kernel counts
-``flow``            one direction: what the kernel did, and what is ours to do
-``relay``           one tunnel, under the contract of L{sniproxy.relay.relay}
-``ring``            by which the program names sockets that have something for us
-``watch``           waits for the ring, and for what our process still has to do with sockets
-``forwarding``      all of it for those who begin tunnels
-``selftest``        shows on real sockets that this kernel does it right, by a ``loop`` of its own
-``capabilities``    gives up what only loading needed
-``opening``         opens it where a configuration asks for it
-==================  ================================================================================================
+================  ==================================================================================================
+``assembly``      a small assembler for BPF; pure
+``program``       the program that decides about each segment, line by line; pure
+``bpf``           bpf(2): creates maps, loads and attaches the program
+``sockmap``       the BPF maps: the sockets of tunnels, and the kernel's counters
+``flow``          one direction of a tunnel: counters, windows, and the bytes that the process copies
+``relay``         one tunnel, under the contract of L{sniproxy.relay.relay}
+``ring``          the ring buffer through which the program names sockets that have bytes to read
+``watch``         waits for the ring buffer and for the sockets, with one epoll
+``factory``       makes a kernel relay for two connected sockets
+``selftest``      checks forwarding on real sockets at start, with the small reactor in ``loop``
+``capabilities``  drops the capabilities that only loading needs
+``loader``        loads the program if the configuration asks for it
+================  ==================================================================================================
 """

@@ -1,6 +1,6 @@
-"""Gives up what was needed to load the program: CAP_BPF and CAP_NET_ADMIN, by capset(2).
+"""Drops CAP_BPF and CAP_NET_ADMIN with capset(2) once the program is loaded.
 
-Putting sockets into the maps needs the maps' descriptors and no capability.
+Adding sockets to the maps needs the maps' descriptors and no capability.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from twisted.logger import Logger
 log = Logger()
 
 CAP_NET_ADMIN, CAP_BPF = 12, 39
-"""Bits of linux/capability.h."""
+"""Bit numbers in linux/capability.h."""
 
 _VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3
 
 
-def held() -> int:
-    """The bits that this thread may use. @raise OSError: the system has no such thing."""
+def effective() -> int:
+    """The effective capabilities of this thread, as a bit mask. @raise OSError: the system has no capabilities."""
     return _get()[0]
 
 
-def give_up(*capabilities: int) -> bool:
-    """For good, in this thread and all that it starts from now on.
+def drop(*capabilities: int) -> bool:
+    """Drop capabilities for good, in this thread and in the threads and processes that it starts from now on.
 
-    @return: one of them was there.
-    @raise OSError: the kernel's.
+    @return: whether the thread had one of them.
+    @raise OSError: the kernel's error.
     """
     bits = 0
     for each in capabilities:
@@ -40,17 +40,17 @@ def give_up(*capabilities: int) -> bool:
     return True
 
 
-def give_up_what_loading_needs() -> None:
-    """The two that the program and its maps needed. A fault is told in the log, and changes nothing."""
+def drop_loading_capabilities() -> None:
+    """Drop the capabilities that loading the program needed. An error is logged, and the proxy continues with them."""
     try:
-        if give_up(CAP_NET_ADMIN, CAP_BPF):
-            log.info("CAP_NET_ADMIN and CAP_BPF are given up")
+        if drop(CAP_NET_ADMIN, CAP_BPF):
+            log.info("dropped CAP_NET_ADMIN and CAP_BPF")
     except OSError as error:
-        log.warn("CAP_NET_ADMIN and CAP_BPF stay: {why}", why=str(error))
+        log.warn("cannot drop CAP_NET_ADMIN and CAP_BPF: {why}", why=str(error))
 
 
 def _get() -> list[int]:
-    """Effective, permitted, inheritable."""
+    """The effective, permitted and inheritable sets, as bit masks."""
     data = ctypes.create_string_buffer(24)
     _call("capget", data)
     low = struct.unpack("=6I", data.raw)
@@ -65,7 +65,7 @@ def _set(sets: list[int]) -> None:
 def _call(name: str, data: ctypes.Array[ctypes.c_char]) -> None:
     function = getattr(ctypes.CDLL(None, use_errno=True), name, None)
     if function is None:
-        raise OSError(f"{name} is not known to this system")
+        raise OSError(f"this system has no {name}(2)")
     if function(ctypes.create_string_buffer(struct.pack("=Ii", _VERSION, 0), 8), data):
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -1,4 +1,4 @@
-"""A reactor of our own for the self-test, which must be through before the program's reactor runs."""
+"""A small reactor for the self-test, which runs before the program's reactor starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 
 class Loop(Clock):
-    """What a relay asks of a reactor, turned by hand."""
+    """The methods of a reactor that a relay needs. The caller runs it step by step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,8 +32,8 @@ class Loop(Clock):
     def removeWriter(self, writer: Any) -> None:
         self._writers.pop(writer.fileno(), None)
 
-    def turn(self) -> None:
-        """Serve what waits, or the first that comes within a millisecond; then what is due."""
+    def run_once(self) -> None:
+        """Wait up to a millisecond for events, call their readers and writers, then call what is due."""
         poll = select.poll()
         for descriptor in {*self._readers, *self._writers}:
             events = select.POLLIN if descriptor in self._readers else 0

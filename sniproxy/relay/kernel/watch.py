@@ -1,9 +1,10 @@
-"""What the sockets of tunnels are waited for: by one epoll, which to the reactor is a single reader.
+"""Waits for the sockets of kernel relays with one epoll, which is a single reader of the reactor.
 
-The kernel tells a socket's waiters of each segment that arrives, also of one that it has forwarded. An epoll that asks
-for bytes has its sleeping process woken by that, for nothing. So a socket whose bytes the kernel forwards I{rests}: it
-is asked for its end only, and the program's ring (L{sniproxy.relay.kernel.ring}) names what has to be read. An epoll
-that is asked for nothing still tells of errors: where nobody reads and nobody sends, who else would hear of a reset?
+The kernel wakes a socket's waiters for each segment that arrives, also for one that it redirects. An epoll that waits
+for bytes would wake the process for nothing. So for a socket whose bytes the kernel redirects, it waits for the end
+only (L{ReadyWatch.watch_end}), and the program names the socket in its ring buffer (L{sniproxy.relay.kernel.ring}) when
+there are bytes to read. An epoll without requested events still reports errors, so that a reset of a socket that is
+neither read nor written is noticed.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ _EDGE: int = getattr(select, "EPOLLET", 1 << 31)
 
 @implementer(IReadDescriptor)
 class ReadyWatch:
-    """Tells sides what they want to know. It stands in the reactor only while it has any.
+    """Calls a side when its socket is readable or writable, or broken. It is in the reactor only while it has sides.
 
-    @param ring: of the gate that has let their sockets in.
+    @param ring: of the L{SocketMap} that has the sides' sockets.
     """
 
     def __init__(self, reactor: Any, ring: Ring) -> None:
@@ -41,85 +42,85 @@ class ReadyWatch:
         self._slots: dict[int, KernelSide] = {}
 
     def add(self, side: KernelSide) -> None:
-        """Tell it of bytes. @raise OSError: the system has no room for it."""
+        """Watch a side, at first for bytes. @raise OSError: the kernel refuses another watch (epoll_ctl(2))."""
         self._epoll.register(side.fd, IN)
         if not self._sides:
             self._reactor.addReader(self)
         self._sides[side.fd] = self._slots[side.inbound.row.slot] = side
-        side.wants = IN
+        side.events = IN
 
     def remove(self, side: KernelSide) -> None:
-        """Before it is closed."""
+        """Watch a side no longer. Call this before its socket is closed."""
         if self._sides.get(side.fd) is side:
             del self._sides[side.fd], self._slots[side.inbound.row.slot]
             self._epoll.unregister(side.fd)
             if not self._sides:
                 self._reactor.removeReader(self)
 
-    def reads(self, side: KernelSide, wanted: bool) -> None:
-        """Whether to tell it of bytes, and of an end."""
-        self._want(side, side.wants & OUT | (IN if wanted else 0))
+    def watch_read(self, side: KernelSide, wanted: bool) -> None:
+        """Watch for bytes and for a FIN, or no longer."""
+        self._want(side, side.events & OUT | (IN if wanted else 0))
 
-    def writes(self, side: KernelSide, wanted: bool) -> None:
-        """Whether to tell it of room."""
-        self._want(side, side.wants & ~OUT | (OUT if wanted else 0))
+    def watch_write(self, side: KernelSide, wanted: bool) -> None:
+        """Watch for room in the send buffer, or no longer."""
+        self._want(side, side.events & ~OUT | (OUT if wanted else 0))
 
-    def rest(self, side: KernelSide) -> None:
-        """Tell it of its end, and when the ring names it.
+    def watch_end(self, side: KernelSide) -> None:
+        """Watch for a FIN only, and for the side's slot in the ring.
 
-        It is always a call, for the sake of its memory barrier (C{smp_mb} in C{ep_modify}): what is looked at from now
-        on is newer than what was written before.
+        It always calls epoll_ctl(2), which is a memory barrier (C{smp_mb} in C{ep_modify}): counters that are read
+        after it are newer than those that were written before it.
         """
-        self._modify(side, side.wants & OUT | ENDS)
+        self._modify(side, side.events & OUT | ENDS)
 
     def close(self) -> None:
-        """Nobody is left."""
+        """Close the epoll. Call this after the last side was removed."""
         self._epoll.close()
 
     def fileno(self) -> int:
         return self._epoll.fileno()
 
     def logPrefix(self) -> str:
-        return "Watch"
+        return "ReadyWatch"
 
     def doRead(self) -> None:
         for descriptor, events in self._epoll.poll(0, BATCH):
             if descriptor == self._ring.fileno():
-                self._rung()
+                self._read_ring()
                 continue
             side = self._sides.get(descriptor)
             if side is not None and events & _ERROR and not events & IN:
-                self._tell(side, partial(side.connectionLost, Failure(ConnectionError("hung up"))))
+                self._call(side, partial(side.connectionLost, Failure(ConnectionError("hung up"))))
                 continue
-            # Without an error a hang-up says only that both ends have ended, of which those that read hear anyway.
-            if side is not None and events & side.wants & ~OUT:
-                self._tell(side, side.doRead)
+            # A hang-up without an error means that both ends have sent a FIN. A side that reads learns that by reading.
+            if side is not None and events & side.events & ~OUT:
+                self._call(side, side.doRead)
             if side is not None and events & OUT:
-                self._tell(side, side.doWrite)
+                self._call(side, side.doWrite)
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor is closing down."""
+        """The reactor is stopping."""
 
-    def _rung(self) -> None:
-        slots, full = self._ring.take()
-        # Into a full ring the program could not put all that it had to say.
+    def _read_ring(self) -> None:
+        slots, full = self._ring.read()
+        # The ring was full, so the program may have failed to name others.
         named = list(self._sides.values()) if full else [self._slots[slot] for slot in slots if slot in self._slots]
         for side in named:
             if self._sides.get(side.fd) is side:
-                self._tell(side, side.doRead)
+                self._call(side, side.doRead)
 
     def _want(self, side: KernelSide, events: int) -> None:
-        if events != side.wants:
+        if events != side.events:
             self._modify(side, events)
 
     def _modify(self, side: KernelSide, events: int) -> None:
-        side.wants = events
-        # By edges, where nobody takes away what is told: else a socket that has ended would be told of for ever.
+        side.events = events
+        # Edge-triggered if the socket is not read: level-triggered, a FIN would be reported in every round.
         self._epoll.modify(side.fd, events if events & (IN | OUT) else events | _EDGE)
 
     @staticmethod
-    def _tell(side: KernelSide, how: Callable[[], None]) -> None:
+    def _call(side: KernelSide, call: Callable[[], None]) -> None:
         try:
-            how()
-        except Exception:  # the others must not pay for it
+            call()
+        except Exception:  # it must not affect other tunnels
             failed(side.connectionLost)

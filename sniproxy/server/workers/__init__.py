@@ -1,16 +1,16 @@
-"""Several processes that serve one configuration, and the one that starts, replaces and stops them.
+"""Several processes that serve one configuration, and a supervisor that starts, restarts and stops them.
 
-==============  ==========================================================================================
-``plan``        pure: what each worker serves; what cannot be shared; how long the pause before another one is
-``supervisor``  starts N workers, replaces one that dies, passes on what it is told: reload, reopen, stop
-``beat``        asks each worker whether its event loop turns, and replaces one that does not answer
-``stall``       says in the log that this process's event loop was blocked, and where
-``process``     one worker as its supervisor sees it: pipes, what it says, its end
-``entrance``    where a worker's process begins
-``post``        a worker's own end of the pipes: which one it is, its configuration, what it is told
-``sockets``     the listening sockets of a worker, which the supervisor keeps for the next one
-``lines``       the log of a worker, an event a line, from its process to its supervisor's log
-==============  ==========================================================================================
+=================  =========================================================================================
+``supervisor``     starts the workers, restarts those that die, and forwards reload, reopen and stop
+``beat``           asks each worker whether its event loop runs, and kills one that does not answer
+``stall``          logs that this process's event loop was blocked, and where
+``process``        one worker as the supervisor sees it: pipes, reports, exit
+``entrance``       the main module of a worker's process
+``post``           a worker's end of the pipes: its index, its configuration, and the supervisor's orders
+``sockets``        a worker's listening sockets, which the supervisor keeps for the next one
+``lines``          a worker's log, one event a line, on its way to the supervisor's log
+``twistdoptions``  twistd's options that concern the proxy
+=================  =========================================================================================
 
-Workers share the ports that clients come in by (``SO_REUSEPORT``), or sockets that systemd passed, and nothing else.
+Workers share listening ports (``SO_REUSEPORT``), or sockets that systemd passed, and nothing else.
 """

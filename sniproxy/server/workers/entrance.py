@@ -1,4 +1,4 @@
-"""Where a worker's process begins: ``python -m sniproxy.server.workers.entrance``, with the arguments of twistd."""
+"""The main module of a worker: ``python -m sniproxy.server.workers.entrance``, with the arguments of twistd."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import sys
 from collections.abc import MutableMapping
 
 STACK_SIGNAL = signal.SIGUSR2
-"""A worker writes the stacks of its threads to its log at this signal, also while its event loop is blocked."""
+"""At this signal a worker writes the stacks of its threads to its log, even if its event loop is blocked."""
 
 
 def prepare(environment: MutableMapping[str, str], pid: int) -> None:
-    """Make sockets that systemd passed to the supervisor this process's own, too (sd_listen_fds(3)).
+    """Let this process use the sockets that systemd passed to the supervisor (sd_listen_fds(3)).
 
-    Before Twisted is imported, which looks for them then.
+    Call this before the first import of Twisted, which looks for them.
     """
     if "LISTEN_FDS" in environment:
         environment["LISTEN_PID"] = str(pid)
 
 
 if __name__ == "__main__":
-    # A Ctrl-C on the terminal is for the supervisor, which tells its workers what to do.
+    # A Ctrl-C on the terminal must reach the supervisor only, which then stops its workers.
     os.setsid()
     faulthandler.register(STACK_SIGNAL)
     prepare(os.environ, os.getpid())

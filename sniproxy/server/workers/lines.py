@@ -1,6 +1,6 @@
-"""A worker's log on its way to its supervisor's: one JSON object a line, so that an event of many lines stays whole.
+"""Sends a worker's log to the supervisor: one JSON object a line, so that an event with several lines stays whole.
 
-What a worker's process writes otherwise, as an interpreter that ends does, comes as it is.
+Other output of the worker's process, such as the interpreter's last traceback, is sent unchanged.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from zope.interface import implementer
 from sniproxy.util.text import bounded, counted
 
 STANDARD_ERROR = 2
-"""The descriptor that a worker's log goes to."""
+"""The descriptor that a worker writes its log to."""
 
 MAX_LINE_BYTES = 1 << 20
-"""Bytes without a newline that are kept together."""
+"""Bytes of a line, at most. A longer line is split."""
 
 MAX_WAITING_BYTES = 4 << 20
-"""Bytes that wait while the supervisor reads none; lines beyond are lost, and counted."""
+"""Bytes that wait while the supervisor does not read. Further lines are lost, and counted."""
 
 FLUSH_TIMEOUT_S = 2.0
-"""Seconds that a process which ends waits in all for the supervisor to read what is left."""
+"""Seconds that an exiting process waits for the supervisor to read the remaining lines."""
 
-_PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not block
+_PIPE_BUF = 4096  # a pipe that polls as writable takes this many bytes without blocking
 
 ERROR = "sniproxy: "
-"""What an error begins with that a process ends for."""
+"""Prefix of the error that a process exits for."""
 
 
 @implementer(ILogObserver, IWriteDescriptor)
-class Observer:
-    """Writes events, and waits for nobody: a supervisor that stands still must not stop a worker's tunnels.
+class PipeLogObserver:
+    """Writes log events to a pipe without blocking, so that a stuck supervisor does not stop a worker's tunnels.
 
-    The pipe itself stays one that blocks: what a process that ends for an error says must not be lost. Any thread may
-    log, and so may an object that is collected while one does.
+    The pipe itself stays in blocking mode, so that the last error of an exiting process is not lost. Any thread may
+    log, and so may the finalizer of an object that is collected meanwhile.
 
-    @param reactor: wakes it when the pipe takes something again. @param descriptor: to this pipe.
-    @ivar lost: lines that could not be written, since that was last said.
+    @param reactor: tells when the pipe is writable again. @param descriptor: the pipe's.
+    @ivar lost: lines that were lost since the last line that reported lost ones.
     """
 
     def __init__(self, reactor: Any, descriptor: int = STANDARD_ERROR) -> None:
@@ -66,7 +66,7 @@ class Observer:
 
     def __call__(self, event: LogEvent) -> None:
         namespace = str(event.get("log_namespace", "-"))
-        if namespace.startswith("twisted.scripts."):  # which Twisted runs: the supervisor has said it
+        if namespace.startswith("twisted.scripts."):  # twistd's own lines: the supervisor logs them already
             return
         level = event.get("log_level", LogLevel.info)
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)
@@ -76,7 +76,7 @@ class Observer:
                 self._go_on()
 
     def finish(self) -> None:
-        """Write what waits, as far as the pipe takes it within L{FLUSH_TIMEOUT_S} seconds."""
+        """Write waiting lines for up to L{FLUSH_TIMEOUT_S} seconds."""
         with self._lock:
             self._write(monotonic() + FLUSH_TIMEOUT_S)
 
@@ -87,27 +87,27 @@ class Observer:
         return "log"
 
     def doWrite(self) -> None:
-        """The pipe takes something again."""
+        """The pipe is writable again."""
         with self._lock:
             self._reactor.removeWriter(self)
             self._watched = False
             self._go_on()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor ends while lines wait, or the supervisor has."""
+        """The reactor stops while lines wait, or the supervisor has ended."""
         self.finish()
 
     def _take(self, line: bytes) -> None:
         if self._waiting and self._size + len(line) > MAX_WAITING_BYTES:
             self.lost += 1
             return
-        if self.lost:  # its place is between the lines before and after
+        if self.lost:  # reported between the lines before and after the gap
             self._say_lost()
         self._waiting.append(line)
         self._size += len(line)
 
     def _say_lost(self) -> None:
-        said = f"{counted(self.lost, 'line')} of this log could not be written and were lost: nobody read them"
+        said = f"{counted(self.lost, 'log line')} lost: the supervisor did not read them in time"
         self.lost = 0
         line = _line(LogLevel.warn, __name__, said)
         self._waiting.append(line)
@@ -120,8 +120,8 @@ class Observer:
             self._reactor.callFromThread(self._reactor.addWriter, self)
 
     def _write(self, until: float = 0.0) -> None:
-        """Write what waits, while the pipe takes it. @param until: a time up to which this may block."""
-        if self._writing:  # who logs in the midst of it; its line has its place behind the others
+        """Write waiting lines while the pipe is writable. @param until: the time up to which this may block; 0: not."""
+        if self._writing:  # a finalizer logs during the write; its line is queued
             return
         self._writing = True
         try:
@@ -135,27 +135,27 @@ class Observer:
                 self._waiting.popleft()
                 if not self._waiting and self.lost:
                     self._say_lost()
-        except OSError:  # the supervisor is gone, and nobody will read it
+        except OSError:  # the supervisor has ended
             self._waiting.clear()
             self._size = self.lost = 0
         finally:
             self._writing = False
 
 
-def observer() -> Observer:
-    """For twistd's ``--logger``."""
-    from twisted.internet import reactor  # which has been chosen by the time twistd calls this
+def observer() -> PipeLogObserver:
+    """The log observer of a worker, for twistd's ``--logger``."""
+    from twisted.internet import reactor  # twistd has installed it before it calls this
 
-    made = Observer(reactor)
+    made = PipeLogObserver(reactor)
     atexit.register(made.finish)
     return made
 
 
 @attrs.define
 class LogLines:
-    """Cuts what comes from a pipe into lines, without their newlines.
+    """Splits the bytes of a pipe into lines, without newlines.
 
-    @ivar take: gets each. @ivar most: so many bytes without a newline are a line, too. None: however many there are.
+    @ivar take: called with each line. @ivar most: bytes after which a line is split. None: never.
     """
 
     take: Callable[[bytes], None]
@@ -173,7 +173,7 @@ class LogLines:
             self.end()
 
     def end(self) -> None:
-        """There will be no more: what has no newline is a line, too."""
+        """Pass on the rest as a line, although it has no newline."""
         if rest := self._taken():
             self.take(rest)
 
@@ -183,10 +183,10 @@ class LogLines:
         return rest
 
 
-def relay(index: int, line: bytes) -> str | None:
-    """Log what a worker has said, as ours, with its index.
+def log_worker_line(index: int, line: bytes) -> str | None:
+    """Log a line of a worker, with the worker's index.
 
-    @return: the error that it ends for, which is not logged; None: it is another line.
+    @return: the error that the worker exits for, which is not logged here; None for other lines.
     """
     try:
         said: Any = json.loads(line)

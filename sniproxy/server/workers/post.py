@@ -1,7 +1,7 @@
-"""A worker's own end: which one it is, the configuration that it serves, and what its supervisor tells it.
+"""A worker's link to its supervisor: its index, the configuration to serve, and the supervisor's orders.
 
-The supervisor hands over the text of the configuration, not the name of a file: all workers serve the same, and one
-that takes another's place later serves what is in force, whatever stands in the file by then.
+The supervisor passes the text of the configuration and not its file name. So all workers serve the same configuration,
+and a worker that is restarted serves the current one, whatever the file has by then.
 """
 
 from __future__ import annotations
@@ -18,64 +18,64 @@ from twisted.python.failure import Failure
 from sniproxy.server.workers.lines import LogLines
 
 VARIABLE = "SNIPROXY_WORKER"
-"""The environment's word for which worker this is, and its descriptors: ``INDEX:TEXT:ORDERS:REPORTS``."""
+"""The environment variable of a worker, with its index and descriptors: ``INDEX:TEXT:ORDERS:REPORTS``."""
 
 RELOAD, REFUSED, REOPEN, STOP, END = "reload", "refused", "reopen", "stop", "end"
-"""What a worker is told: serve this text; a new one was refused, and why; open the logs anew; drain; end at once."""
+"""Orders: serve this text; the reload failed, for this reason; reopen the logs; drain; end at once."""
 
-BEAT = "beat"
-"""The supervisor's question whether the event loop turns; the worker reports the same word."""
+HEARTBEAT = "beat"
+"""The supervisor's order to show that the event loop runs. The worker reports the same word."""
 
 READY, RELOADED = "ready", "reloaded"
-"""What it reports, beside L{REFUSED}."""
+"""A worker's reports, in addition to L{REFUSED}."""
 
-Obey = Callable[[str, str], None]
-"""Takes an order and its text."""
+OrderHandler = Callable[[str, str], None]
+"""Called with an order and its text."""
 
 
 @attrs.define
-class Post:
-    """@ivar index: which of the workers this is, from 0. @ivar text: the configuration, as last handed over."""
+class SupervisorLink:
+    """@ivar index: of this worker, from 0. @ivar text: the configuration that the supervisor passed last."""
 
     index: int
     text: str
     _orders: int
     _reports: int
 
-    def begin(self, reactor: Any, obey: Obey) -> None:
-        """Obey from now on; when the supervisor is gone, as if it had said L{STOP}."""
+    def receive_orders(self, reactor: Any, obey: OrderHandler) -> None:
+        """Call C{obey} with each order, and with L{STOP} when the supervisor has ended."""
         reactor.addReader(_Orders(self._orders, obey))
 
     def report(self, what: str) -> None:
-        """Tell the supervisor. That it may be gone is L{begin}'s affair."""
+        """Send a report to the supervisor. It is lost if the supervisor has ended (see L{receive_orders})."""
         try:
             os.write(self._reports, what.encode() + b"\n")
         except OSError:
             pass
 
 
-def place(index: int, text: int, orders: int, reports: int) -> Mapping[str, str]:
-    """What a worker's environment has. @param text: as the others, the number of a descriptor."""
+def environment_of(index: int, text: int, orders: int, reports: int) -> Mapping[str, str]:
+    """The environment of a worker. @param text, orders, reports: descriptor numbers in the worker."""
     return {VARIABLE: f"{index}:{text}:{orders}:{reports}"}
 
 
-def from_environment(environment: MutableMapping[str, str] = os.environ) -> Post | None:
-    """What the supervisor has handed over, once. @return: None: this process is nobody's worker."""
+def from_environment(environment: MutableMapping[str, str] = os.environ) -> SupervisorLink | None:
+    """The link that the supervisor has passed; the first call only. @return: None if this process is no worker."""
     said = environment.pop(VARIABLE, None)
     if said is None:
         return None
     index, text, orders, reports = map(int, said.split(":"))
     os.set_blocking(orders, False)
-    return Post(index, _whole(text), orders, reports)
+    return SupervisorLink(index, _whole(text), orders, reports)
 
 
-def order(what: str, text: str = "") -> bytes:
-    """An order as it is written."""
+def encode_order(what: str, text: str = "") -> bytes:
+    """An order as the pipe carries it."""
     return json.dumps([what, text]).encode() + b"\n"
 
 
 def _whole(descriptor: int) -> str:
-    # The file is shared with the other workers, and with it the place where the next read would begin.
+    # All workers share the open file, and so its offset: read by position.
     found = b""
     while data := os.pread(descriptor, 1 << 20, len(found)):
         found += data
@@ -84,9 +84,9 @@ def _whole(descriptor: int) -> str:
 
 
 class _Orders:
-    """Reads the pipe that orders come by."""
+    """Reads orders from their pipe."""
 
-    def __init__(self, descriptor: int, obey: Obey) -> None:
+    def __init__(self, descriptor: int, obey: OrderHandler) -> None:
         self._descriptor = descriptor
         self._obey = obey
         self._lines = LogLines(lambda line: obey(*json.loads(line)))
@@ -106,5 +106,5 @@ class _Orders:
         return None if data else CONNECTION_DONE
 
     def connectionLost(self, reason: Failure) -> None:
-        """The supervisor is gone; or this process is ending, and knows it."""
+        """The supervisor has ended, or this process is stopping anyway."""
         self._obey(STOP, "")

@@ -1,4 +1,4 @@
-"""One worker as its supervisor sees it: a process, what it says, and its end."""
+"""One worker as the supervisor sees it: its process, pipes, reports and exit."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sniproxy.server.workers.entrance import STACK_SIGNAL
-from sniproxy.server.workers.lines import MAX_LINE_BYTES, STANDARD_ERROR, LogLines, relay
-from sniproxy.server.workers.post import READY, REFUSED, RELOAD, RELOADED, order, place
+from sniproxy.server.workers.lines import MAX_LINE_BYTES, STANDARD_ERROR, LogLines, log_worker_line
+from sniproxy.server.workers.post import READY, REFUSED, RELOAD, RELOADED, encode_order, environment_of
 from sniproxy.server.workers.sockets import KeptSockets
 
 log = Logger()
 
-STACK_S = 1.0
-"""Seconds that a worker has to write its stack before it is killed."""
+STACK_DUMP_S = 1.0
+"""Seconds that a worker has to dump its stack before it is killed."""
 
 _FIRST_PASSED = 3  # sd_listen_fds(3)
 
@@ -32,11 +32,11 @@ _FIRST_PASSED = 3  # sd_listen_fds(3)
 class Worker(ProcessProtocol):
     """A worker's process.
 
-    @param reported: told of what it reports. @param ended: told of its end.
-    @ivar reloading: it was given another configuration, and has not reported.
-    @ivar ready: it listens. @ivar error: what it said it ends for; empty: it said nothing.
-    @ivar pid: its process's number, also when it has ended. @ivar since: the reactor's time when it was started.
-    @ivar pause: seconds that were waited before.
+    @param reported: called with each report. @param ended: called with a description of the exit.
+    @ivar reloading: it was sent another configuration and has not reported.
+    @ivar ready: it listens. @ivar error: the error that it exits for; empty if it wrote none.
+    @ivar pid: the process id, also after the exit. @ivar since: the reactor's time at its start.
+    @ivar pause: seconds that the supervisor waited before it started the worker.
     """
 
     transport: Any
@@ -71,24 +71,24 @@ class Worker(ProcessProtocol):
         """Start the process.
 
         @param arguments: for twistd. @param text: the configuration.
-        @param passed: sockets that systemd passed to this process, and that it gets, too.
-        @param kept: listening sockets of the worker before it. None: its own are not kept.
-        @raise OSError: it cannot be started.
+        @param passed: number of sockets that systemd passed to this process. The worker inherits them.
+        @param kept: listening sockets of its predecessor. None: sockets are not kept.
+        @raise OSError: the process cannot be started.
         """
         sockets = range(_FIRST_PASSED, _FIRST_PASSED + passed)
         place_of_text = _FIRST_PASSED + passed
         self._orders, reports = place_of_text + 1, place_of_text + 2
         environment = {
             **os.environ,
-            # It finds what this process finds, plugins too, wherever that was started.
+            # The worker imports the same modules and plugins, whatever the current directory is.
             "PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path),
-            **place(self.index, place_of_text, self._orders, reports),
+            **environment_of(self.index, place_of_text, self._orders, reports),
             **({"LISTEN_FDS": str(passed)} if passed else {}),
         }
         with ExitStack() as stack:
             descriptors: dict[int, int] = {}
             if kept is not None:
-                said, descriptors, channel = kept.begin(reports + 1)
+                said, descriptors, channel = kept.open_channel(reports + 1)
                 stack.enter_context(channel)
                 environment.update(said)
             file = stack.enter_context(tempfile.TemporaryFile())
@@ -111,46 +111,46 @@ class Worker(ProcessProtocol):
                 },
             )
 
-    def tell(self, what: str, text: str = "") -> None:
-        """Give it an order. One that is ending has closed its pipe, and needs none."""
+    def send_order(self, what: str, text: str = "") -> None:
+        """Send an order. It is ignored if the worker has closed its pipe, which it does when it exits."""
         if what == RELOAD:
             self.reloading = True
         if self._orders in self.transport.pipes:
-            self.transport.writeToChild(self._orders, order(what, text))
+            self.transport.writeToChild(self._orders, encode_order(what, text))
 
     def dump_and_kill(self, reactor: Any) -> None:
-        """Let it write its stack to its log (L{STACK_SIGNAL}), also if it was stopped (SIGSTOP), then kill it."""
+        """Let the worker dump its stack to its log (L{STACK_SIGNAL}), even after a SIGSTOP, then kill it."""
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess(STACK_SIGNAL)
             self.transport.signalProcess(signal.SIGCONT)
-        self.limit(reactor, STACK_S, "end after it wrote its stack")
+        self.kill_after(reactor, STACK_DUMP_S, "end after its stack dump")
 
     def kill(self) -> None:
-        """End it at once, and wait until it has ended. Only while the reactor does not run."""
+        """Kill the worker and wait for its exit. Only while the reactor does not run."""
         try:
             os.kill(self.pid, signal.SIGKILL)
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        except (ProcessLookupError, ChildProcessError):  # it has ended, and Twisted has seen it
+        except (ProcessLookupError, ChildProcessError):  # it has exited, and Twisted has reaped it
             pass
 
-    def limit(self, reactor: Any, seconds: float, what: str) -> None:
-        """Kill it in so many seconds, unless it has ended, or L{unlimit} was called; in place of an earlier limit.
+    def kill_after(self, reactor: Any, seconds: float, what: str) -> None:
+        """Kill the worker later, unless it exits or L{cancel_kill} is called first. It replaces an earlier call.
 
-        @param what: what it does not do, for the log.
+        @param what: what it did not do in time, for the log.
         """
-        self.unlimit()
-        self._limit = reactor.callLater(seconds, self._give_up, seconds, what)
+        self.cancel_kill()
+        self._limit = reactor.callLater(seconds, self._kill_late, seconds, what)
 
-    def unlimit(self) -> None:
-        """It has done what it was to do."""
+    def cancel_kill(self) -> None:
+        """Do not kill it: it has done what L{kill_after} waited for."""
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None
 
-    def _give_up(self, seconds: float, what: str) -> None:
+    def _kill_late(self, seconds: float, what: str) -> None:
         self._limit = None
         log.error(
-            "worker {index} (pid {pid}) does not {what} within {seconds:g} s: it is killed",
+            "worker {index} (pid {pid}) did not {what} within {seconds:g} s: killing it",
             index=self.index,
             pid=self.pid,
             what=what,
@@ -163,12 +163,12 @@ class Worker(ProcessProtocol):
         (self._log if childFD == STANDARD_ERROR else self._reports).feed(data)
 
     def processEnded(self, reason: Failure) -> None:
-        self.unlimit()
+        self.cancel_kill()
         self._log.end()
-        self._ended(self, how(reason.value))
+        self._ended(self, describe_end(reason.value))
 
     def _said(self, line: bytes) -> None:
-        error = relay(self.index, line)
+        error = log_worker_line(self.index, line)
         if error is not None:
             self.error = error
 
@@ -181,11 +181,11 @@ class Worker(ProcessProtocol):
         self._reported(self, what)
 
 
-def wait_until_ready(workers: Sequence[Worker], patience: float) -> Worker | None:
-    """Wait, before the reactor runs, until all are ready or one has ended, and log what they say.
+def wait_until_ready(workers: Sequence[Worker], timeout: float) -> Worker | None:
+    """Wait, before the reactor runs, until all workers are ready or one has exited, and log their output.
 
-    @param patience: seconds of silence that are too long.
-    @return: one that did not become ready; None: all are.
+    @param timeout: seconds without output after which a worker has failed.
+    @return: a worker that did not become ready; None if all are ready.
     """
     poll = select.poll()
     readers = {}
@@ -195,7 +195,7 @@ def wait_until_ready(workers: Sequence[Worker], patience: float) -> Worker | Non
                 readers[pipe.fileno()] = worker, pipe
                 poll.register(pipe.fileno(), select.POLLIN)
     while not all(worker.ready for worker in workers):
-        found = poll.poll(patience * 1000)
+        found = poll.poll(timeout * 1000)
         if not found:
             return next(worker for worker in workers if not worker.ready)
         for number, _ in found:
@@ -208,12 +208,12 @@ def wait_until_ready(workers: Sequence[Worker], patience: float) -> Worker | Non
     return None
 
 
-def how(reason: BaseException | None) -> str:
-    """How a process ended."""
+def describe_end(reason: BaseException | None) -> str:
+    """How a process exited, for the log."""
     if isinstance(reason, ProcessDone):
-        return "ended"
+        return "exited"
     if isinstance(reason, ProcessTerminated):
         if reason.signal is not None:
-            return f"was ended by {signal.Signals(reason.signal).name}"
-        return f"ended with status {reason.exitCode}"
-    return f"ended: {reason}"
+            return f"was killed by {signal.Signals(reason.signal).name}"
+        return f"exited with status {reason.exitCode}"
+    return f"exited: {reason}"

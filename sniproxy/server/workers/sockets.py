@@ -1,7 +1,7 @@
-"""Listening sockets that outlive a worker: the supervisor keeps a copy of each, and hands it to the next worker.
+"""Listening sockets that outlive a worker: the supervisor keeps a copy of each and passes it to the next worker.
 
-The kernel gives each socket of a shared port (C{SO_REUSEPORT}) a queue of its own. When a worker is killed, its queue
-stays with the supervisor's copy, and the worker that takes its place accepts the clients in it.
+The kernel gives each socket of a shared port (C{SO_REUSEPORT}) a backlog of its own. When a worker is killed, its
+backlog stays with the supervisor's copy, and the restarted worker accepts the clients in it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,17 @@ VARIABLE = "SNIPROXY_SOCKETS"
 """The environment variable of a worker's channel and kept sockets: ``[descriptor, {endpoint: descriptor}]`` as JSON."""
 
 available = sys.platform == "linux"
-"""Whether sockets are kept: elsewhere a killed worker's queue is reset."""
+"""Whether sockets are kept. Elsewhere the clients in a killed worker's backlog get a reset."""
 
 _KEEP, _FORGET = b"+", b"-"
 
 _MAX_MESSAGE_BYTES = 1 << 16
 
 
-class Channel:
-    """A worker's end, through which it hands over its listening sockets. See L{sniproxy.net.reuseport.SocketKeeper}.
+class SocketChannel:
+    """A worker's end, which passes its listening sockets on. See L{sniproxy.net.reuseport.SocketKeeper}.
 
-    It never waits for the supervisor. A message that the channel has no room for is lost, which takes hundreds of
-    listeners.
+    It never waits for the supervisor. A message is lost if the channel is full, which takes hundreds of listeners.
     """
 
     def __init__(self, channel: socket.socket, kept: Mapping[str, int]) -> None:
@@ -43,14 +42,14 @@ class Channel:
         self._kept = {endpoint: socket.socket(fileno=number) for endpoint, number in kept.items()}
 
     def take(self, endpoint: str) -> socket.socket | None:
-        """The socket that the worker before this one had. @return: None: there is none."""
+        """The predecessor's socket for an endpoint. @return: None if there is none."""
         sock = self._kept.pop(endpoint, None)
         if sock is not None:
-            welcome_new(sock)  # the worker may have been killed while it stopped
+            welcome_new(sock)  # the predecessor may have been killed while it stopped
         return sock
 
     def keep(self, endpoint: str, sock: socket.socket) -> None:
-        """Give the supervisor a copy, in place of an earlier one for this endpoint."""
+        """Send the supervisor a copy. It replaces an earlier one for this endpoint."""
         with suppress(OSError):  # the supervisor has ended
             socket.send_fds(self._channel, [_KEEP + endpoint.encode()], [sock.fileno()])
 
@@ -60,7 +59,7 @@ class Channel:
             self._channel.send(_FORGET + endpoint.encode())
 
     def forget_rest(self) -> None:
-        """Close kept sockets that were not taken: the configuration in force has no such listener."""
+        """Close kept sockets that were not taken, because the configuration has no such listener any more."""
         while self._kept:
             endpoint, sock = self._kept.popitem()
             sock.close()
@@ -68,7 +67,7 @@ class Channel:
 
 
 class KeptSockets:
-    """The supervisor's copies of the listening sockets of one worker and those that take its place."""
+    """The supervisor's copies of the listening sockets of one worker and its successors."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -79,14 +78,14 @@ class KeptSockets:
     def __len__(self) -> int:
         return len(self._sockets)
 
-    def begin(self, first: int) -> tuple[dict[str, str], dict[int, int], socket.socket]:
+    def open_channel(self, first: int) -> tuple[dict[str, str], dict[int, int], socket.socket]:
         """Open a channel to a worker that is about to be started.
 
-        @param first: the first descriptor that is free there.
-        @return: what goes into its environment, and its descriptors: theirs to ours; the worker's end of the channel,
-            to be closed when the worker has been started.
+        @param first: the lowest free descriptor number in the worker.
+        @return: variables for the worker's environment; its descriptors, by their number in the worker; the worker's
+            end of the channel, which the caller closes once the worker is started.
         """
-        self.end()
+        self.close_channel()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.setblocking(False)
         self._number = self._channel.fileno()
@@ -95,8 +94,8 @@ class KeptSockets:
         kept = dict(zip(self._sockets, numbers, strict=True))
         return {VARIABLE: json.dumps([first, kept])}, {first: theirs.fileno(), **numbers}, theirs
 
-    def end(self) -> None:
-        """The worker has ended: read what it has sent last, and close the channel."""
+    def close_channel(self) -> None:
+        """Read the last messages of a worker that has exited, and close the channel."""
         while self._read():
             pass
         if self._channel is not None:
@@ -105,7 +104,7 @@ class KeptSockets:
             self._channel = None
 
     def release(self) -> None:
-        """Close all copies. Clients that wait in them get a reset if no worker has the socket."""
+        """Close all copies. Clients in their backlogs get a reset if no worker has the socket."""
         while self._sockets:
             self._sockets.popitem()[1].close()
 
@@ -119,10 +118,10 @@ class KeptSockets:
         return None if self._read() else CONNECTION_DONE
 
     def connectionLost(self, reason: Failure) -> None:
-        """The worker has ended; L{end} follows."""
+        """The worker has exited; L{close_channel} follows."""
 
     def _read(self) -> bool:
-        """Read one message. @return: False: there is none left."""
+        """Read one message. @return: whether there was one."""
         if self._channel is None:
             return False
         try:
@@ -133,17 +132,17 @@ class KeptSockets:
         before = self._sockets.pop(endpoint, None)
         if before is not None:
             before.close()
-        for number in numbers:  # none: forget it, or no descriptor was left
+        for number in numbers:  # empty for a "forget" message, or if no descriptor was left
             self._sockets[endpoint] = socket.socket(fileno=number)
         return bool(message)
 
 
-def from_environment(environment: MutableMapping[str, str] = os.environ) -> Channel | None:
-    """What the supervisor has handed over, once. @return: None: it keeps no sockets, or there is no supervisor."""
+def from_environment(environment: MutableMapping[str, str] = os.environ) -> SocketChannel | None:
+    """The channel to the supervisor; the first call only. @return: None if there is none."""
     said = environment.pop(VARIABLE, None)
     if said is None:
         return None
     channel, kept = json.loads(said)
     for number in (channel, *kept.values()):
         os.set_inheritable(number, False)
-    return Channel(socket.socket(fileno=channel), kept)
+    return SocketChannel(socket.socket(fileno=channel), kept)

@@ -1,7 +1,7 @@
-"""Says in the log that the event loop of this process was blocked, for how long, and where it was.
+"""Logs that the event loop of this process was blocked, for how long, and where.
 
-The stack comes from C{faulthandler}, whose own thread needs no GIL: it also shows code that holds the GIL, as a regular
-expression does while it matches.
+The stack comes from C{faulthandler}, whose thread needs no GIL. So it also shows code that holds the GIL, such as a
+regular expression that matches.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from twisted.logger import Logger
 log = Logger()
 
 INTERVAL_S = 0.5
-"""Seconds between the loop's signs of life."""
+"""Seconds between checks."""
 
 STALL_S = 1.0
-"""Seconds beyond its interval after which a sign of life is late enough for the log."""
+"""Seconds by which a check must be late to be logged."""
 
 MAX_FRAMES = 8
-"""Frames of the stack in the log, the innermost first."""
+"""Frames of the stack in the log, innermost first."""
 
 _FRAME = re.compile(r'  File "(?:[^"]*/)?([^/"]+/[^/"]+)", line (\d+) in (\S+)')
 
 
 class StallWatch:
-    """One for a process: C{faulthandler} has one timer. Start it in the thread that the reactor runs in."""
+    """Watches the reactor. One per process, because C{faulthandler} has one timer. Start it in the reactor's thread."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -39,11 +39,11 @@ class StallWatch:
         self._thread = 0
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Start watching."""
         self._thread = threading.get_ident()
         try:
             self._stacks = tempfile.TemporaryFile()  # noqa: SIM115  # until stop
-        except OSError:  # no folder for it: the log shows no stack then
+        except OSError:  # no temporary folder: the log then has no stack
             self._stacks = None
         self._last = self._reactor.seconds()
         self._wait()
@@ -76,7 +76,7 @@ class StallWatch:
         self._wait()
 
     def _written(self) -> str:
-        """The stacks that were written since the last call."""
+        """The stacks that C{faulthandler} wrote since the last call."""
         if self._stacks is None:
             return ""
         faulthandler.cancel_dump_traceback_later()
@@ -88,9 +88,9 @@ class StallWatch:
 
 
 def where_was(stacks: str, thread: int) -> str:
-    """A thread's innermost frames out of what C{faulthandler} wrote: ``table.py:88 match < choice.py:55 choose``.
+    """A thread's innermost frames in C{faulthandler}'s output: ``table.py:88 match < router.py:55 choose``.
 
-    @param thread: its identifier. @return: empty: there is no such thread.
+    @param thread: its identifier. @return: empty if there is no such thread.
     """
     for block in re.split(r"\n\n", stacks):
         head, _, frames = block.partition("\n")

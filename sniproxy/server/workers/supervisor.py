@@ -1,4 +1,4 @@
-"""Starts the workers, puts another one in the place of one that dies, and passes on what the program is told."""
+"""The supervisor: starts the workers, restarts those that die, and forwards reload, reopen and stop."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sniproxy.config.schema import ConfigError
 from sniproxy.config.workers import CannotStart, for_worker, restart_delay
 from sniproxy.server.build import build
 from sniproxy.server.listeners import raise_descriptor_limit
-from sniproxy.server.workers.beat import Beats
-from sniproxy.server.workers.post import BEAT, END, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
+from sniproxy.server.workers.beat import HeartbeatMonitor
+from sniproxy.server.workers.post import END, HEARTBEAT, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
 from sniproxy.server.workers.process import Worker, wait_until_ready
 from sniproxy.server.workers.sockets import KeptSockets, available
 from sniproxy.util.gcpause import gc_paused
@@ -26,27 +26,27 @@ from sniproxy.util.text import counted
 log = Logger()
 
 START_TIMEOUT_S = 60.0
-"""Seconds of silence after which a worker will not become ready; one that takes another's place has as many in all."""
+"""Seconds without output after which a start has failed. A restarted worker has this many seconds in all."""
 
-KEEP_S = 2.0
-"""Seconds. Before a longer pause the supervisor closes the queues of a worker, and the others get its clients."""
+KEEP_SOCKETS_S = 2.0
+"""The longest pause, in seconds, for which a dead worker's sockets are kept. After it other workers get its clients."""
 
 STOP_GRACE_S = 10.0
-"""Seconds that a worker has to end when its tunnels have been ended."""
+"""Seconds that a worker has to exit after the drain timeout."""
 
 
 class Supervisor(Service):
-    """Stands where C{sniproxy.service.ProxyService} stands when there is one process.
+    """Takes the place of C{sniproxy.service.ProxyService} if C{workers} is more than 1.
 
-    @param text: gives the text that the configuration was read from last.
+    @param text: returns the text of the configuration that was read last.
     @param arguments: for the workers' twistd.
-    @ivar configuration: the one in force. @ivar warnings: what the operator should look at in the one read last.
+    @ivar configuration: the current one. @ivar warnings: of the configuration that was read last.
     """
 
     def __init__(
         self, configuration: Configuration, reactor: Any, text: Callable[[], str], arguments: Sequence[str]
     ) -> None:
-        """@raise ConfigError: the configuration cannot be used."""
+        """@raise ConfigError: the configuration is invalid."""
         self.configuration = configuration
         self._reactor = reactor
         self._text = text
@@ -60,16 +60,16 @@ class Supervisor(Service):
         self._passed = 0
         self._stopped: Deferred[None] | None = None
         self._at_once = False
-        self._beats = Beats(reactor, self._workers.values)
+        self._beats = HeartbeatMonitor(reactor, self._workers.values)
         self._check(configuration)
 
     def startService(self) -> None:
-        """Start the workers, and wait until all of them listen. Before the reactor runs.
+        """Start the workers, and wait until all of them listen. Call this before the reactor runs.
 
-        @raise CannotStart: one of them cannot; none is left.
+        @raise CannotStart: a worker failed; the others were killed.
         """
         self._in_force = self._text()
-        raise_descriptor_limit()  # it keeps each worker's sockets
+        raise_descriptor_limit()  # because it keeps the workers' sockets
         if any(one.endpoint.kind == "systemd" for one in self.configuration.entrances):
             self._passed = len(os.environ.get("LISTEN_FDNAMES", "").split(":"))
         try:
@@ -78,19 +78,19 @@ class Supervisor(Service):
             failed = wait_until_ready(list(self._workers.values()), START_TIMEOUT_S)
         except OSError as error:
             self._kill()
-            raise CannotStart(f"a worker cannot be started: {error.strerror}") from error
+            raise CannotStart(f"cannot start a worker: {error.strerror}") from error
         if failed is not None:
             self._kill()
-            raise CannotStart(failed.error or f"worker {failed.index} did not become ready; the log has what it said")
+            raise CannotStart(failed.error or f"worker {failed.index} did not become ready; see its lines in the log")
         Service.startService(self)
         self._beats.start()
-        log.info("{workers}: all listen", workers=counted(len(self._workers), "worker"))
+        log.info("{workers}: all listening", workers=counted(len(self._workers), "worker"))
 
     def reload(self, read: Callable[[], Configuration]) -> str | None:
-        """Check a configuration once, and hand it to all workers.
+        """Check a configuration once, and send it to all workers.
 
-        @param read: gives it, or raises C{ConfigError}.
-        @return: why it was refused, and no worker has it; None: it was handed over.
+        @param read: returns it, or raises C{ConfigError}.
+        @return: why it was refused; None if it was sent.
         """
         try:
             if self._stopped is not None:
@@ -100,22 +100,22 @@ class Supervisor(Service):
                 self._check(configuration)
         except ConfigError as error:
             why = str(error)
-        except Exception as error:  # a resolver plugin's own fault, as a rule
-            log.failure("A fault while the configuration was read again")
-            why = f"a fault while it was read: {type(error).__name__}: {error}"
+        except Exception as error:  # usually a fault of a resolver plugin
+            log.failure("internal error while reading the configuration")
+            why = f"internal error while reading it: {type(error).__name__}: {error}"
         else:
             self._before = (self.configuration, self._in_force)
             self._refused = set()
             self.configuration, self._in_force = configuration, self._text()
             self._tell(RELOAD, self._in_force)
             return None
-        log.error("not reloaded, the configuration in force stays: {why}", why=why)
-        # Their metrics and their pages say so.
+        log.error("reload failed, keeping the current configuration: {why}", why=why)
+        # The workers show it in their metrics and pages.
         self._tell(REFUSED, why)
         return why
 
     def stopService(self) -> Deferred[None]:
-        """Let all workers drain. @return: fires when they have ended."""
+        """Let all workers drain. @return: fires when they have exited."""
         Service.stopService(self)
         self._beats.stop()
         for waiting in self._pauses.values():
@@ -127,13 +127,13 @@ class Supervisor(Service):
         return self._stopped if self._workers else succeed(None)
 
     def end_now(self) -> None:
-        """End all tunnels at once: while it drains, or when it will be told to drain."""
+        """End all tunnels at once, during a drain or instead of the next one."""
         self._at_once = True
         if self._stopped is not None:
             self._end_workers(END)
 
     def reopen_logs(self) -> None:
-        """After a log rotation: those of all workers."""
+        """Reopen the logs of all workers, after a log rotation."""
         self._tell(REOPEN)
 
     def _check(self, configuration: Configuration) -> None:
@@ -142,12 +142,12 @@ class Supervisor(Service):
 
     def _tell(self, what: str, text: str = "") -> None:
         for worker in self._workers.values():
-            worker.tell(what, text)
+            worker.send_order(what, text)
 
     def _end_workers(self, what: str) -> None:
         drain = self.configuration.timeouts.drain if what == STOP else 0.0
         for worker in self._workers.values():
-            worker.limit(self._reactor, drain + STOP_GRACE_S, "end")
+            worker.kill_after(self._reactor, drain + STOP_GRACE_S, "end")
         self._tell(what)
 
     def _start(self, index: int, waited: float) -> None:
@@ -159,29 +159,29 @@ class Supervisor(Service):
     def _start_again(self, index: int, waited: float) -> None:
         try:
             self._start(index, waited)
-            self._workers[index].limit(self._reactor, START_TIMEOUT_S, "become ready")
+            self._workers[index].kill_after(self._reactor, START_TIMEOUT_S, "become ready")
         except OSError as error:  # no memory, no process, no descriptor
-            log.error("worker {index} cannot be started: {why}", index=index, why=error.strerror)
+            log.error("cannot start worker {index}: {why}", index=index, why=error.strerror)
             self._later(index, restart_delay(0.0, waited))
 
     def _reported(self, worker: Worker, what: str) -> None:
         if what == READY and self._stopped is None:
-            worker.unlimit()
-        elif what == BEAT:
+            worker.cancel_kill()
+        elif what == HEARTBEAT:
             self._beats.answered(worker)
         elif what == RELOADED:
             self._before = None
         elif what == REFUSED and self._before is not None:
             self._refused.add(worker.index)
             if self._refused >= self._workers.keys():
-                # What all of them have is what they had.
+                # All workers have kept the previous configuration.
                 (self.configuration, self._in_force), self._before = self._before, None
 
     def _ended(self, worker: Worker, how: str) -> None:
         if self._workers.get(worker.index) is worker:
             del self._workers[worker.index]
             if worker.index in self._kept:
-                self._kept[worker.index].end()
+                self._kept[worker.index].close_channel()
         if self._stopped is not None:
             self._release()
             if not self._workers and not self._stopped.called:
@@ -189,7 +189,7 @@ class Supervisor(Service):
             return
         wait = restart_delay(self._reactor.seconds() - worker.since, worker.pause)
         log.error(
-            "worker {index} (pid {pid}) {how}{why}; another one takes its place {when}",
+            "worker {index} (pid {pid}) {how}{why}; restarting it {when}",
             index=worker.index,
             pid=worker.pid,
             how=how,
@@ -199,7 +199,7 @@ class Supervisor(Service):
         self._later(worker.index, wait)
 
     def _later(self, index: int, wait: float) -> None:
-        if wait > KEEP_S and index in self._kept:
+        if wait > KEEP_SOCKETS_S and index in self._kept:
             self._kept[index].release()
         self._pauses[index] = self._reactor.callLater(wait, self._start_again, index, wait)
 
@@ -213,5 +213,5 @@ class Supervisor(Service):
         for worker in workers.values():
             worker.kill()
         for kept in self._kept.values():
-            kept.end()
+            kept.close_channel()
         self._release()

@@ -1,4 +1,4 @@
-"""What options of ``twistd`` itself mean for the proxy: the pid file, the reactor, and the user that it becomes."""
+"""Options of ``twistd`` itself that concern the proxy: the pid file, the reactor, and the user."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from sniproxy.config.schema import ConfigError
 from sniproxy.logs.writer import STANDARD_OUTPUT
 
 PID_FILE = "twistd.pid"
-"""The name that twistd takes when none is given."""
+"""The default name of twistd's pid file."""
 
 NO_STEADY_CLOCK = (
-    "follows the time of day, and deadlines would come early or late when the clock is set; leave the option out, or "
-    "choose epoll, poll or asyncio"
+    "follows the time of day, so a clock change would move its deadlines; omit the option, or choose epoll, poll or "
+    "asyncio"
 )
-"""Why a reactor is refused."""
+"""Why a reactor is refused; follows the reactor's name."""
 
 
-def settle_pid_file(twistd: MutableMapping[str, Any], words: Sequence[str]) -> None:
-    """In the foreground write no pid file unless one is asked for, and remove one that names this very process.
+def adjust_pid_file(twistd: MutableMapping[str, Any], words: Sequence[str]) -> None:
+    """Write no pid file in the foreground unless the command line asks for one. Remove one that names this process.
 
-    A container's process has the same id after each start, so twistd would take itself for another one that runs.
+    In a container the process can have the same id after each start, so twistd would believe that it runs already.
 
     @param twistd: its options. @param words: its command line.
     """
-    if "pidfile" not in twistd:  # another program than twistd
+    if "pidfile" not in twistd:  # the program is not twistd
         return
     asked = twistd["pidfile"] != PID_FILE or any(word.startswith("--pid") for word in words)
     if twistd["nodaemon"] and not asked:
@@ -44,18 +44,18 @@ def settle_pid_file(twistd: MutableMapping[str, Any], words: Sequence[str]) -> N
 
 
 def check_workers(twistd: Mapping[str, Any] | None) -> None:
-    """@raise ConfigError: twistd has an option that does not go together with workers."""
+    """@raise ConfigError: twistd has an option that cannot be used with workers."""
     for name in ("uid", "gid", "chroot"):
         if twistd is not None and twistd.get(name) is not None:
             raise ConfigError(
-                f"twistd --{name} and workers do not go together: a worker that takes another's place would come "
-                "too late for it; start it so, as by User= of a systemd unit, with CAP_NET_BIND_SERVICE for ports "
+                f"twistd --{name} cannot be used with workers, because a restarted worker has no right to it; "
+                "start the proxy that way, for example by User= of a systemd unit, with CAP_NET_BIND_SERVICE for ports "
                 "below 1024"
             )
 
 
 def worker_arguments(path: str, access_log: str | None) -> list[str]:
-    """The command line of the twistd that runs a worker. @param path: the configuration file."""
+    """The arguments of a worker's twistd. @param path: the configuration file."""
     arguments = ["-n", "--pidfile=", "--logger", "sniproxy.server.workers.lines.observer", "sniproxy", "--config", path]
     if access_log is not None:
         arguments += ["--access-log", access_log if access_log == STANDARD_OUTPUT else os.path.abspath(access_log)]
@@ -63,18 +63,18 @@ def worker_arguments(path: str, access_log: str | None) -> list[str]:
 
 
 def set_steady_clock(reactor: Any) -> bool:
-    """Let the reactor's deadlines follow a clock that is never set. @return: it can be done."""
+    """Let the reactor use a monotonic clock. @return: whether that is possible."""
     try:
         from sniproxy.relay import reactor as relayreactor
-    except ImportError:  # a system without epoll
+    except ImportError:  # the system has no epoll
         return True
     return relayreactor.set_steady_clock(reactor)
 
 
-def warn_of_logs(twistd: Mapping[str, Any], configuration: Configuration) -> list[str]:
-    """What will go wrong with log rotation once twistd has become another user.
+def log_rotation_warnings(twistd: Mapping[str, Any], configuration: Configuration) -> list[str]:
+    """Warnings about log files that cannot be reopened after twistd has changed its user.
 
-    The folders' owners and modes count; access control lists are not looked at.
+    It checks owners and modes of the folders, and no access control lists.
     """
     user = _user(twistd)
     if user is None or os.geteuid() != 0:
@@ -84,14 +84,14 @@ def warn_of_logs(twistd: Mapping[str, Any], configuration: Configuration) -> lis
         folder = os.path.dirname(os.path.abspath(path))
         if not _may_write(folder, *user):
             found.append(
-                f"after --uid {user[0]} no file can be created in {folder}: when {path} is rotated, lines still go to "
-                f"the old file; chown {folder} to that user, or let logrotate make the file (create 0640 USER GROUP)"
+                f"--uid {user[0]} cannot create files in {folder}: after a rotation of {path}, lines go to the old "
+                f"file; chown {folder} to that user, or let logrotate create the file (create 0640 USER GROUP)"
             )
     return found
 
 
-def hand_over(twistd: Mapping[str, Any], configuration: Configuration) -> None:
-    """Give files that root has opened to the user that twistd becomes, which then may open them again."""
+def chown_logs(twistd: Mapping[str, Any], configuration: Configuration) -> None:
+    """Change the owner of log files that root has opened to the user of C{--uid}, so that it can reopen them."""
     user = _user(twistd)
     if user is None or os.geteuid() != 0:
         return
@@ -103,20 +103,20 @@ def hand_over(twistd: Mapping[str, Any], configuration: Configuration) -> None:
 
 
 def _logs(configuration: Configuration) -> list[str]:
-    """The files that log rotation moves away."""
+    """The files that log rotation renames."""
     paths = [configuration.access_log, configuration.inspect_log.path if configuration.inspect_log else None]
     return [path for path in paths if path is not None and path != STANDARD_OUTPUT]
 
 
 def _user(twistd: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The user and group that twistd becomes; None: it stays what it is."""
+    """The user and group that twistd changes to. None: it does not change its user."""
     uid, gid = twistd.get("uid"), twistd.get("gid")
     if uid is None or uid == 0:
         return None
     if gid is None:
         try:
             gid = pwd.getpwuid(uid).pw_gid
-        except KeyError:  # twistd says so
+        except KeyError:  # twistd reports it
             gid = os.getegid()
     return uid, gid
 
@@ -124,7 +124,7 @@ def _user(twistd: Mapping[str, Any]) -> tuple[int, int] | None:
 def _may_write(folder: str, uid: int, gid: int) -> bool:
     try:
         status = os.stat(folder)
-    except OSError:  # opening the log says why
+    except OSError:  # opening the log reports it
         return True
     needed = (stat.S_IWUSR | stat.S_IXUSR) if status.st_uid == uid else 0
     if not needed:

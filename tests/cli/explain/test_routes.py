@@ -91,7 +91,7 @@ class ChoiceTests(SynchronousTestCase):
         choice = self.choose(given, "us.test")
         self.assertEqual((("*.us.test", "a wildcard matches names below us.test, not us.test itself"),), choice.others)
         self.assertIn("no [no_server_name]", self.choose(given, None).why)
-        self.assertIn("no route matches this name", self.choose(configuration("a.test@two"), "a.test").why)
+        self.assertIn("no route has this name", self.choose(configuration("a.test@two"), "a.test").why)
 
     def test_address(self) -> None:
         """An IP address matches only an exact route."""

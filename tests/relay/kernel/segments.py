@@ -1,4 +1,4 @@
-"""Segments of our own making, for a TCP connection on loopback. Needs CAP_NET_RAW, as root has."""
+"""Sends hand-made TCP segments in a connection on loopback. Needs CAP_NET_RAW."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _BEGINNINGS = (  # of packet(7)'s filters: segments with SYN alone, for others w
 
 
 class Segments:
-    """Listens while connections are made, for their sequence numbers; then sends in their name.
+    """Captures the sequence numbers of new connections, then sends segments in their name.
 
-    What the peer says afterwards may be out of step: only for tests of who receives.
+    The sender's own TCP does not know of them, so only the receiving side can be tested.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Segments:
         self._sends.close()
 
     def send(self, sender: socket.socket, at: int, data: bytes) -> None:
-        """In the name of a socket: bytes from the offset C{at} of what it says in this connection."""
+        """Send a segment in the name of a socket. @param at: the offset of the bytes in the socket's stream."""
         self._listen()
         own, other = sender.getsockname(), sender.getpeername()
         sequence = self._first[own[1], other[1]] + at & 0xFFFFFFFF
@@ -73,7 +73,7 @@ class Segments:
 
 
 def _checksum(data: bytes) -> int:
-    """RFC 1071."""
+    """The Internet checksum (RFC 1071)."""
     data += bytes(len(data) % 2)
     total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:

@@ -1,29 +1,41 @@
-"""One gate for all tests: it is the kernel's, and stands as long as the process does."""
+"""One L{SocketMap} for all tests, which stays loaded until the process ends."""
 
 from __future__ import annotations
 
 from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
 
-from sniproxy.relay.kernel.gate import Gate
+from sniproxy.relay.kernel.sockmap import SocketMap
 from sniproxy.relay.kernel.watch import ReadyWatch
+from tests.support.sockets import SocketTestCase
 
-_gates: list[Gate] = []
+_maps: list[SocketMap] = []
 _watches: list[ReadyWatch] = []
 
 
-def gate() -> Gate:
-    """Skips the calling test where the kernel does not let us forward."""
-    if not _gates:
+def sockmap() -> SocketMap:
+    """The shared map. Skips the calling test if the kernel refuses it."""
+    if not _maps:
         try:
-            _gates.append(Gate(512))
+            _maps.append(SocketMap(512))
         except OSError as error:
             raise SkipTest(f"kernel capability missing: forwarding between sockets ({error})") from error
-    return _gates[0]
+    return _maps[0]
 
 
 def watch() -> ReadyWatch:
-    """The one beside it."""
+    """The shared watch of its sockets."""
     if not _watches:
-        _watches.append(ReadyWatch(reactor, gate().ring))
+        _watches.append(ReadyWatch(reactor, sockmap().ring))
     return _watches[0]
+
+
+class KernelTestCase(SocketTestCase):
+    """Opens the shared map before the open descriptors are listed, because the map stays open after the test."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        try:
+            sockmap()
+        except SkipTest:  # some tests do not need it
+            pass
+        await super().setUp()

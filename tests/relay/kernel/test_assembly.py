@@ -1,4 +1,4 @@
-"""The assembler, against instructions as RFC 9669 writes them."""
+"""The assembler, compared with encodings of RFC 9669."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from sniproxy.relay.kernel.assembly import (
     add_words,
     assemble,
     call,
+    exit_program,
     fetch_and_add,
     jump_if_constant,
-    jump_if_more,
-    jump_if_more_than,
+    jump_if_greater,
+    jump_if_greater_constant,
     jump_unless,
     jump_unless_constant,
-    jump_unless_more_than,
-    leave,
+    jump_unless_greater_constant,
+    labelled,
     load,
     load_map,
     move,
     move_constant,
-    named,
     store,
     subtract,
     subtract_words,
@@ -37,10 +37,10 @@ from sniproxy.relay.kernel.assembly import (
 
 
 class AssembleTests(SynchronousTestCase):
-    """assemble: instructions in, bytes out."""
+    """assemble."""
 
     def test_instructions(self) -> None:
-        """Each instruction has its opcode, registers, offset and constant at their places."""
+        """Opcode, registers, offset and constant are encoded at their places."""
         for instruction, code in (
             (move(R1, R2), "bf21000000000000"),
             (move_constant(R0, 1), "b700000001000000"),
@@ -56,22 +56,22 @@ class AssembleTests(SynchronousTestCase):
             (store(DOUBLE, FRAME, -8, R0), "7b0af8ff00000000"),
             (fetch_and_add(R1, 8, R0), "db01080001000000"),
             (call(46), "850000002e000000"),
-            (leave(), "9500000000000000"),
+            (exit_program(), "9500000000000000"),
         ):
             self.assertEqual(code, assemble([instruction]).hex())
         self.assertEqual("18110000070000000000000000000000", assemble(load_map(R1, 7)).hex())
 
     def test_jumps(self) -> None:
-        """A jump's offset counts from the instruction behind it, forwards and backwards."""
+        """A jump's offset counts from the next instruction, forwards and backwards."""
         code = assemble(
             [
-                named("top", jump_if_constant(R0, 0, "end")),
+                labelled("top", jump_if_constant(R0, 0, "end")),
                 jump_unless_constant(R0, 1, "end"),
                 jump_unless(R1, R2, "top"),
-                jump_if_more(R1, R2, "end"),
-                jump_if_more_than(R1, 5, "end"),
-                jump_unless_more_than(R1, 5, "end"),
-                named("end", leave()),
+                jump_if_greater(R1, R2, "end"),
+                jump_if_greater_constant(R1, 5, "end"),
+                jump_unless_greater_constant(R1, 5, "end"),
+                labelled("end", exit_program()),
             ]
         )
         expected = "150005000000000055000400010000005d21fdff000000002d21020000000000"
@@ -79,5 +79,5 @@ class AssembleTests(SynchronousTestCase):
         self.assertEqual(expected, code.hex())
 
     def test_unknown_place(self) -> None:
-        """A jump to nowhere is a fault of the program."""
+        """A jump to an unknown label is an error."""
         self.assertRaises(KeyError, assemble, [jump_unless(R1, R2, "nowhere")])

@@ -1,4 +1,4 @@
-"""The system call bpf(2)."""
+"""Calls of bpf(2)."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import platform
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.relay.kernel import bpf
-from sniproxy.relay.kernel.assembly import assemble, leave
-from tests.relay.kernel.support import gate
+from sniproxy.relay.kernel.assembly import assemble, exit_program
+from tests.relay.kernel.support import sockmap
 
 
 class CallTests(SynchronousTestCase):
-    """What the kernel says comes out as OSError."""
+    """Errors of the kernel raise OSError."""
 
     def test_unknown_machine(self) -> None:
-        """Where the call's number is another one, nothing is called, and that is said."""
+        """On another machine or system nothing is called, and the error says so."""
         for machine in ("pdp11", "aarch64"):
             self.patch(platform, "machine", lambda machine=machine: machine)
             error = self.assertRaises(OSError, bpf.create_map, bpf.HASH, 4, 4, 1)
             self.assertIn(machine, str(error))
 
     def test_map(self) -> None:
-        """Entries go in and out; what is not there cannot be taken out."""
-        gate()
+        """Entries are set and deleted; deleting a missing entry fails."""
+        sockmap()
         descriptor = bpf.create_map(bpf.HASH, 8, 4, 1)
         self.addCleanup(os.close, descriptor)
         bpf.update(descriptor, b"8 bytes.", b"four")
@@ -36,7 +36,7 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(errno.ENOENT, error.errno)
 
     def test_program_refused(self) -> None:
-        """A program that the verifier does not take is refused with what it says."""
-        gate()
-        error = self.assertRaises(OSError, bpf.load_program, assemble([leave()]))
+        """A program that the verifier rejects fails with the verifier's message."""
+        sockmap()
+        error = self.assertRaises(OSError, bpf.load_program, assemble([exit_program()]))
         self.assertIn("R0", str(error))

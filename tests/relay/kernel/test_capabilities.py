@@ -1,4 +1,4 @@
-"""Capabilities given up, in a process of their own."""
+"""Dropping capabilities, in a child process."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.relay.kernel import capabilities
-from tests.relay.kernel.support import gate
+from tests.relay.kernel.support import sockmap
 
 PROGRAM = """
 import os, sys
-from sniproxy.relay.kernel.capabilities import CAP_BPF, CAP_NET_ADMIN, give_up, held
-from sniproxy.relay.kernel.forwarding import CannotForward, Forwarding
+from sniproxy.relay.kernel.capabilities import CAP_BPF, CAP_NET_ADMIN, drop, effective
+from sniproxy.relay.kernel.factory import KernelRelayUnavailable, KernelRelayFactory
 from sniproxy.relay.kernel.loop import Loop
 from sniproxy.relay.kernel.selftest import STEPS, Tunnel
 loop = Loop()
-forwarding = Forwarding(loop, 8)
-assert give_up(CAP_NET_ADMIN, CAP_BPF)
-assert not give_up(CAP_NET_ADMIN, CAP_BPF)
-assert not held() & (1 << CAP_BPF | 1 << CAP_NET_ADMIN)
+factory = KernelRelayFactory(loop, 8)
+assert drop(CAP_NET_ADMIN, CAP_BPF)
+assert not drop(CAP_NET_ADMIN, CAP_BPF)
+assert not effective() & (1 << CAP_BPF | 1 << CAP_NET_ADMIN)
 if os.getuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
 for step in STEPS:
-    tunnel = Tunnel(loop, forwarding)
+    tunnel = Tunnel(loop, factory)
     step(tunnel)
     tunnel.close()
 try:
-    Forwarding(loop, 8)
-except CannotForward as error:
+    KernelRelayFactory(loop, 8)
+except KernelRelayUnavailable as error:
     print(error)
 """
 
@@ -40,25 +40,25 @@ class CapabilityTests(SynchronousTestCase):
     """capset(2)."""
 
     def test_forwards_without(self) -> None:
-        """What was loaded goes on without the capabilities, for new tunnels, too; nothing can be loaded any more."""
-        gate()
+        """A loaded program works without the capabilities, also for new tunnels; another one cannot be loaded."""
+        sockmap()
         ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
         self.assertEqual((0, ""), (ran.returncode, ran.stderr))
-        self.assertIn("it needs the capabilities CAP_BPF and CAP_NET_ADMIN", ran.stdout)
+        self.assertIn("needs CAP_BPF and CAP_NET_ADMIN", ran.stdout)
 
     def test_nothing_to_give_up(self) -> None:
-        """Capabilities that are not there change nothing."""
-        before = capabilities.held()
-        self.assertFalse(capabilities.give_up(63))
-        self.assertEqual(before, capabilities.held())
+        """Dropping a capability that the process does not have changes nothing."""
+        before = capabilities.effective()
+        self.assertFalse(capabilities.drop(63))
+        self.assertEqual(before, capabilities.effective())
 
     def test_refused(self) -> None:
-        """A system that refuses is told of in the log."""
+        """An error is logged."""
 
         def refused(*bits: int) -> bool:
             raise PermissionError(1, os.strerror(1))
 
-        self.patch(capabilities, "give_up", refused)
+        self.patch(capabilities, "drop", refused)
         with capturedLogs() as logged:
-            capabilities.give_up_what_loading_needs()
-        self.assertEqual(["CAP_NET_ADMIN and CAP_BPF stay: {why}"], [event["log_format"] for event in logged])
+            capabilities.drop_loading_capabilities()
+        self.assertEqual(["cannot drop CAP_NET_ADMIN and CAP_BPF: {why}"], [event["log_format"] for event in logged])

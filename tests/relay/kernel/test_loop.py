@@ -1,4 +1,4 @@
-"""The loop that the self-test turns."""
+"""The reactor of the self-test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sniproxy.relay.kernel.loop import Loop
 
 
 class Told(SocketDescriptor):
-    """Remembers what it is told."""
+    """Records its calls."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
@@ -29,10 +29,10 @@ class Told(SocketDescriptor):
 
 
 class LoopTests(SynchronousTestCase):
-    """Loop: what a relay asks of a reactor."""
+    """Loop."""
 
     def test_turn(self) -> None:
-        """A turn serves who can read or write, and what is due; who was taken out hears nothing."""
+        """A round calls ready readers and writers, and due calls; removed ones are not called."""
         ours, theirs = socket.socketpair()
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
@@ -40,20 +40,20 @@ class LoopTests(SynchronousTestCase):
         loop.addReader(told)
         loop.addWriter(told)
         loop.callLater(0, told.told.append, "due")
-        loop.turn()
+        loop.run_once()
         theirs.sendall(b"x")
         loop.removeWriter(told)
-        loop.turn()
+        loop.run_once()
         loop.removeReader(told)
-        loop.turn()
+        loop.run_once()
         self.assertEqual(["write", "due", "read"], told.told)
 
     def test_hung_up(self) -> None:
-        """Who only writes to a connection that has hung up is told."""
+        """A writer on a closed connection is called."""
         ours, theirs = socket.socketpair()
         self.addCleanup(ours.close)
         theirs.close()
         loop, told = Loop(), Told(ours)
         loop.addWriter(told)
-        loop.turn()
+        loop.run_once()
         self.assertIn("lost", told.told)

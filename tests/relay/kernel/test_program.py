@@ -1,4 +1,4 @@
-"""The program, run by a machine of the test's own: what it decides for a segment, and what it counts."""
+"""The program, run by an interpreter in the test: its decisions and counters."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.relay.kernel.assembly import assemble
 from sniproxy.relay.kernel.program import (
-    AT_ONCE,
-    COST,
+    ACKNOWLEDGED,
     FORWARDED,
-    HEARD,
     LIMIT,
+    MAX_CUT_BYTES,
     NEXT,
+    NOTIFIED,
     PASSED,
     REDIRECTED,
-    RUNG,
+    SEGMENT_COST_BYTES,
     SPENT,
     instructions,
 )
@@ -130,7 +130,7 @@ class Machine:
             less = registers[2]
             assert isinstance(less, int)
             less = -less & _MASK
-            assert 0 < less <= AT_ONCE
+            assert 0 < less <= MAX_CUT_BYTES
             self.cut += less
             return 0 if self.memory else -12 & _MASK
         if helper == 52:
@@ -167,37 +167,37 @@ def machine(**row: int) -> Machine:
 
 
 class ProgramTests(SynchronousTestCase):
-    """What becomes of one segment."""
+    """The decision about one segment."""
 
     def test_redirected(self) -> None:
-        """In an open window a segment goes to the other socket, and is counted with its cost."""
+        """In an open window a segment is redirected, and counted with its cost."""
         run = machine(limit=20_000, redirected=5)
         self.assertEqual(1, run.run(100))
         self.assertEqual(SLOT + 1, run.redirected_to)
-        self.assertEqual(([105, 0, 100 + COST, 20_000, 0, 0, 0], 0), (run.row[:7], run.rings))
+        self.assertEqual(([105, 0, 100 + SEGMENT_COST_BYTES, 20_000, 0, 0, 0], 0), (run.row[:7], run.rings))
 
     def test_the_window_is_used_up(self) -> None:
-        """The last that fits is redirected; with one byte more it is passed."""
+        """A segment that just fits into the window is redirected; with one byte more it is passed."""
         for length, to in ((100, SLOT + 1), (101, None)):
-            run = machine(limit=COST + 100)
+            run = machine(limit=SEGMENT_COST_BYTES + 100)
             run.run(length)
             self.assertEqual(to, run.redirected_to)
-        self.assertEqual([0, 101, 0, COST + 100, 0, 1, 0], run.row[:7])
+        self.assertEqual([0, 101, 0, SEGMENT_COST_BYTES + 100, 0, 1, 0], run.row[:7])
 
     def test_something_is_passed(self) -> None:
-        """While our process has something to send on, what comes goes behind it."""
+        """While the process has bytes to send on, segments are passed."""
         run = machine(limit=10_000, passed=7, forwarded=6)
         self.assertEqual(1, run.run(100))
         self.assertIsNone(run.redirected_to)
         self.assertEqual(107, run.row[PASSED])
 
     def test_rings_once(self) -> None:
-        """What is passed rings, and rings again only when that has been heard."""
+        """A passed segment notifies, and again only after an acknowledgement."""
         run = machine()
         for _ in range(3):
             run.run(100)
-        self.assertEqual((1, 1), (run.rings, run.row[RUNG]))
-        run.row[HEARD] = run.row[RUNG]
+        self.assertEqual((1, 1), (run.rings, run.row[NOTIFIED]))
+        run.row[ACKNOWLEDGED] = run.row[NOTIFIED]
         for _ in range(3):
             run.run(100)
         self.assertEqual(([0, 600, 0, 0, 0, 2, 1], 2), (run.row[:7], run.rings))
@@ -209,7 +209,7 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual(([0, 100, 0, 10_000, 0, 1, 0], 1), (run.row[:7], run.rings))
 
     def test_no_tunnel(self) -> None:
-        """A segment of a socket that belongs to no tunnel any more is passed, and not counted."""
+        """A segment of an ended tunnel is passed, and not counted."""
         run = Machine({LIMIT: 10_000}, {}, {SLOT, SLOT + 1})
         self.assertEqual(1, run.run(100))
         self.assertEqual(([0, 0, 0, 10_000, 0, 0, 0], None), (run.row[:7], run.redirected_to))
@@ -221,9 +221,9 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual(([0, 0, 0, 10_000, 0, 0, 0], None), (run.row[:7], run.redirected_to))
 
     def test_sent_again(self) -> None:
-        """Of a segment whose first bytes have been there, these are cut off, whatever becomes of the rest."""
+        """Bytes that were seen before are cut off, whether the rest is redirected or passed."""
         for column, limit in ((REDIRECTED, 1 << 30), (PASSED, 0)):
-            for before in (1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 65_483, 1 << 19):
+            for before in (1, MAX_CUT_BYTES - 1, MAX_CUT_BYTES, MAX_CUT_BYTES + 1, 65_483, 1 << 19):
                 run = machine(limit=limit)
                 run.run(1 << 19, 7)
                 end = 7 + (1 << 19)
@@ -232,7 +232,7 @@ class ProgramTests(SynchronousTestCase):
                 self.assertEqual(1 << 32 | end + 10, run.row[NEXT])
 
     def test_nothing_new(self) -> None:
-        """A segment all of which has been there is dropped."""
+        """A segment without new bytes is dropped."""
         run = machine(limit=1 << 20)
         run.run(100, 0)
         row = list(run.row)
@@ -241,15 +241,15 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual((row, 0), (run.row, run.cut))
 
     def test_further_on(self) -> None:
-        """What our process has read in between, before the program ran for the socket, is no fault."""
+        """A gap, of bytes that the process has read, is accepted."""
         run = machine(limit=1 << 20)
         run.run(100, 0)
         self.assertEqual(1, run.run(50, 300))
         self.assertEqual((150, 0, 1 << 32 | 350), (run.row[REDIRECTED], run.cut, run.row[NEXT]))
 
     def test_no_memory(self) -> None:
-        """What cannot be cut, or is more than any segment has, reaches nobody, and counts, so that it is missed."""
-        for memory, before in ((False, 5), (False, 5000), (True, AT_ONCE * 130)):
+        """A segment that cannot be cut, or is too large, is dropped and counted as passed."""
+        for memory, before in ((False, 5), (False, 5000), (True, MAX_CUT_BYTES * 130)):
             run = machine(limit=1 << 30)
             run.run(1 << 20, 0)
             run.redirected_to, run.memory = None, memory
@@ -258,7 +258,7 @@ class ProgramTests(SynchronousTestCase):
 
     @given(st.lists(st.tuples(st.integers(1, 100_000), st.integers(0, 100_000)), min_size=1), st.integers(0, 2**32 - 1))
     def test_any_sequence(self, segments: list[tuple[int, int]], first: int) -> None:
-        """However often bytes are sent again, each counts once."""
+        """Each byte counts once, however often it is retransmitted."""
         run = machine(limit=1 << 40)
         end = 0
         for length, again in segments:
@@ -269,7 +269,7 @@ class ProgramTests(SynchronousTestCase):
 
     @given(st.lists(st.integers(1, 100_000)), st.integers(0, 1 << 20))
     def test_any_segments(self, lengths: list[int], limit: int) -> None:
-        """Every byte is redirected or passed, all passed ones behind all redirected ones, and the limit holds."""
+        """Every byte is redirected or passed, no byte is redirected after a passed one, and the limit holds."""
         run = machine(limit=limit)
         passing = False
         for length in lengths:

@@ -1,4 +1,4 @@
-"""The relay's contract where the kernel forwards, and what is the kernel relay's own."""
+"""The kernel relay: the contract of relays, and behaviour of its own."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.kernel.flow import KernelSide
-from sniproxy.relay.kernel.gate import Pair
-from sniproxy.relay.kernel.program import AT_ONCE, COLUMNS, HEARD, REDIRECTED
-from sniproxy.relay.kernel.relay import DELAYS_S, KernelRelay
+from sniproxy.relay.kernel.program import ACKNOWLEDGED, COLUMNS, MAX_CUT_BYTES, REDIRECTED
+from sniproxy.relay.kernel.relay import RETRY_DELAYS_S, KernelRelay
+from sniproxy.relay.kernel.sockmap import SocketPair
 from sniproxy.relay.kernel.watch import ReadyWatch
 from sniproxy.relay.poller import IN
 from sniproxy.relay.relay import Ending
 from tests.relay import relaycontract
 from tests.relay.kernel.segments import Segments
-from tests.relay.kernel.support import gate, watch
+from tests.relay.kernel.support import sockmap, watch
 from tests.support.sockets import TIMEOUT_S, HandClock, connected, in_thread, read_exactly, read_to_end, reset
 
 
 class KernelClock(HandClock):
-    """Waiting for the kernel takes real time."""
+    """Runs the relay's retries in real time."""
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
-        if delay in DELAYS_S:
+        if delay in RETRY_DELAYS_S:
             return reactor.callLater(delay, callable, *args, **kw)
         return super().callLater(delay, callable, *args, **kw)
 
@@ -46,28 +46,28 @@ def kernel_relay(
     poller: object = None,
     **options: Any,
 ) -> KernelRelay:
-    """As L{sniproxy.relay.relay.Relay} is made. The gate must let the sockets in, or a test would try another relay."""
+    """Makes a kernel relay with the arguments of L{sniproxy.relay.relay.Relay}. The map must take the sockets."""
     if isinstance(clock, HandClock):
         clock.__class__ = KernelClock
-    pair = gate().join(client, upstream)
-    assert pair is not None, "the gate does not take the sockets"
-    return KernelRelay(clock, gate(), watch(), pair, client, upstream, head, **options)
+    pair = sockmap().add(client, upstream)
+    assert pair is not None, "the map refuses the sockets"
+    return KernelRelay(clock, sockmap(), watch(), pair, client, upstream, head, **options)
 
 
-def pair_of(relay: object) -> Pair:
-    """The gate's, of a kernel relay."""
+def pair_of(relay: object) -> SocketPair:
+    """The sockets of a kernel relay."""
     assert isinstance(relay, KernelRelay)
     return relay.pair
 
 
 class KernelTests(relaycontract.RelayContract):
-    """The relay's contract by the kernel."""
+    """The contract of relays, with the kernel relay."""
 
     way = CopyDirection  # nobody asks for it
     make: ClassVar[Callable[..., Any]] = staticmethod(kernel_relay)
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
-        gate()
+        sockmap()
         watch()
         await super().setUp()
 
@@ -75,15 +75,15 @@ class KernelTests(relaycontract.RelayContract):
         self.patch(watch(), "add", relaycontract.full_for_the_target(watch().add))
 
     async def test_both_end_at_once(self) -> None:
-        """Both sides may have ended before the relay begins: the gate takes no such sockets, but they end behind it."""
+        """Both sides may close between the insertion into the map and the start."""
         (client, ours_client), (upstream, ours_upstream) = connected(), connected()
-        pair = gate().join(ours_client, ours_upstream)
+        pair = sockmap().add(ours_client, ours_upstream)
         assert pair is not None
         client.close()
         upstream.close()
         relay = KernelRelay(
             reactor,
-            gate(),
+            sockmap(),
             watch(),
             pair,
             ours_client,
@@ -96,22 +96,22 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual(Ending(Result.OK), await relay.run())
 
     async def test_sent_again_with_more(self) -> None:
-        """Of a segment that begins with bytes which have come before, the rest alone arrives: forwarded, and passed."""
+        """A retransmission with additional bytes delivers only these, redirected or passed."""
         with Segments() as segments:
             tunnel = self.tunnel()
             data = random.Random(1).randbytes(100_000)
             at = said = 0
             for redirects, before, more in (
                 (True, 5, 1),
-                (True, AT_ONCE, 100),
+                (True, MAX_CUT_BYTES, 100),
                 (True, 60_000, 5_000),
                 (False, 5, 1),
-                (False, AT_ONCE + 1, 100),
+                (False, MAX_CUT_BYTES + 1, 100),
                 (False, 20_000, 9_000),
             ):
                 row = pair_of(tunnel.relay).client
                 if not redirects:
-                    row.open(0)
+                    row.open_window(0)
                 count = row.redirected
                 if at < before:  # of what it says itself, what was sent in its name has come before, too
                     tunnel.client.sendall(data[said:before])
@@ -126,7 +126,7 @@ class KernelTests(relaycontract.RelayContract):
             await tunnel.done
 
     def asked_for(self, ask: Callable[[], None], sock: socket.socket, count: int) -> bytes:
-        """So many bytes. @param ask: makes them come; again and again, for nobody else does when they are dropped."""
+        """Read C{count} bytes. @param ask: makes them come; repeated, because nothing resends dropped bytes."""
         data = b""
         sock.settimeout(1)
         for _ in range(int(TIMEOUT_S)):
@@ -141,7 +141,7 @@ class KernelTests(relaycontract.RelayContract):
         return data
 
     async def test_the_kernel_does_it(self) -> None:
-        """Messages to and fro are redirected, and our process reads none of them."""
+        """Messages in both directions are redirected, and the process reads none of them."""
         tunnel = self.tunnel(head=b"hello")
         await in_thread(read_exactly, tunnel.upstream, 5)
 
@@ -158,13 +158,13 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual([(160, 0), (120, 0)], [(row.redirected, row.passed) for row in rows])
         relay: Any = tunnel.relay
         for side in (relay._client, relay._upstream):  # nor is it woken for them
-            self.assertFalse(side.wants & IN)
+            self.assertFalse(side.events & IN)
         tunnel.close()
         self.assertEqual(Ending(Result.OK), await tunnel.done)
         self.assertEqual((165, 120), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
 
     async def test_windows_follow_each_other(self) -> None:
-        """More messages than fit into any window come out in order, whoever moves them."""
+        """More messages than a window holds arrive in order."""
         tunnel = self.tunnel(buffers=65536)
 
         def talk() -> None:
@@ -178,31 +178,31 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual((2400, 0), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
 
     async def test_passed_while_it_goes_to_rest(self) -> None:
-        """What is passed between the last read and the rest, without a ring, is read."""
+        """Bytes that are passed without a notification, just before the process waits, are read."""
         tunnel = self.tunnel()
-        relay, pair, rest = tunnel.relay, pair_of(tunnel.relay), ReadyWatch.rest
+        relay, pair, rest = tunnel.relay, pair_of(tunnel.relay), ReadyWatch.watch_end
         tunnel.client.sendall(b"first")
         self.assertEqual(b"first", await in_thread(read_exactly, tunnel.upstream, 5))
 
         def late(watch: ReadyWatch, side: KernelSide) -> None:
-            self.patch(ReadyWatch, "rest", rest)
-            pair.client.open(0)
-            cells, heard = pair.client._cells, pair.client.slot * COLUMNS + HEARD
+            self.patch(ReadyWatch, "watch_end", rest)
+            pair.client.open_window(0)
+            cells, heard = pair.client._cells, pair.client.slot * COLUMNS + ACKNOWLEDGED
             cells[heard] += 1  # the program has seen that the last ring was not heard yet
             tunnel.client.sendall(b"late")
             while not pair.client.passed:
                 pass
             cells[heard] -= 1
-            watch.rest(side)
+            watch.watch_end(side)
 
-        self.patch(ReadyWatch, "rest", late)
+        self.patch(ReadyWatch, "watch_end", late)
         relay.pump(relay._up)
         self.assertEqual(b"late", await in_thread(read_exactly, tunnel.upstream, 4))
         tunnel.close()
         self.assertEqual(Ending(Result.OK), await tunnel.done)
 
     async def test_a_stalled_direction_holds_up_nothing(self) -> None:
-        """While one side takes nothing, more than any window flows the other way, through our process and back."""
+        """While one side does not read, the other direction moves more than a window."""
         tunnel = self.tunnel(buffers=65536)
         sending = in_thread(tunnel.client.sendall, bytes(4 << 20))
         while not tunnel.relay._up.blocked:
@@ -217,7 +217,7 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual(Ending(Result.OK), await tunnel.done)
 
     async def test_both_end_behind_passed_bytes(self) -> None:
-        """A client that ends while its last bytes are on their way through us loses none, though both have ended."""
+        """A client that closes while the process has its last bytes loses none, although both sides have ended."""
         for _ in range(20):
             tunnel = self.tunnel(buffers=65536)
             tunnel.upstream.shutdown(socket.SHUT_WR)
@@ -232,12 +232,12 @@ class KernelTests(relaycontract.RelayContract):
             self.assertEqual((300_000, 0), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
 
     async def test_a_bare_end_while_bytes_wait(self) -> None:
-        """A client that ends its side while redirected bytes still wait for it gets them all, and its end passes on."""
+        """A client that sends a FIN while redirected bytes wait for it gets all of them, and its FIN is passed on."""
         tunnel = self.tunnel(buffers=65536)
         tunnel.upstream.sendall(b"greeting")
         self.assertEqual(b"greeting", await in_thread(read_exactly, tunnel.client, 8))
         row, answer = pair_of(tunnel.relay).target, random.Random(4).randbytes(1 << 20)
-        row.open(1 << 24)  # more than fits: so bytes wait in the kernel for certain
+        row.open_window(1 << 24)  # more than fits: so bytes wait in the kernel for certain
         await in_thread(tunnel.upstream.sendall, answer)
         while row.redirected + row.passed < 8 + len(answer):
             await in_thread(int)
@@ -273,8 +273,8 @@ class KernelTests(relaycontract.RelayContract):
         row._cells[row.slot * COLUMNS + REDIRECTED] = 3  # as if the kernel were at it
         tunnel.client.shutdown(socket.SHUT_WR)
         while clock.seconds() < 10:
-            looks = flow.waits
-            while flow.waits == looks:
+            looks = flow.retries
+            while flow.retries == looks:
                 await in_thread(int)
             clock.advance(1)
         clock.pump([0.25] * 8)
@@ -284,10 +284,21 @@ class KernelTests(relaycontract.RelayContract):
         await tunnel.closer.settled()
 
     async def test_cancel(self) -> None:
-        """Cancelling ends both sides at once."""
+        """Cancelling closes both sides at once."""
         tunnel = self.tunnel()
         tunnel.done.cancel()
         self.assertEqual(Ending(Result.SHUTDOWN, "cancelled"), await tunnel.done)
         self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
         tunnel.close()
         await tunnel.closer.settled()
+
+    async def test_after_the_end(self) -> None:
+        """Events that arrive after the end are ignored."""
+        tunnel = self.tunnel()
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        relay = cast(KernelRelay, tunnel.relay)
+        relay.pump(relay._up)
+        relay.lost(relay._client, ConnectionResetError())
+        relay.end(Ending(Result.SHUTDOWN))
+        self.assertEqual((0, 0), (relay.bytes_up, relay.bytes_down))

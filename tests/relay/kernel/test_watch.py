@@ -1,4 +1,4 @@
-"""What is told to whom, by the one epoll of all tunnels."""
+"""The epoll of kernel relays: which side is called for which event."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.relay.kernel.flow import Flow, KernelSide
-from sniproxy.relay.kernel.gate import Gate, Pair
-from sniproxy.relay.kernel.program import HEARD
+from sniproxy.relay.kernel.program import ACKNOWLEDGED
+from sniproxy.relay.kernel.sockmap import SocketMap, SocketPair
 from sniproxy.relay.kernel.watch import ReadyWatch
-from tests.relay.kernel.support import gate
+from tests.relay.kernel.support import sockmap
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, reset
 
 
 class Nobody:
-    """Whom a side would tell."""
+    """A relay that must not be called."""
 
     def pump(self, flow: Flow) -> None:
         raise AssertionError("nothing is pumped")
@@ -27,7 +27,7 @@ class Nobody:
 
 
 class Told(KernelSide):
-    """Remembers what it is told, and says so once."""
+    """Records its calls, and fires a Deferred at the first."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, "client", Nobody())
@@ -61,15 +61,15 @@ class WatchTests(SocketTestCase):
     """A watch on the real reactor, over the sockets of one tunnel."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
-        gate()
+        sockmap()
         await super().setUp()
-        self.gate = Gate(2)
-        self.watch = ReadyWatch(reactor, self.gate.ring)
+        self.sockets = SocketMap(2)
+        self.watch = ReadyWatch(reactor, self.sockets.ring)
         self.client, ours = connected()
         self.target, other = connected()
-        joined = self.gate.join(ours, other)
+        joined = self.sockets.add(ours, other)
         assert joined is not None
-        self.pair: Pair = joined
+        self.pair: SocketPair = joined
         self.side, self.other = Told(ours), Told(other)
         self.side.inbound = Flow(self.side, self.other, self.pair.client, b"")
         self.other.inbound = Flow(self.other, self.side, self.pair.target, b"")
@@ -82,51 +82,51 @@ class WatchTests(SocketTestCase):
 
     @staticmethod
     def deafen(side: KernelSide) -> None:
-        """As if it had been rung for, and had not heard it yet: what is passed does not ring."""
-        side.inbound.row._cells[side.inbound.row.slot * 8 + HEARD] = 9
+        """Suppress notifications, as if one were not acknowledged."""
+        side.inbound.row._cells[side.inbound.row.slot * 8 + ACKNOWLEDGED] = 9
 
     def give_back(self) -> None:
         for side in (self.side, self.other):
             self.watch.remove(side)
             self.watch.remove(side)
         self.watch.close()
-        self.gate.leave(self.pair)
-        self.gate.close()
+        self.sockets.remove(self.pair)
+        self.sockets.close()
 
     async def test_bytes(self) -> None:
-        """Who reads is told of bytes; who does not, is not."""
-        self.watch.reads(self.other, wanted=False)
+        """A side that reads is called for bytes; another one is not."""
+        self.watch.watch_read(self.other, wanted=False)
         self.target.sendall(b"answer")
         self.client.sendall(b"question")
         await self.side.first
         self.assertEqual([], self.other.told)
-        self.watch.reads(self.other, wanted=True)
+        self.watch.watch_read(self.other, wanted=True)
         await self.other.first
         self.assertEqual("read", self.other.told[0])
 
     async def test_room(self) -> None:
-        """Who wants room is told of it, until no more."""
-        self.watch.reads(self.side, wanted=False)
-        self.watch.writes(self.side, wanted=True)
+        """A side that wants to write is called for room, until it no longer wants to."""
+        self.watch.watch_read(self.side, wanted=False)
+        self.watch.watch_write(self.side, wanted=True)
         await self.side.first
-        self.watch.writes(self.side, wanted=False)
+        self.watch.watch_write(self.side, wanted=False)
         told = list(self.side.told)
         self.target.sendall(b"later")
         await self.other.first
         self.assertEqual(("write", told), (told[0], self.side.told))
 
     async def test_resting(self) -> None:
-        """Who rests hears nothing of what is redirected, but of what is passed, and of the end."""
-        self.pair.client.hear()
-        self.watch.rest(self.side)
-        self.pair.client.open(1 << 20)
+        """A side that waits for its end is not called for redirected bytes, but for passed bytes and a FIN."""
+        self.pair.client.acknowledge()
+        self.watch.watch_end(self.side)
+        self.pair.client.open_window(1 << 20)
         self.client.sendall(b"redirected")
         self.assertEqual(b"redirected", await in_thread(read_exactly, self.target, 10))
         self.target.sendall(b"marker")
         await self.other.first
-        self.watch.reads(self.other, wanted=False)
+        self.watch.watch_read(self.other, wanted=False)
         self.assertEqual([], self.side.told)
-        self.pair.client.open(0)
+        self.pair.client.open_window(0)
         self.client.sendall(b"passed")
         await self.side.first
         self.assertEqual(["read"], self.side.told)
@@ -136,27 +136,27 @@ class WatchTests(SocketTestCase):
         self.assertEqual(["read"], self.side.told)
 
     async def test_a_full_ring(self) -> None:
-        """Into a full ring not all could be put: everybody looks."""
-        self.watch.reads(self.other, wanted=False)
-        self.patch(self.gate.ring, "take", lambda: ([], True))
-        self.pair.client.hear()
+        """After a full ring all sides are called."""
+        self.watch.watch_read(self.other, wanted=False)
+        self.patch(self.sockets.ring, "read", lambda: ([], True))
+        self.pair.client.acknowledge()
         self.client.sendall(b"passed")  # rings
         await self.other.first
         self.assertEqual("read", self.other.told[0])
 
     async def test_reset(self) -> None:
-        """A reset is told to who reads, who rests, and who waits for nothing; the latter two need not read for it."""
-        self.watch.reads(self.other, wanted=False)
+        """A reset is reported to a side that reads, that waits for its end, and that waits for nothing."""
+        self.watch.watch_read(self.other, wanted=False)
         reset(self.target)
         await self.other.first
-        self.watch.rest(self.side)
+        self.watch.watch_end(self.side)
         reset(self.client)
         await self.side.first
         self.assertEqual((["lost"], ["lost"]), (self.other.told, self.side.told))
 
     async def test_both_have_ended(self) -> None:
-        """A connection that both sides have ended in order is not broken, and is not told of for ever."""
-        self.watch.reads(self.side, wanted=False)
+        """A connection that both sides have closed is not broken, and is not reported repeatedly."""
+        self.watch.watch_read(self.side, wanted=False)
         self.side.sock.shutdown(socket.SHUT_WR)
         self.client.close()
         self.target.sendall(b"marker")
@@ -164,7 +164,7 @@ class WatchTests(SocketTestCase):
         self.assertEqual([], self.side.told)
 
     async def test_a_fault(self) -> None:
-        """A relay that fails is logged, is told that it is lost, and harms nobody."""
+        """A relay that fails is logged and ended, and others continue."""
         self.side.fault = ArithmeticError("a fault")
         self.client.sendall(b"x")
         await self.side.first

@@ -1,4 +1,4 @@
-"""Clients that connect again and again, and keep what became of each connection."""
+"""Clients that connect repeatedly and record the outcome of each connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Clients:
             assert self._lock.wait_for(lambda: self.ends.total() >= goal, 4 * TIMEOUT_S), self.ends
 
     def stop(self) -> Counter[str]:
-        """End the threads. @return: L{ends}."""
+        """Stop the threads. @return: L{ends}."""
         self._stopped = True
         for thread in self._threads:
             thread.join()

@@ -16,14 +16,14 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from tests.support.running import ENVIRONMENT
 from tests.support.sockets import TIMEOUT_S
+from tests.support.twistdprocess import ENVIRONMENT
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 
 
 def held_port(case: TestCase) -> int:
-    """A port that nobody else is given, and that workers can share: it is bound, and does not listen."""
+    """A port that is bound without listening, so that workers can share it and no other process gets it."""
     sock = socket.socket()
     case.addCleanup(sock.close)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -65,7 +65,7 @@ class Running:
         self.look()
 
     def look(self) -> None:
-        """Find out who is there."""
+        """Read the workers' process ids and admin ports from the log."""
         for index, port in re.findall(r"worker (\d): admin: listening on 127[.]0[.]0[.]1:(\d+)", self.said):
             self.admins[int(index)] = int(port)
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
@@ -73,7 +73,7 @@ class Running:
 
     @property
     def port(self) -> int:
-        """Where clients come in."""
+        """The address for clients."""
         found = re.search(r"listener public: listening on 127[.]0[.]0[.]1:(\d+)", self.said)
         assert found is not None, self.said
         return int(found[1])
@@ -84,7 +84,7 @@ class Running:
             return json.load(answer)
 
     def wait_for(self, text: str) -> None:
-        """Read what it says up to a line with this text; one that does not say it is killed, and the test fails."""
+        """Read its output up to a line with this text. On a timeout kill it and fail the test."""
         assert self.process.stdout is not None
         watch = threading.Timer(4 * TIMEOUT_S, self.process.kill)
         watch.start()
@@ -98,7 +98,7 @@ class Running:
         raise AssertionError(f"it ended without saying {text!r}: {self.said}")
 
     def finish(self, number: int) -> tuple[int, str]:
-        """Send a signal and wait. @return: exit status, all output."""
+        """Send a signal and wait for the exit. @return: the exit status and all output."""
         self.process.send_signal(number)
         assert self.process.stdout is not None
         self.said += self.process.stdout.read()
@@ -114,7 +114,7 @@ class Running:
 
 
 def exists(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Whether a process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -11,7 +11,7 @@ class PrepareTests(SynchronousTestCase):
     """prepare: sockets that systemd passed."""
 
     def test_passed(self) -> None:
-        """They become this process's own, and where there are none nothing is said of them."""
+        """The process may use passed sockets; without any the environment stays unchanged."""
         environment = {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}
         prepare(environment, 4711)
         self.assertEqual({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "LISTEN_PID": "4711"}, environment)

@@ -15,15 +15,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.server.workers import lines
-from sniproxy.server.workers.lines import MAX_WAITING_BYTES, LogLines, Observer, observer, relay
+from sniproxy.server.workers.lines import MAX_WAITING_BYTES, LogLines, PipeLogObserver, log_worker_line, observer
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread
 
 
 class LinesTests(SynchronousTestCase):
-    """Lines: from pieces to lines."""
+    """LogLines."""
 
     def test_pieces(self) -> None:
-        """However it comes in pieces, lines are the same; the last one needs no newline."""
+        """The lines do not depend on how the bytes are split; the last one needs no newline."""
         whole = b"one\n\nthree\nfour"
         for size in range(1, len(whole) + 1):
             found: list[bytes] = []
@@ -35,7 +35,7 @@ class LinesTests(SynchronousTestCase):
             self.assertEqual([b"one", b"", b"three", b"four"], found)
 
     def test_bound(self) -> None:
-        """What has no newline for too long is a line."""
+        """An overlong line is split."""
         found: list[bytes] = []
         lines = LogLines(found.append, 4)
         lines.feed(b"1234")
@@ -45,13 +45,13 @@ class LinesTests(SynchronousTestCase):
 
 
 class RelayTests(SynchronousTestCase):
-    """From the log of one process to that of another."""
+    """Events on their way from a worker's log to the supervisor's."""
 
     def written(self, namespace: str, level: LogLevel, text: str) -> bytes:
-        """What a worker's observer writes of an event."""
+        """The line that a worker's observer writes for an event."""
         reading, writing = os.pipe()
         try:
-            Logger(namespace=namespace, observer=Observer(None, writing)).emit(level, "{text}", text=text)
+            Logger(namespace=namespace, observer=PipeLogObserver(None, writing)).emit(level, "{text}", text=text)
             os.set_blocking(reading, False)
             try:
                 return os.read(reading, 65536)
@@ -62,25 +62,25 @@ class RelayTests(SynchronousTestCase):
             os.close(writing)
 
     def test_event(self) -> None:
-        """An event keeps its level, its place and its lines, and gets the worker's index."""
+        """An event keeps its level, namespace and lines, and gets the worker's index."""
         line = self.written("sniproxy.net", LogLevel.warn, "two\nlines")
         self.assertEqual(1, line.count(b"\n"))
         with capturedLogs() as logged:
-            self.assertIsNone(relay(3, line.rstrip(b"\n")))
+            self.assertIsNone(log_worker_line(3, line.rstrip(b"\n")))
         (event,) = logged
         self.assertEqual(("sniproxy.net", LogLevel.warn), (event["log_namespace"], event["log_level"]))
         self.assertEqual("worker 3: two\nlines", event["log_format"].format(**event))
 
     def test_passed_over(self) -> None:
-        """What twistd says of itself is not said once more by each worker."""
+        """twistd's own lines are not repeated by each worker."""
         self.assertEqual(b"", self.written("twisted.scripts._twistd_unix.UnixAppLogger", LogLevel.info, "starting up"))
 
     def test_plain(self) -> None:
-        """Another line is a warning, escaped; an error that it ends for is given back, not logged."""
+        """Another line is logged as a warning, escaped; the error of an exit is returned and not logged."""
         with capturedLogs() as logged:
             for line in (b"Fatal Python error \xff\x1b", b"[1]", b'{"level": "loud", "namespace": "", "text": ""}'):
-                self.assertIsNone(relay(0, line))
-            self.assertEqual("cannot listen", relay(0, b"sniproxy: cannot listen"))
+                self.assertIsNone(log_worker_line(0, line))
+            self.assertEqual("cannot listen", log_worker_line(0, b"sniproxy: cannot listen"))
         self.assertEqual([LogLevel.warn] * 3, [event["log_level"] for event in logged])
         self.assertNotIn("\x1b", logged[0]["text"])
 
@@ -90,7 +90,7 @@ class RelayTests(SynchronousTestCase):
 
 
 class StandingTests(SocketTestCase):
-    """A worker's log while its supervisor reads nothing, through a real pipe."""
+    """A worker's log in a real pipe whose supervisor does not read."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
@@ -98,7 +98,7 @@ class StandingTests(SocketTestCase):
         self.addCleanup(os.close, self.writing)
         self.addCleanup(os.close, self.reading)
         self.patch(os, "write", self.checked)
-        self.observer = Observer(reactor, self.writing)
+        self.observer = PipeLogObserver(reactor, self.writing)
         self.addCleanup(self.leave)
         self.log = Logger(namespace="sniproxy.net", observer=self.observer)
         self.found: list[str] = []
@@ -114,13 +114,13 @@ class StandingTests(SocketTestCase):
         return write(fd, data)
 
     async def read_until(self, text: str) -> None:
-        """Read what it says, as a supervisor does, up to a line with this text."""
+        """Read the pipe as a supervisor does, up to a line with this text."""
         while not any(text in line for line in self.found):
             self.assertTrue(await in_thread(lambda: select.select([self.reading], [], [], TIMEOUT_S)[0]), text)
             self.lines.feed(os.read(self.reading, 1 << 16))
 
     async def test_goes_on(self) -> None:
-        """Lines wait, and all come in their order when the supervisor reads again, without another one's coming."""
+        """Lines wait, and arrive in order when the supervisor reads again, without a new line."""
         said = [f"{number} {'x' * 9_999}" for number in range(100)]
         for text in said:
             self.log.info("{text}", text=text)
@@ -130,24 +130,22 @@ class StandingTests(SocketTestCase):
         self.assertNotIn(self.observer, reactor.getWriters())
 
     async def test_lost(self) -> None:
-        """Only so much waits; lines beyond are lost, and at their place it is said how many."""
+        """The waiting lines are bounded; a line in their place has the number of lost ones."""
         size = 1 << 16
         fits = MAX_WAITING_BYTES // size
         for number in range(2 * fits):
             self.log.info("{text}", text=f"{number} {'x' * size}")
         lost = self.observer.lost
         self.assertTrue(fits - 1 <= lost <= fits + 1, lost)
-        await self.read_until(" were lost")
+        await self.read_until(" log lines lost")
         self.assertEqual(2 * fits - lost + 1, len(self.found))
-        self.assertEqual(
-            f"{lost} lines of this log could not be written and were lost: nobody read them", self.found[-1]
-        )
+        self.assertEqual(f"{lost} log lines lost: the supervisor did not read them in time", self.found[-1])
         self.log.info("on")
         await self.read_until("on")
         self.assertEqual((0, "on"), (self.observer.lost, self.found[-1]))
 
     async def test_lost_between(self) -> None:
-        """A line that comes before all that waits is written stands behind the word of those that were lost."""
+        """A line that is logged meanwhile comes after the line about lost ones."""
         self.patch(lines, "MAX_WAITING_BYTES", 1 << 17)
         for number in range(4):
             self.log.info("{text}", text=f"{number} {'x' * 65_000}")
@@ -158,7 +156,7 @@ class StandingTests(SocketTestCase):
         self.assertEqual(["0", "1", "2", "1", "after"], [line.partition(" ")[0] for line in self.found])
 
     async def test_ends(self) -> None:
-        """What waits when the process ends, its reactor too, is written while the supervisor reads it."""
+        """Waiting lines of an exiting process are written while the supervisor reads."""
         self.patch(self.observer, "_reactor", SimpleNamespace(callFromThread=lambda *ignored: None, addWriter=None))
         for number in range(100):
             self.log.info("{text}", text=f"{number} {'x' * 9_999}")
@@ -168,7 +166,7 @@ class StandingTests(SocketTestCase):
         self.assertEqual(100, len(self.found))
 
     async def test_ends_unread(self) -> None:
-        """A process that ends does not wait for a supervisor that reads nothing."""
+        """An exiting process does not wait long for a supervisor that does not read."""
         self.patch(lines, "FLUSH_TIMEOUT_S", 0.01)
         for number in range(100):
             self.log.info("{text}", text=f"{number} {'x' * 9_999}")
@@ -176,7 +174,7 @@ class StandingTests(SocketTestCase):
         self.assertFalse(select.select([], [self.writing], [], 0)[1], "the pipe has what it takes")
 
     async def test_gone(self) -> None:
-        """When the supervisor is gone nothing is kept, and nothing raised."""
+        """Without a supervisor nothing is kept, and nothing is raised."""
         for number in range(100):
             self.log.info("{text}", text=f"{number} {'x' * 9_999}")
         os.dup2(0, self.reading)
@@ -184,7 +182,7 @@ class StandingTests(SocketTestCase):
         self.assertFalse(self.observer._waiting)
 
     async def test_threads(self) -> None:
-        """Threads that log at once tear no line."""
+        """Lines of concurrent threads stay whole."""
 
         def logs() -> None:
             for _ in range(50):
@@ -202,7 +200,7 @@ class StandingTests(SocketTestCase):
         self.assertEqual({"x" * 5_000}, set(self.found))
 
     async def test_collected(self) -> None:
-        """An object that logs while it is collected, in the midst of a write, does not disturb it."""
+        """A finalizer that logs during a write does not disturb it."""
         write, log = os.write, self.log
 
         def collects(fd: int, data: bytes) -> int:

@@ -11,27 +11,27 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.logger import capturedLogs, formatEvent
 
-from sniproxy.server.workers.post import BEAT, READY, STOP
-from sniproxy.server.workers.process import Worker, how, wait_until_ready
+from sniproxy.server.workers.post import HEARTBEAT, READY, STOP
+from sniproxy.server.workers.process import Worker, describe_end, wait_until_ready
 from tests.server.workers.running import configuration
 from tests.support.sockets import TIMEOUT_S, HandClock, SocketTestCase, in_thread
 
 
 class HowTests(SocketTestCase):
-    """how: how a process ended."""
+    """describe_end."""
 
     def test_texts(self) -> None:
-        """By itself, with a status, by a signal."""
+        """An exit, an exit with a status, and a signal."""
         for reason, text in (
-            (ProcessDone(0), "ended"),
-            (ProcessTerminated(3), "ended with status 3"),
-            (ProcessTerminated(signal=signal.SIGKILL), "was ended by SIGKILL"),
+            (ProcessDone(0), "exited"),
+            (ProcessTerminated(3), "exited with status 3"),
+            (ProcessTerminated(signal=signal.SIGKILL), "was killed by SIGKILL"),
         ):
-            self.assertEqual(text, how(reason))
+            self.assertEqual(text, describe_end(reason))
 
 
 class WorkerTests(SocketTestCase):
-    """A process, started before the reactor runs."""
+    """A worker that is started before the reactor runs."""
 
     timeout = 180
 
@@ -40,24 +40,24 @@ class WorkerTests(SocketTestCase):
         return [*logger, "sniproxy", "--config", str(path)]
 
     async def test_not_ready(self) -> None:
-        """One that cannot use its configuration is found, with its error."""
+        """A worker with an invalid configuration fails with its error."""
         ended: Deferred[str] = Deferred()
         worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
         self.assertIs(worker, wait_until_ready([worker], 4 * TIMEOUT_S))
         self.assertIn("x.toml:1: colour = 1: unknown key", worker.error)
-        self.assertEqual("ended with status 1", await ended)
+        self.assertEqual("exited with status 1", await ended)
 
     async def test_told_when_it_is_gone(self) -> None:
-        """What is told to one whose pipe is closed, for it is ending, is lost, and harms nobody."""
+        """An order to a worker that has closed its pipe is ignored."""
         ended: Deferred[str] = Deferred()
         worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
         await ended
-        worker.tell(STOP)
+        worker.send_order(STOP)
 
     async def test_ready_and_killed(self) -> None:
-        """One that listens is ready; killed, it is waited for until it has ended."""
+        """A worker that listens is ready; L{Worker.kill} waits for its exit."""
         path = configuration(self)
         ended: Deferred[str] = Deferred()
         reported: list[str] = []
@@ -68,11 +68,11 @@ class WorkerTests(SocketTestCase):
         self.assertIsNone(wait_until_ready([worker], 4 * TIMEOUT_S))
         self.assertEqual([READY], reported)
         worker.kill()
-        self.assertEqual("was ended by SIGKILL", await ended)
+        self.assertEqual("was killed by SIGKILL", await ended)
         worker.kill()  # again is no harm
 
     async def test_limit(self) -> None:
-        """One that does not end in its time is killed; one that has done what it was to do is not."""
+        """A worker is killed when its time is up, unless that was cancelled."""
         path = configuration(self)
         clock = HandClock()
         ended: Deferred[str] = Deferred()
@@ -80,37 +80,37 @@ class WorkerTests(SocketTestCase):
         worker.start(reactor, self.arguments(path), path.read_text(), 0)
         self.assertIsNone(wait_until_ready([worker], 4 * TIMEOUT_S))
         os.kill(worker.pid, signal.SIGSTOP)  # it hears nothing any more
-        worker.limit(clock, 5.0, "become ready")
-        worker.unlimit()
+        worker.kill_after(clock, 5.0, "become ready")
+        worker.cancel_kill()
         clock.advance(6)
-        worker.limit(clock, 5.0, "become ready")
-        worker.limit(clock, 10.0, "end")
-        worker.tell(STOP)
+        worker.kill_after(clock, 5.0, "become ready")
+        worker.kill_after(clock, 10.0, "end")
+        worker.send_order(STOP)
         clock.advance(9)
         self.assertFalse(ended.called)
         with capturedLogs() as logs:
             clock.advance(2)
         self.assertEqual(
-            [f"worker 0 (pid {worker.pid}) does not end within 10 s: it is killed"],
+            [f"worker 0 (pid {worker.pid}) did not end within 10 s: killing it"],
             [formatEvent(event) for event in logs],
         )
-        self.assertEqual("was ended by SIGKILL", await ended)
+        self.assertEqual("was killed by SIGKILL", await ended)
 
     async def test_answers_and_dumps(self) -> None:
-        """It answers its supervisor; at the signal it writes its stacks to the log, and is killed a second later."""
+        """It answers heartbeats; on the signal it dumps its stacks to the log, and is killed a second later."""
         path = configuration(self)
         clock = HandClock()
         answered: Deferred[None] = Deferred()
         ended: Deferred[str] = Deferred()
 
         def reported(worker: Worker, what: str) -> None:
-            if what == BEAT:
+            if what == HEARTBEAT:
                 answered.callback(None)
 
         worker = Worker(0, 0.0, 0.0, reported, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(path), path.read_text(), 0)
         self.assertIsNone(wait_until_ready([worker], 4 * TIMEOUT_S))
-        worker.tell(BEAT)
+        worker.send_order(HEARTBEAT)
         await answered
         with capturedLogs() as logs:
             worker.dump_and_kill(clock)
@@ -118,15 +118,15 @@ class WorkerTests(SocketTestCase):
                 await in_thread(int)
             self.assertFalse(ended.called)
             clock.advance(2)
-            self.assertEqual("was ended by SIGKILL", await ended)
+            self.assertEqual("was killed by SIGKILL", await ended)
         self.assertTrue(any("worker 0:   File" in str(formatEvent(event)) for event in logs))
 
     async def test_ended_in_time(self) -> None:
-        """The limit of one that has ended is gone with it."""
+        """An exit cancels the kill."""
         clock = HandClock()
         ended: Deferred[str] = Deferred()
         worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
-        worker.limit(clock, 5.0, "become ready")
-        self.assertEqual("ended with status 1", await ended)
+        worker.kill_after(clock, 5.0, "become ready")
+        self.assertEqual("exited with status 1", await ended)
         self.assertEqual([], clock.getDelayedCalls())

@@ -10,7 +10,7 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
 from sniproxy.net.synfilter import ignore_new
-from sniproxy.server.workers.sockets import Channel, KeptSockets, available, from_environment
+from sniproxy.server.workers.sockets import KeptSockets, SocketChannel, available, from_environment
 from tests.support.sockets import TIMEOUT_S, SocketTestCase
 
 
@@ -20,9 +20,9 @@ class SocketsTests(SocketTestCase):
     if not available:
         skip = "descriptors are handed over on Linux"
 
-    def started(self, kept: KeptSockets) -> Channel:
-        """A worker's channel, as if its process had been started."""
-        environment, descriptors, theirs = kept.begin(40)
+    def started(self, kept: KeptSockets) -> SocketChannel:
+        """A worker's channel, as in a started process."""
+        environment, descriptors, theirs = kept.open_channel(40)
         copies = {number: os.dup(ours) for number, ours in descriptors.items()}
         theirs.close()
         # In the test's own process the numbers are those that were free.
@@ -40,7 +40,7 @@ class SocketsTests(SocketTestCase):
         self.assertIsNone(from_environment({}))
 
     def test_handed_on(self) -> None:
-        """The next worker gets the queue of one that was killed, accepts new clients, and not what was forgotten."""
+        """The next worker gets the backlog of a killed one and new clients, but no forgotten socket."""
         kept = KeptSockets(reactor)
         first = self.started(kept)
         self.assertIsNone(first.take("tcp:1"))
@@ -51,7 +51,7 @@ class SocketsTests(SocketTestCase):
             first.keep("tcp:2", other)
             first.forget("tcp:2")
             ignore_new(one)
-        kept.end()
+        kept.close_channel()
         self.assertEqual(1, len(kept))
         next_one = self.started(kept)
         sock = next_one.take("tcp:1")
@@ -60,28 +60,28 @@ class SocketsTests(SocketTestCase):
         with socket.create_connection(address, timeout=TIMEOUT_S):
             sock.accept()[0].close()
         sock.close()
-        kept.end()
+        kept.close_channel()
         kept.release()
         self.assertEqual(0, len(kept))
 
     def test_not_taken(self) -> None:
-        """A socket that no listener wants any more is closed everywhere."""
+        """A socket without a listener is closed in all processes."""
         kept = KeptSockets(reactor)
         first = self.started(kept)
         with socket.create_server(("127.0.0.1", 0)) as one:
             address = one.getsockname()
             first.keep("tcp:1", one)
-        kept.end()
+        kept.close_channel()
         self.started(kept).forget_rest()
-        kept.end()
+        kept.close_channel()
         self.assertEqual(0, len(kept))
         self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
 
     def test_supervisor_has_ended(self) -> None:
-        """A worker that outlives its supervisor for a while is not disturbed."""
+        """A worker that outlives its supervisor works on."""
         kept = KeptSockets(reactor)
         channel = self.started(kept)
-        kept.end()
+        kept.close_channel()
         with socket.create_server(("127.0.0.1", 0)) as one:
             channel.keep("tcp:1", one)
         channel.forget("tcp:1")
@@ -96,5 +96,5 @@ class SocketsTests(SocketTestCase):
         channel._channel.close()
         self.assertIs(CONNECTION_DONE, kept.doRead())
         kept.connectionLost(Failure(CONNECTION_DONE))
-        kept.end()
+        kept.close_channel()
         kept.release()

@@ -17,7 +17,7 @@ from sniproxy.server.workers.stall import INTERVAL_S, MAX_FRAMES, StallWatch, wh
 
 
 def deep(depth: int, file: Any) -> None:
-    """Write the stacks from as deep as this."""
+    """Dump the stacks at a call depth."""
     if depth:
         deep(depth - 1, file)
     else:
@@ -25,10 +25,10 @@ def deep(depth: int, file: Any) -> None:
 
 
 class WhereWasTests(SynchronousTestCase):
-    """where_was: a thread's frames in one line."""
+    """where_was."""
 
     def test_own(self) -> None:
-        """The innermost frames come first, and there is a bound; another thread's are not ours."""
+        """The innermost frames come first, up to a bound; frames of other threads are left out."""
         hold = threading.Event()
         thread = threading.Thread(target=hold.wait)
         thread.start()
@@ -50,7 +50,7 @@ class WhereWasTests(SynchronousTestCase):
 
 
 class StallWatchTests(SynchronousTestCase):
-    """StallWatch: the loop's signs of life."""
+    """StallWatch."""
 
     def said(self, clock: Clock, seconds: float) -> list[str]:
         with capturedLogs() as logs:
@@ -67,20 +67,20 @@ class StallWatchTests(SynchronousTestCase):
         return clock
 
     def test_turns(self) -> None:
-        """A loop that turns, or is a little late, is nothing to say."""
+        """A loop that is on time, or a little late, is not logged."""
         clock = self.watch()
         for _ in range(9):
             self.assertEqual([], self.said(clock, INTERVAL_S + 0.9))
 
     def test_blocked(self) -> None:
-        """One that was blocked for over a second is logged with the time, each time."""
+        """Each block of over a second is logged with its duration."""
         clock = self.watch()
         for _ in range(2):
             self.assertEqual(["event loop blocked for 3.2 s"], self.said(clock, INTERVAL_S + 3.2))
             self.assertEqual([], self.said(clock, INTERVAL_S))
 
     def test_where(self) -> None:
-        """The log says where it was, even in code that never lets another thread run."""
+        """The log has the stack, even of code that holds the GIL."""
         self.patch(stall, "STALL_S", -INTERVAL_S + 0.01)  # the stack is written after 10 ms
         clock = self.watch()
         assert self.watched._stacks is not None
@@ -92,3 +92,17 @@ class StallWatchTests(SynchronousTestCase):
         (said,) = self.said(clock, INTERVAL_S + 2)
         self.assertRegex(said, r"^event loop blocked for 2\.0 s, in (re/|workers/test_stall\.py:\d+ test_where)")
         self.assertIn("test_where", said)
+
+    def test_no_folder(self) -> None:
+        """Without a temporary folder it logs no stack."""
+
+        def refuse() -> None:
+            raise OSError
+
+        self.patch(tempfile, "TemporaryFile", refuse)
+        clock = self.watch()
+        self.assertEqual(["event loop blocked for 3.2 s"], self.said(clock, INTERVAL_S + 3.2))
+
+    def test_not_started(self) -> None:
+        """It may be stopped before it was started."""
+        StallWatch(Clock()).stop()

@@ -27,8 +27,8 @@ from tests.server.workers.clients import Clients
 from tests.server.workers.running import TWISTD, Running, configuration, exists, held_port
 from tests.support.hellos import hello
 from tests.support.proxies import Backend
-from tests.support.running import ENVIRONMENT
 from tests.support.sockets import TIMEOUT_S, read_exactly, read_to_end
+from tests.support.twistdprocess import ENVIRONMENT
 
 NAME = "a.test"
 
@@ -43,7 +43,7 @@ class WorkersTests(TestCase):
     timeout = 120
 
     def tunnel(self, running: Running, backend: Backend) -> tuple[socket.socket, socket.socket]:
-        """Both ends of a tunnel."""
+        """Open a tunnel. @return: both ends."""
         client = socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S)
         self.addCleanup(client.close)
         client.sendall(hello(name=NAME))
@@ -53,7 +53,7 @@ class WorkersTests(TestCase):
         return client, upstream
 
     def tunnels(self, running: Running, backend: Backend) -> dict[int, tuple[socket.socket, socket.socket]]:
-        """A tunnel through each worker, by its index."""
+        """Open a tunnel through each worker. @return: by worker index."""
         found: dict[int, tuple[socket.socket, socket.socket]] = {}
         while len(found) < 2:
             client, upstream = self.tunnel(running, backend)
@@ -64,18 +64,18 @@ class WorkersTests(TestCase):
         return found
 
     def refused(self, port: int, name: str = "nobody.test") -> None:
-        """One connection that is refused."""
+        """Make a connection that is refused."""
         with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
             client.sendall(hello(name=name))
             read_to_end(client)
 
     def kill(self, pid: int) -> None:
-        """End what a failed test has left."""
+        """Kill processes that a failed test has left."""
         if exists(pid):
             os.kill(pid, signal.SIGKILL)
 
     def test_one_dies(self) -> None:
-        """A worker that is killed loses its own tunnels only, and another one takes its place; TERM ends all."""
+        """A killed worker loses only its own tunnels, and is restarted; SIGTERM ends all workers."""
         backend = Backend(self)
         running = Running(self, configuration(self, route(backend) + "[timeouts]\ndrain = 0\n"))
         pids = running.pids
@@ -90,7 +90,7 @@ class WorkersTests(TestCase):
         client, upstream = tunnels[0]
         client.sendall(b"still here")
         self.assertEqual(b"still here", read_exactly(upstream, 10))
-        running.wait_for(f"worker 1 (pid {pids[1]}) was ended by SIGKILL; another one takes its place")
+        running.wait_for(f"worker 1 (pid {pids[1]}) was killed by SIGKILL; restarting it")
         running.wait_for("worker 1: ready:")
         running.look()
         self.assertEqual(pids[0], running.pids[0])
@@ -104,7 +104,7 @@ class WorkersTests(TestCase):
         self.assertEqual([], [pid for pid in running.pids.values() if exists(pid)])
 
     def test_one_ends(self) -> None:
-        """Workers that end while clients connect reset none of them: those that wait are accepted before."""
+        """Workers that stop while clients connect reset none of them: they accept waiting clients first."""
         running = Running(self, configuration(self))
         clients = Clients(self, running.port)
         for index in (0, 1, 0):
@@ -116,20 +116,20 @@ class WorkersTests(TestCase):
         running.finish(signal.SIGTERM)
 
     def waiting(self, stack: ExitStack, port: int) -> list[socket.socket]:
-        """40 clients in the queues of workers that accept none. The kernel gives some to each of two workers."""
+        """Make 40 clients wait in the backlogs of suspended workers. The kernel gives each worker some of them."""
         return [
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)) for _ in range(40)
         ]
 
     def ask(self, clients: list[socket.socket]) -> None:
-        """Each gets an alert and the end. A reset raises."""
+        """Each client gets an alert and a FIN. A reset raises."""
         for client in clients:
             client.sendall(hello(name="nowhere.test"))
             while client.recv(4096):
                 pass
 
     def test_one_is_killed_with_a_queue(self) -> None:
-        """Clients that wait in the queue of a worker that is killed are accepted by the one that takes its place."""
+        """Clients in the backlog of a killed worker are accepted by the restarted one."""
         running = Running(self, configuration(self))
         for _ in range(2):  # the second time, the socket has been handed on once before
             pids = running.pids
@@ -146,7 +146,7 @@ class WorkersTests(TestCase):
         self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])
 
     def test_listener_of_a_reload(self) -> None:
-        """The queue of a listener that a reload has brought is kept, too, and one that it has removed is closed."""
+        """The backlog of a listener that a reload adds is kept too, and that of a removed one is closed."""
         path = configuration(self)
         running = Running(self, path)
         port, before = held_port(self), running.port
@@ -204,7 +204,7 @@ class WorkersTests(TestCase):
         running.finish(signal.SIGTERM)
 
     def test_drain_and_second_signal(self) -> None:
-        """The first signal lets all workers drain, the second one ends them at once; a worker's own only drains."""
+        """The first signal drains all workers, the second one ends them; a worker's own signal drains it."""
         backend = Backend(self)
         running = Running(self, configuration(self, route(backend)))
         self.tunnels(running, backend)
@@ -220,7 +220,7 @@ class WorkersTests(TestCase):
         self.assertIn("shutdown", said)
 
     def test_reload(self) -> None:
-        """A bad file changes nothing anywhere, and another worker does not read it; a good one is served by all."""
+        """An invalid file changes nothing, also in a restarted worker; a valid file is served by all workers."""
         backend = Backend(self)
         path = configuration(self, route(backend))
         good = path.read_text()
@@ -259,28 +259,28 @@ class WorkersTests(TestCase):
         self.assertEqual((clients, ""), (clients & written, old.read_text()))
 
     def test_hangs(self) -> None:
-        """A worker that does not answer any more does not keep the program from its end."""
+        """A hung worker does not prevent the program's exit."""
         running = Running(self, configuration(self, "[timeouts]\ndrain = 0\n"))
         hung = running.pids[1]
         os.kill(hung, signal.SIGSTOP)
         status, said = running.finish(signal.SIGTERM)
         self.assertEqual(-signal.SIGTERM, status)
-        self.assertIn(f"worker 1 (pid {hung}) does not end within 10 s: it is killed", said)
+        self.assertIn(f"worker 1 (pid {hung}) did not end within 10 s: killing it", said)
         self.assertFalse(exists(hung))
 
     def test_stopped(self) -> None:
-        """A worker that does not answer for 10 s is replaced; one that answers again after 2 s is not."""
+        """A worker that hangs for 10 s is restarted; one that answers after 2 s is not."""
         running = Running(self, configuration(self))
         pids = running.pids
         for pid in pids.values():
             os.kill(pid, signal.SIGSTOP)
         for index in (0, 1):
-            running.wait_for(f"worker {index} (pid {pids[index]}) does not answer for 2")
+            running.wait_for(f"worker {index} (pid {pids[index]}) has not answered for 2")
         os.kill(pids[0], signal.SIGCONT)
         running.wait_for(f"worker 0 (pid {pids[0]}) answers again")
-        running.wait_for(f"worker 1 (pid {pids[1]}) does not answer for 10 s: it writes its stack and is killed")
+        running.wait_for(f"worker 1 (pid {pids[1]}) has not answered for 10 s: dumping its stack and killing it")
         running.wait_for("(most recent call first)")  # faulthandler's words
-        running.wait_for(f"worker 1 (pid {pids[1]}) was ended by SIGKILL; another one takes its place at once")
+        running.wait_for(f"worker 1 (pid {pids[1]}) was killed by SIGKILL; restarting it at once")
         running.wait_for("worker 1: ready:")
         running.look()
         self.assertEqual(pids[0], running.pids[0])
@@ -288,7 +288,7 @@ class WorkersTests(TestCase):
         running.finish(signal.SIGTERM)
 
     def test_supervisor_stands_still(self) -> None:
-        """A supervisor that reads nothing holds up no worker; when it goes on, it gets all that they have said."""
+        """A suspended supervisor does not block workers; when it resumes it logs all their lines."""
         running = Running(self, configuration(self, "[timeouts]\ndrain = 0\n"))
         for pid in running.pids.values():
             with open(f"/proc/{pid}/fd/2", "wb") as its_log:
@@ -304,7 +304,7 @@ class WorkersTests(TestCase):
         self.assertNotIn(" lost", said)
 
     def test_cannot_start(self) -> None:
-        """What a worker cannot do ends the program with that error, status 1, and leaves no process."""
+        """A worker's failure at start ends the program with its error and status 1, and leaves no process."""
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
             path = Path(self.mktemp())
@@ -322,11 +322,11 @@ class WorkersTests(TestCase):
         )
         self.assertIn(said, done.stderr)
         self.assertEqual(1, done.returncode)
-        self.assertNotIn("another one takes its place", done.stdout)
+        self.assertNotIn("restarting it", done.stdout)
         self.assertNotIn("Traceback", done.stdout + done.stderr)
 
     def test_supervisor_is_killed(self) -> None:
-        """Workers whose supervisor is gone drain and end."""
+        """Workers whose supervisor has died drain and exit."""
         backend = Backend(self)
         running = Running(self, configuration(self, route(backend) + "[timeouts]\ndrain = 0\n"))
         tunnels = self.tunnels(running, backend)
@@ -335,7 +335,7 @@ class WorkersTests(TestCase):
             self.assertEqual((b"", b""), (read_to_end(client), read_to_end(upstream)))
 
     def test_daemon(self) -> None:
-        """As a daemon it writes its own pid and all logs into one file, and ends on a signal."""
+        """As a daemon it writes its pid file, logs to one file, and exits on a signal."""
         pid, logged, lines = Path(self.mktemp()), Path(self.mktemp()), Path(self.mktemp())
         path = configuration(self, f'[access_log]\npath = "{lines.absolute()}"\n')
         done = subprocess.run(
@@ -362,33 +362,33 @@ class WorkersTests(TestCase):
         poll.register(watched)
         self.assertTrue(poll.poll(TIMEOUT_S * 1000))
         said = logged.read_text()
-        for text in ("worker 0: ready", "worker 1: ready", "2 workers: all listen"):
+        for text in ("worker 0: ready", "worker 1: ready", "2 workers: all listening"):
             self.assertIn(text, said)
         self.assertEqual(["no_route"] * count, [json.loads(line)["result"] for line in lines.read_text().splitlines()])
         self.assertFalse(pid.exists())
 
 
 class _Fake(Worker):
-    """A worker without a process: what it is given is kept."""
+    """A worker without a process that records its calls."""
 
     def start(self, *ignored: object) -> None:
         pass
 
-    def limit(self, reactor: Any, seconds: float, what: str) -> None:
+    def kill_after(self, reactor: Any, seconds: float, what: str) -> None:
         self.limits = [*getattr(self, "limits", []), (seconds, what)]
 
-    def unlimit(self) -> None:
+    def cancel_kill(self) -> None:
         self.limits = []
 
-    def tell(self, what: str, text: str = "") -> None:
+    def send_order(self, what: str, text: str = "") -> None:
         pass
 
 
 class LimitTests(SynchronousTestCase):
-    """How long a worker may take."""
+    """Time limits of workers."""
 
     def test_replacement(self) -> None:
-        """One that takes another's place has a minute to become ready; told to end, it must not be late either."""
+        """A restarted worker has a minute to become ready; a stopping one has a limit too."""
         self.patch(supervisor, "Worker", _Fake)
         text = 'workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n'
         one = supervisor.Supervisor(parse(text, "x.toml"), Clock(), lambda: text, [])
@@ -405,7 +405,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual((10.0, "end"), worker.limits[-1])
 
     def test_queue_is_not_kept_for_long(self) -> None:
-        """Before a pause of more than 2 s the supervisor closes its copies: other workers get the clients."""
+        """Before a pause of more than 2 s the supervisor closes its copies, so that other workers get the clients."""
         text = 'workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n'
         one = supervisor.Supervisor(parse(text, "x.toml"), Clock(), lambda: text, [])
         for sock in one._kept[1]._sockets, one._kept[0]._sockets:
@@ -422,12 +422,12 @@ class LimitTests(SynchronousTestCase):
 
 
 class SystemdTests(TestCase):
-    """Sockets that systemd has passed."""
+    """Sockets that systemd passes."""
 
     timeout = 60
 
     def test_passed(self) -> None:
-        """One process listens on it, and so do several workers, who share it."""
+        """One process can use a passed socket, and several workers can share it."""
         for workers in (1, 2):
             backend = Backend(self)
             path = Path(self.mktemp())

@@ -12,29 +12,35 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
-from sniproxy.relay.reactor import set_steady_clock
+from sniproxy.config.schema import ConfigError
 from sniproxy.server.workers import twistdoptions
 
 USER = 65_534
 
 
 class PidFileTests(SynchronousTestCase):
-    """The pid file of twistd."""
+    """twistd's pid file."""
 
     def settled(self, words: list[str], pidfile: str = "twistd.pid", *, nodaemon: bool = True) -> object:
         options = {"pidfile": pidfile, "nodaemon": nodaemon}
-        twistdoptions.settle_pid_file(options, words)
+        twistdoptions.adjust_pid_file(options, words)
         return options["pidfile"]
 
     def test_foreground(self) -> None:
-        """In the foreground there is one only when it is asked for; a daemon has one."""
+        """In the foreground there is a pid file only on request; a daemon has one."""
         self.assertEqual("", self.settled(["-n", "sniproxy"]))
         self.assertEqual("twistd.pid", self.settled(["-n", "--pidfile", "twistd.pid"]))
         self.assertEqual("x", self.settled(["-n", "--pidfile=x"], "x"))
         self.assertEqual("twistd.pid", self.settled(["sniproxy"], nodaemon=False))
 
+    def test_other_program(self) -> None:
+        """The options of a program other than twistd stay unchanged."""
+        options: dict[str, object] = {"nodaemon": True}
+        twistdoptions.adjust_pid_file(options, [])
+        self.assertEqual({"nodaemon": True}, options)
+
     def test_own_process(self) -> None:
-        """A file that names this very process was left by another one with its id, and is removed; others stay."""
+        """A pid file that names this process is stale and removed; others stay."""
         path = Path(self.mktemp())
         for text, stays in ((str(os.getpid()), False), (str(os.getppid()), True), ("x", True), ("", True)):
             path.write_text(text)
@@ -42,25 +48,44 @@ class PidFileTests(SynchronousTestCase):
             self.assertEqual(stays, path.exists(), text)
 
 
+class WorkerTests(SynchronousTestCase):
+    """Options of workers."""
+
+    def test_refused(self) -> None:
+        """Options that a restarted worker could not follow are refused."""
+        for name in ("uid", "gid", "chroot"):
+            error = self.assertRaises(ConfigError, twistdoptions.check_workers, {name: 1})
+            self.assertIn(f"twistd --{name} cannot be used with workers", str(error))
+        twistdoptions.check_workers({"uid": None})
+        twistdoptions.check_workers(None)
+
+    def test_arguments(self) -> None:
+        """A worker gets the configuration file, and the access log as an absolute path or as standard output."""
+        plain = twistdoptions.worker_arguments("x.toml", None)
+        self.assertEqual(["sniproxy", "--config", "x.toml"], plain[-3:])
+        self.assertEqual([*plain, "--access-log", "-"], twistdoptions.worker_arguments("x.toml", "-"))
+        self.assertEqual([*plain, "--access-log", os.path.abspath("a")], twistdoptions.worker_arguments("x.toml", "a"))
+
+
 class ClockTests(SynchronousTestCase):
-    """Deadlines of other reactors."""
+    """The clock of other reactors."""
 
     def test_steady(self) -> None:
-        """Reactors of Twisted's base follow a clock that is never set, in deadlines that they are given, too."""
+        """Twisted's reactors get a monotonic clock, also for delayed calls."""
         reactor = PollReactor()
         self.addCleanup(reactor.removeAll)
-        self.assertTrue(set_steady_clock(reactor))
+        self.assertTrue(twistdoptions.set_steady_clock(reactor))
         self.assertTrue(isinstance(reactor, ReactorBase))
         self.assertLess(abs(reactor.seconds() - time.monotonic()), 60)
         self.assertLess(abs(reactor.callLater(100, int).getTime() - time.monotonic()), 160)
 
     def test_refused(self) -> None:
-        """Another reactor cannot be changed."""
-        self.assertFalse(set_steady_clock(object()))
+        """Another reactor is refused."""
+        self.assertFalse(twistdoptions.set_steady_clock(object()))
 
 
 class LogTests(SynchronousTestCase):
-    """Logs, once twistd has become another user."""
+    """Log files when twistd changes its user."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
@@ -76,13 +101,13 @@ class LogTests(SynchronousTestCase):
         return parse(text + f'[access_log]\npath = "{self.log}"\n', "p.toml")
 
     def warnings(self, uid: int | None = USER) -> list[str]:
-        return twistdoptions.warn_of_logs({"uid": uid, "gid": USER}, self.configuration())
+        return twistdoptions.log_rotation_warnings({"uid": uid, "gid": USER}, self.configuration())
 
     def test_warned(self) -> None:
-        """A folder in which the user can make no file is warned of, with the cure."""
+        """A folder in which the user cannot create files gives a warning with the cure."""
         self.folder.chmod(0o755)
         (warning,) = self.warnings()
-        self.assertIn(f"after --uid {USER} no file can be created in {self.log.parent}", warning)
+        self.assertIn(f"--uid {USER} cannot create files in {self.log.parent}", warning)
         self.folder.chmod(0o777)
         self.assertEqual([], self.warnings())
         self.folder.chmod(0o755)
@@ -90,10 +115,10 @@ class LogTests(SynchronousTestCase):
         self.assertEqual([], self.warnings(0))
 
     def test_handed_over(self) -> None:
-        """A log that root has made belongs to that user from then on."""
-        twistdoptions.hand_over({"uid": USER, "gid": USER}, self.configuration())
+        """A log that root has created is given to the user."""
+        twistdoptions.chown_logs({"uid": USER, "gid": USER}, self.configuration())
         wanted = [(str(self.log), USER, USER)] if self.log.stat().st_uid == 0 else []
         self.assertEqual(wanted, self.given)
         self.given.clear()
-        twistdoptions.hand_over({"uid": None, "gid": None}, self.configuration())
+        twistdoptions.chown_logs({"uid": None, "gid": None}, self.configuration())
         self.assertEqual([], self.given)

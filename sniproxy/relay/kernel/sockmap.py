@@ -1,9 +1,9 @@
-"""The gate: what the kernel knows of our tunnels. Four maps, and the program that runs for their sockets.
+"""The BPF maps of the kernel relay, and the program that runs for the sockets in them.
 
-``sockets``  by slot: the sockets themselves; closing one takes it out
-``slots``    by a socket's cookie, which is its number for life: its slot
-``rows``     by slot: the counters of what comes from that socket (L{sniproxy.relay.kernel.program}), in shared memory
-``ring``     slots of sockets that have something for us (L{sniproxy.relay.kernel.ring})
+``sockets``  by slot: the sockets; closing a socket removes it
+``slots``    by a socket's cookie, a number that is unique while the system runs: the socket's slot
+``rows``     by slot, in shared memory: counters of the socket's incoming bytes (L{sniproxy.relay.kernel.program})
+``ring``     slots of sockets that have bytes for the process (L{sniproxy.relay.kernel.ring})
 """
 
 from __future__ import annotations
@@ -25,93 +25,93 @@ import attrs
 from sniproxy.relay.kernel import bpf
 from sniproxy.relay.kernel.assembly import assemble
 from sniproxy.relay.kernel.program import (
+    ACKNOWLEDGED,
     COLUMNS,
     FORWARDED,
-    HEARD,
     LIMIT,
     NEXT,
+    NOTIFIED,
     PASSED,
     REDIRECTED,
-    RUNG,
     SPENT,
     instructions,
 )
 from sniproxy.relay.kernel.ring import Ring, size_for
 
 MAX_PAIRS = 16_384
-"""Tunnels that the kernel may carry at once. More are carried by us. It is 3.5 MiB of the kernel's memory."""
+"""Tunnels of the kernel relay at once. Others use the user-space relay. The maps take 3.5 MiB of kernel memory."""
 
-REST_S = 2.0
-"""Seconds before a slot is used again. A processor that has just looked the old one up is long done with it then."""
+SLOT_REUSE_DELAY_S = 2.0
+"""Seconds before a slot is reused, so that a program run that has looked up the old slot has ended."""
 
 _SO_COOKIE = 57
 
 
 @attrs.frozen
-class Row:
-    """The counters of what comes from one socket.
+class Counters:
+    """Counters of the bytes that arrive on one socket.
 
-    @ivar slot: the socket's. @ivar inside: the program runs for it. Otherwise nothing is counted, and nothing rings.
+    @ivar slot: the socket's. @ivar attached: whether the program runs for it. If not, it counts and notifies nothing.
     """
 
     slot: int
     _cells: memoryview
-    inside: bool = True
+    attached: bool = True
 
     @property
     def redirected(self) -> int:
-        """Bytes that the kernel has put, or is just putting, into the other socket."""
+        """Bytes that the kernel has redirected to the other socket. It may still be writing the last of them."""
         return self._cells[self.slot * COLUMNS + REDIRECTED]
 
     @property
     def passed(self) -> int:
-        """Bytes that are for us to read, at once or in a moment."""
+        """Bytes that the kernel has passed to the process. The last of them may not be readable yet."""
         return self._cells[self.slot * COLUMNS + PASSED]
 
     @property
     def spent(self) -> int:
-        """What the kernel has used of the windows so far."""
+        """Bytes and segment costs that the kernel has used of all windows."""
         return self._cells[self.slot * COLUMNS + SPENT]
 
     @property
-    def next(self) -> int | None:
-        """The sequence number that comes next, as TCP counts. None: nothing has come yet."""
+    def next_sequence(self) -> int | None:
+        """The TCP sequence number that is expected next. None before the first segment."""
         cell = self._cells[self.slot * COLUMNS + NEXT]
         return cell & 0xFFFFFFFF if cell >> 32 else None
 
-    def open(self, budget: int) -> None:
-        """Let so much more be spent; 0: nothing, from now on."""
+    def open_window(self, budget: int) -> None:
+        """Let the kernel spend up to C{budget} more. 0 stops redirection."""
         self._cells[self.slot * COLUMNS + LIMIT] = self.spent + budget if budget else 0
 
-    def forwarded(self, total: int) -> None:
-        """So many of the passed bytes have been sent on."""
+    def set_forwarded(self, total: int) -> None:
+        """Set how many of the passed bytes the process has sent on."""
         self._cells[self.slot * COLUMNS + FORWARDED] = total
 
-    def hear(self) -> None:
-        """From now on ring again."""
-        self._cells[self.slot * COLUMNS + HEARD] = self._cells[self.slot * COLUMNS + RUNG]
+    def acknowledge(self) -> None:
+        """Let the program notify the process again."""
+        self._cells[self.slot * COLUMNS + ACKNOWLEDGED] = self._cells[self.slot * COLUMNS + NOTIFIED]
 
     def clear(self) -> None:
-        """All is 0: nothing is redirected."""
+        """Set all counters to 0, so that nothing is redirected."""
         for column in range(COLUMNS):
             self._cells[self.slot * COLUMNS + column] = 0
 
 
 @attrs.frozen
-class Pair:
-    """One tunnel. @ivar client: what comes from the client. @ivar target: what comes from the target."""
+class SocketPair:
+    """The sockets of one tunnel. @ivar client: counters of the client's bytes. @ivar target: of the target's bytes."""
 
-    client: Row
-    target: Row
+    client: Counters
+    target: Counters
     cookies: tuple[bytes, bytes]
 
 
-class Gate:
-    """Loads the program, and lets sockets in.
+class SocketMap:
+    """Loads the program, and adds pairs of sockets.
 
-    @ivar pairs: tunnels at once, at most. @ivar ring: names the slots that have something for us.
+    @ivar pairs: tunnels at once, at most. @ivar ring: the slots of sockets that have bytes for the process.
     @param seconds: a clock.
-    @raise OSError: the kernel does not let us, or cannot.
+    @raise OSError: the kernel refuses, or does not support it.
     """
 
     def __init__(self, pairs: int = MAX_PAIRS, seconds: Callable[[], float] = time.monotonic) -> None:
@@ -136,47 +136,47 @@ class Gate:
             raise
         self._cells = memoryview(self._memory).cast("Q")
 
-    def join(self, client: socket.socket, target: socket.socket) -> Pair | None:
-        """Let the two sockets of a tunnel in, with both windows closed: all that comes is passed.
+    def add(self, client: socket.socket, target: socket.socket) -> SocketPair | None:
+        """Add the two sockets of a tunnel, with closed windows: the kernel passes all bytes until a window is opened.
 
-        @return: None: it stays an ordinary tunnel: there are too many, these are no connections of the right kind, or
-            bytes wait in them already.
+        @return: None if the tunnel must use another relay: all slots are in use, a socket is not plain TCP, or it has
+            unread bytes.
         """
         if not self._free or self._free[0][0] > self._seconds() or not (_fits(client) and _fits(target)):
             return None
         if _unread(client) or _unread(target):
-            # The kernel would take a segment whole of which we have read a part, and so bring that part again.
+            # The kernel would redirect a partly read segment whole, and so send the part that was read twice.
             return None
         _, number = self._free.popleft()
         cookies = _cookie(client), _cookie(target)
-        pair = Pair(Row(2 * number, self._cells), Row(2 * number + 1, self._cells), cookies)
+        pair = SocketPair(Counters(2 * number, self._cells), Counters(2 * number + 1, self._cells), cookies)
         try:
             for row, cookie in zip((pair.client, pair.target), cookies, strict=True):
                 row.clear()
                 bpf.update(self._slots, cookie, struct.pack("<I", row.slot))
-            self._let_in(pair.target, target)
+            self._insert(pair.target, target)
         except OSError:
-            self.leave(pair)
+            self.remove(pair)
             return None
         try:
-            self._let_in(pair.client, client)
+            self._insert(pair.client, client)
         except OSError:
-            # It has ended before, say. What comes from the target passes then, for there is no other one, and the
-            # client is read as ever. The target stays in: taken out, it would lose bytes that wait in it.
-            return attrs.evolve(pair, client=attrs.evolve(pair.client, inside=False))
+            # The client may have closed, for example. Without it the kernel passes all bytes of the target, and the
+            # process reads the client. The target stays: removing it would lose unread bytes.
+            return attrs.evolve(pair, client=attrs.evolve(pair.client, attached=False))
         return pair
 
-    def leave(self, pair: Pair) -> None:
-        """The tunnel has ended, and its sockets will be closed; what they still get passes."""
+    def remove(self, pair: SocketPair) -> None:
+        """Release the slots of a tunnel that has ended. The kernel passes what its sockets still receive."""
         for cookie in pair.cookies:
             try:
                 bpf.delete(self._slots, cookie)
-            except OSError:  # it was not there yet
+            except OSError:  # it was not added yet
                 pass
-        self._free.append((self._seconds() + REST_S, pair.client.slot // 2))
+        self._free.append((self._seconds() + SLOT_REUSE_DELAY_S, pair.client.slot // 2))
 
     def close(self) -> None:
-        """Give all back; no tunnel is left."""
+        """Free the maps and the program. Call this after the last tunnel has ended."""
         self._cells.release()
         self._memory.close()
         self.ring.close()
@@ -191,12 +191,12 @@ class Gate:
         while self._descriptors:
             os.close(self._descriptors.pop())
 
-    def _let_in(self, row: Row, sock: socket.socket) -> None:
+    def _insert(self, row: Counters, sock: socket.socket) -> None:
         bpf.update(self._sockets, struct.pack("<I", row.slot), struct.pack("<I", sock.fileno()))
 
 
 def _fits(sock: socket.socket) -> bool:
-    """A plain TCP socket: TLS that we speak ourselves, and unix sockets, are not for the kernel."""
+    """Whether it is a plain TCP socket. The kernel relay takes no unix sockets, and no TLS that the proxy ends."""
     return type(sock) is socket.socket and sock.family in (socket.AF_INET, socket.AF_INET6)
 
 

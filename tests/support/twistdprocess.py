@@ -1,4 +1,4 @@
-"""A twistd process with the proxy."""
+"""Runs the proxy in a twistd process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.sockets import TIMEOUT_S, read_to_end
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--pidfile=", "-n", "sniproxy")
 
 
-# A child must find the same sources as this process, wherever trial was started.
+# A child imports the same sources as this process, whatever the current directory is.
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join([p or os.getcwd() for p in sys.path]),
@@ -25,11 +25,11 @@ ENVIRONMENT = {
 }
 
 
-class Running:
-    """The program, listening."""
+class TwistdProcess:
+    """A twistd process, once it listens. @ivar said: its output so far. @ivar address: of its first listener."""
 
     def __init__(self, case: TestCase, arguments: Sequence[str]) -> None:
-        # A shell has its background jobs ignore SIGINT, and so would all that a test run there starts.
+        # A shell makes its background jobs ignore SIGINT, and their child processes inherit that.
         self.process = subprocess.Popen(
             [*TWISTD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -43,22 +43,22 @@ class Running:
         self.address = (host, int(port))
 
     def wait_for(self, text: str) -> None:
-        """Read what it says up to a line with this text."""
+        """Read its output up to a line with this text."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.said += line
             if text in line:
                 return
-        raise AssertionError(f"it ended without saying {text!r}: {self.said}")
+        raise AssertionError(f"the process ended without a line with {text!r}: {self.said}")
 
     def refused(self) -> None:
-        """One connection that is refused."""
+        """Make a connection that the proxy refuses."""
         with socket.create_connection(self.address, timeout=TIMEOUT_S) as client:
             client.sendall(hello(name="nobody.test"))
             read_to_end(client)
 
     def finish(self, number: int) -> tuple[int, str]:
-        """Send a signal and wait. @return: exit status, all output."""
+        """Send a signal and wait for the exit. @return: the exit status and all output."""
         self.process.send_signal(number)
         assert self.process.stdout is not None
         self.said += self.process.stdout.read()

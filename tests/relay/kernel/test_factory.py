@@ -1,4 +1,4 @@
-"""Tunnels of the kernel's, for those who begin them."""
+"""The factory of kernel relays."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from twisted.internet import reactor
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.kernel import forwarding
-from sniproxy.relay.kernel.forwarding import CannotForward, Forwarding
+from sniproxy.relay.kernel import factory
+from sniproxy.relay.kernel.factory import KernelRelayFactory, KernelRelayUnavailable
 from sniproxy.relay.relay import Ending
-from tests.relay.kernel.support import gate
-from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end
+from tests.relay.kernel.support import KernelTestCase, sockmap
+from tests.support.sockets import connected, in_thread, read_exactly, read_to_end
 
 
-class ForwardingTests(SocketTestCase):
-    """Forwarding."""
+class FactoryTests(KernelTestCase):
+    """KernelRelayFactory."""
 
     async def test_relay(self) -> None:
-        """Two connections get a relay; when there is no more room they get none."""
-        gate()
-        one = Forwarding(reactor, 1)
+        """Two connections get a relay; without a free slot they get none."""
+        sockmap()
+        one = KernelRelayFactory(reactor, 1)
         closer = LingeringCloser(reactor)
         (client, ours), (target, other) = connected(), connected()
         relay = one.relay(ours, other, b"head", closer=closer, idle=0.0, half_closed=9.0)
@@ -38,13 +38,13 @@ class ForwardingTests(SocketTestCase):
         one.close()
 
     def test_why(self) -> None:
-        """What the kernel refuses is said with the cure."""
+        """An error of the kernel is reported with its cure."""
         for number, cure in ((errno.EPERM, "CAP_BPF and CAP_NET_ADMIN"), (errno.EINVAL, "BPF_STREAM_PARSER")):
 
             def refused(pairs: int, number: int = number) -> None:
                 raise OSError(number, os.strerror(number))
 
-            self.patch(forwarding, "Gate", refused)
-            error = self.assertRaises(CannotForward, Forwarding, reactor)
+            self.patch(factory, "SocketMap", refused)
+            error = self.assertRaises(KernelRelayUnavailable, KernelRelayFactory, reactor)
             self.assertIn(os.strerror(number), str(error))
             self.assertIn(cure, str(error))

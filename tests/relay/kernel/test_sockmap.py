@@ -1,4 +1,4 @@
-"""The gate: which sockets are let in, and their counters."""
+"""The map of sockets: which sockets it takes, and their counters."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.relay.kernel import bpf
-from sniproxy.relay.kernel.gate import REST_S, Gate, Pair
-from tests.relay.kernel.support import gate
+from sniproxy.relay.kernel.sockmap import SLOT_REUSE_DELAY_S, SocketMap, SocketPair
+from tests.relay.kernel.support import sockmap
 from tests.support.sockets import connected, links, opened_since, read_exactly
 
 
 class GateTests(SynchronousTestCase):
-    """A gate for two tunnels."""
+    """A map for two tunnels."""
 
     def setUp(self) -> None:
-        gate()
+        sockmap()
         self.clock = Clock()
-        self.gate = Gate(2, self.clock.seconds)
-        self.addCleanup(self.gate.close)
+        self.sockets = SocketMap(2, self.clock.seconds)
+        self.addCleanup(self.sockets.close)
 
     def pair(self) -> tuple[socket.socket, ...]:
         sockets = (*connected(), *connected())
@@ -30,44 +30,44 @@ class GateTests(SynchronousTestCase):
             self.addCleanup(sock.close)
         return sockets
 
-    def joined(self) -> tuple[Pair | None, tuple[socket.socket, ...]]:
+    def joined(self) -> tuple[SocketPair | None, tuple[socket.socket, ...]]:
         sockets = self.pair()
-        return self.gate.join(sockets[1], sockets[3]), sockets
+        return self.sockets.add(sockets[1], sockets[3]), sockets
 
     def test_full(self) -> None:
-        """One tunnel more than it holds is not let in; the place of one that has ended is given away after a rest."""
+        """A full map refuses a tunnel; the slots of an ended tunnel are reused after a delay."""
         first, _ = self.joined()
         assert first is not None
         self.assertIsNotNone(self.joined()[0])
         self.assertIsNone(self.joined()[0])
-        self.gate.leave(first)
+        self.sockets.remove(first)
         self.assertIsNone(self.joined()[0])
-        self.clock.advance(REST_S)
+        self.clock.advance(SLOT_REUSE_DELAY_S)
         again, _ = self.joined()
         assert again is not None
         self.assertEqual(first.client.slot, again.client.slot)
 
     def test_other_sockets(self) -> None:
-        """Unix sockets, and connections that are over, are not let in, and take no place."""
+        """Unix sockets and ended connections are refused, and use no slot."""
         _, ours, theirs, target = self.pair()
         for other in socket.socketpair():
             self.addCleanup(other.close)
-            self.assertIsNone(self.gate.join(ours, other))
-            self.assertIsNone(self.gate.join(other, target))
+            self.assertIsNone(self.sockets.add(ours, other))
+            self.assertIsNone(self.sockets.add(other, target))
         theirs.close()
-        self.assertIsNone(self.gate.join(ours, target))
+        self.assertIsNone(self.sockets.add(ours, target))
 
     def test_bytes_wait(self) -> None:
-        """A socket in which bytes wait is not let in: a part of them may have been read."""
+        """A socket with unread bytes is refused, because a segment may be partly read."""
         theirs, ours, _, target = self.pair()
         theirs.sendall(b"early")
-        self.assertIsNone(self.gate.join(ours, target))
+        self.assertIsNone(self.sockets.add(ours, target))
         ours.setblocking(True)
         self.assertEqual(b"early", read_exactly(ours, 5))
-        self.assertIsNotNone(self.gate.join(ours, target))
+        self.assertIsNotNone(self.sockets.add(ours, target))
 
     def test_the_client_is_refused(self) -> None:
-        """When the kernel takes the target only, the tunnel is the gate's, and what comes from the target passes."""
+        """If the kernel refuses the client's socket, the target's bytes are passed."""
         update: Callable[[int, bytes, bytes], None] = bpf.update
 
         def refuse(descriptor: int, key: bytes, value: bytes) -> None:
@@ -78,50 +78,50 @@ class GateTests(SynchronousTestCase):
         self.patch(bpf, "update", refuse)
         pair, (_, _, far, near) = self.joined()
         assert pair is not None
-        self.assertEqual((0, False, True), (pair.client.slot, pair.client.inside, pair.target.inside))
-        pair.target.open(1 << 20)
+        self.assertEqual((0, False, True), (pair.client.slot, pair.client.attached, pair.target.attached))
+        pair.target.open_window(1 << 20)
         far.sendall(b"answer")
         near.setblocking(True)
         self.assertEqual(b"answer", read_exactly(near, 6))
         self.assertEqual((0, 6), (pair.target.redirected, pair.target.passed))
 
     def test_forwards(self) -> None:
-        """In an open window bytes cross without us; closed, they pass up to us."""
+        """Bytes are redirected in an open window, and passed otherwise."""
         pair, (client, ours, target, _) = self.joined()
         assert pair is not None
-        pair.client.open(1 << 20)
+        pair.client.open_window(1 << 20)
         client.sendall(b"question")
         self.assertEqual(b"question", read_exactly(target, 8))
         self.assertEqual((8, 0), (pair.client.redirected, pair.client.passed))
-        pair.client.open(0)
+        pair.client.open_window(0)
         client.sendall(b"late")
         ours.setblocking(True)
         self.assertEqual(b"late", read_exactly(ours, 4))
         self.assertEqual((8, 4), (pair.client.redirected, pair.client.passed))
 
     def test_opened_before_all_is_forwarded(self) -> None:
-        """A window opens only when all that was passed has been sent on."""
+        """Nothing is redirected until all passed bytes are sent on."""
         pair, (client, ours, target, _) = self.joined()
         assert pair is not None
         ours.setblocking(True)
         client.sendall(b"one")
         self.assertEqual(b"one", read_exactly(ours, 3))
-        pair.client.open(1 << 20)
+        pair.client.open_window(1 << 20)
         client.sendall(b"two")
         self.assertEqual(b"two", read_exactly(ours, 3))
-        pair.client.forwarded(6)
+        pair.client.set_forwarded(6)
         client.sendall(b"three")
         self.assertEqual(b"three", read_exactly(target, 5))
 
     def test_close(self) -> None:
-        """All descriptors are given back, also when it cannot be made."""
+        """All descriptors are closed, also after a failure."""
         before = links()
-        Gate(2).close()
+        SocketMap(2).close()
         self.assertEqual(opened_since(before), {})
 
         def refused(code: bytes) -> int:
             raise PermissionError(1, os.strerror(1))
 
         self.patch(bpf, "load_program", refused)
-        self.assertRaises(PermissionError, Gate, 2)
+        self.assertRaises(PermissionError, SocketMap, 2)
         self.assertEqual(opened_since(before), {})

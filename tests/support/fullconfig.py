@@ -1,4 +1,4 @@
-"""A configuration file with most tables."""
+"""A configuration that has most tables, with secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A piece of work in a process of its own, and how it went."""
+"""Runs a function in a process of its own and returns its result."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 class LoadError(Exception):
-    """A run that went wrong, and how."""
+    """A run failed. The message gives the reason."""
 
 
-def apart(context: BaseContext, who: str, work: Callable[[], object]) -> object:
-    """What some work comes to, in a process of its own. ``who``: its name in messages. Raises `LoadError`."""
+def run_in_process(context: BaseContext, who: str, work: Callable[[], object]) -> object:
+    """The result of ``work``, run in a new process. ``who``: its name in error messages. Raises `LoadError`."""
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_tell, args=(theirs, who, work), daemon=True)  # type: ignore[attr-defined]
     process.start()
@@ -21,7 +21,7 @@ def apart(context: BaseContext, who: str, work: Callable[[], object]) -> object:
     try:
         told = ours.recv()
     except EOFError:
-        raise LoadError(f"the {who} ended without a word") from None
+        raise LoadError(f"the {who} exited without a result") from None
     finally:
         process.join()
         ours.close()

@@ -1,89 +1,77 @@
-"""The kernel's way of a proxy, and a proxy that goes it."""
+"""Loading the kernel relay, and a proxy that uses it."""
 
 from __future__ import annotations
 
 from twisted.internet import reactor
 from twisted.logger import capturedLogs
-from twisted.trial.unittest import SkipTest
 
 from sniproxy.events import Result
-from sniproxy.relay.kernel import opening, selftest
-from sniproxy.relay.kernel.forwarding import CannotForward
-from sniproxy.relay.kernel.opening import KernelRelays
-from tests.relay.kernel.support import gate
+from sniproxy.relay.kernel import loader, selftest
+from sniproxy.relay.kernel.factory import KernelRelayUnavailable
+from sniproxy.relay.kernel.loader import KernelRelayLoader
+from tests.relay.kernel.support import KernelTestCase, sockmap
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
-from tests.support.sockets import SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.support.sockets import in_thread, read_exactly, read_to_end
 
 KERNEL = f'relay = "kernel"\n{LISTENER}'
 
 
 def cannot() -> None:
-    raise CannotForward("a reason, and its cure")
+    raise KernelRelayUnavailable("a reason, and its cure")
 
 
-class KernelTestCase(SocketTestCase):
-    """The tests' own gate, which stays, is open before descriptors are counted."""
-
-    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
-        try:
-            gate()
-        except SkipTest:  # some tests need none
-            pass
-        await super().setUp()
-
-
-class WayTests(KernelTestCase):
-    """KernelWay."""
+class LoaderTests(KernelTestCase):
+    """KernelRelayLoader."""
 
     def test_not_wanted(self) -> None:
-        """Nothing is opened, nor tried, unless it is asked for."""
-        self.patch(selftest, "prove", cannot)
-        way = KernelRelays(reactor)
+        """Nothing is loaded or tested unless the configuration asks for it."""
+        self.patch(selftest, "run", cannot)
+        kernel_relay = KernelRelayLoader(reactor)
         with capturedLogs() as logged:
-            self.assertIsNone(way.forwarding(wanted=False))
+            self.assertIsNone(kernel_relay.open_if_wanted(wanted=False))
         self.assertEqual([], logged)
-        way.close()
+        kernel_relay.close()
 
     def test_once(self) -> None:
-        """It is opened once, and told; capabilities are given up where the program is ours, and there only."""
-        gate()
+        """It is loaded and logged once. Capabilities are dropped unless another program embeds the proxy."""
+        sockmap()
         given: list[bool] = []
-        self.patch(opening, "give_up_what_loading_needs", lambda: given.append(True))
+        self.patch(loader, "drop_loading_capabilities", lambda: given.append(True))
         for keep in (True, False):
-            way = KernelRelays(reactor, keep)
+            kernel_relay = KernelRelayLoader(reactor, keep)
             with capturedLogs() as logged:
-                first = way.forwarding(wanted=True)
+                first = kernel_relay.open_if_wanted(wanted=True)
                 self.assertIsNotNone(first)
-                self.assertIs(first, way.forwarding(wanted=True))
-                self.assertIsNone(way.forwarding(wanted=False))
+                self.assertIs(first, kernel_relay.open_if_wanted(wanted=True))
+                self.assertIsNone(kernel_relay.open_if_wanted(wanted=False))
             self.assertEqual(1, len(logged))
             self.assertEqual([] if keep else [True], given)
-            way.close()
-            way.close()
+            kernel_relay.close()
+            kernel_relay.close()
 
-    def test_cannot_be(self) -> None:
-        """What cannot be is tried once, and told each time it is wanted; capabilities are given up all the same."""
+    def test_unavailable(self) -> None:
+        """A failure is tried once, and logged at each request. Capabilities are dropped all the same."""
         tried: list[bool] = []
         given: list[bool] = []
 
-        def cannot_be() -> None:
+        def unavailable() -> None:
             tried.append(True)
             cannot()
 
-        self.patch(selftest, "prove", cannot_be)
-        self.patch(opening, "give_up_what_loading_needs", lambda: given.append(True))
+        self.patch(selftest, "run", unavailable)
+        self.patch(loader, "drop_loading_capabilities", lambda: given.append(True))
         for keep in (True, False):
             tried.clear()
-            way = KernelRelays(reactor, keep)
+            kernel_relay = KernelRelayLoader(reactor, keep)
             with capturedLogs() as logged:
                 for wanted in (True, False, True):
-                    self.assertIsNone(way.forwarding(wanted))
+                    self.assertIsNone(kernel_relay.open_if_wanted(wanted))
             self.assertEqual(["a reason, and its cure"] * 2, [event["why"] for event in logged])
             self.assertEqual([True], tried)
             self.assertEqual([] if keep else [True], given)
-            way.close()
+            kernel_relay.close()
 
 
 class ProxyTests(KernelTestCase):
@@ -105,19 +93,19 @@ class ProxyTests(KernelTestCase):
         self.assertEqual((Result.OK, size + 8, 6), (record.result, record.bytes_up, record.bytes_down))
 
     async def test_passes(self) -> None:
-        """Its tunnels carry bytes and ends, and its records count them."""
-        gate()
+        """Its tunnels pass bytes and FINs, and its records count them."""
+        sockmap()
         backend = Backend(self)
         proxy = Proxy(self, KERNEL + route(backend.address))
         await self.passes(proxy, backend)
-        self.assertIsNotNone(proxy.service.kernel_way.forwarding(wanted=True))
+        self.assertIsNotNone(proxy.service.kernel_way.open_if_wanted(wanted=True))
 
     async def test_cannot(self) -> None:
-        """Where the kernel does not do it, one line says so, and tunnels go the ordinary way."""
-        self.patch(selftest, "prove", cannot)
+        """Without the kernel relay one line gives the reason, and tunnels use the user-space relay."""
+        self.patch(selftest, "run", cannot)
         backend = Backend(self)
         with capturedLogs() as logged:
             proxy = Proxy(self, KERNEL + route(backend.address))
-        said = [event for event in logged if "cannot be" in str(event.get("log_format"))]
+        said = [event for event in logged if "unavailable" in str(event.get("log_format"))]
         self.assertEqual(["a reason, and its cure"], [event["why"] for event in said])
         await self.passes(proxy, backend)

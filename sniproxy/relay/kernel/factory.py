@@ -1,4 +1,4 @@
-"""Tunnels that the kernel forwards, for those who begin them: opened once, given what fits, closed at the end."""
+"""Makes kernel relays for connected sockets. Owns the BPF maps and the epoll that all of them share."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ import socket
 from typing import Any
 
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.kernel.gate import MAX_PAIRS, Gate
 from sniproxy.relay.kernel.relay import KernelRelay
+from sniproxy.relay.kernel.sockmap import MAX_PAIRS, SocketMap
 from sniproxy.relay.kernel.watch import ReadyWatch
 
 
-class CannotForward(Exception):
-    """The kernel does not do it. The message says why, and the cure."""
+class KernelRelayUnavailable(Exception):
+    """The kernel relay cannot be used. The message gives the reason and the cure."""
 
 
-class Forwarding:
-    """The gate and what stands beside it. @raise CannotForward: the kernel does not let us."""
+class KernelRelayFactory:
+    """Loads the BPF program, and makes a relay for each pair of sockets.
+
+    @param pairs: tunnels at once, at most.
+    @raise KernelRelayUnavailable: the kernel refuses.
+    """
 
     def __init__(self, reactor: Any, pairs: int = MAX_PAIRS) -> None:
         self._reactor = reactor
         try:
-            self.gate = Gate(pairs)
+            self.sockets = SocketMap(pairs)
         except OSError as error:
-            raise CannotForward(_why(error)) from error
-        self._watch = ReadyWatch(reactor, self.gate.ring)
+            raise KernelRelayUnavailable(_why(error)) from error
+        self._watch = ReadyWatch(reactor, self.sockets.ring)
 
     def relay(
         self,
@@ -37,13 +41,13 @@ class Forwarding:
         idle: float,
         half_closed: float,
     ) -> KernelRelay | None:
-        """A relay for two connected sockets. @return: None: they are not for the kernel, or it has enough of them."""
-        pair = self.gate.join(client, upstream)
+        """A relay for two connected sockets. @return: None if L{SocketMap.add} refuses them."""
+        pair = self.sockets.add(client, upstream)
         if pair is None:
             return None
         return KernelRelay(
             self._reactor,
-            self.gate,
+            self.sockets,
             self._watch,
             pair,
             client,
@@ -55,13 +59,13 @@ class Forwarding:
         )
 
     def close(self) -> None:
-        """No tunnel is left."""
+        """Unload the program. Call this after the last tunnel has ended."""
         self._watch.close()
-        self.gate.close()
+        self.sockets.close()
 
 
 def _why(error: OSError) -> str:
     said = error.strerror or str(error)
     if error.errno in (errno.EPERM, errno.EACCES):
-        return f"{said}: it needs the capabilities CAP_BPF and CAP_NET_ADMIN"
-    return f"{said}: it needs Linux 6.6 or newer with BPF_SYSCALL and BPF_STREAM_PARSER"
+        return f"{said}: needs CAP_BPF and CAP_NET_ADMIN"
+    return f"{said}: needs Linux 6.6 or newer with BPF_SYSCALL and BPF_STREAM_PARSER"
