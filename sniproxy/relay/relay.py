@@ -93,7 +93,7 @@ class BaseRelay:
         return done
 
     def start(self, done: Callable[[Ending], object]) -> None:
-        """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
+        """Start moving bytes. @param done: called once, when both sockets are closed or being closed in order."""
         raise NotImplementedError
 
     def end(self, ending: Ending) -> None:
@@ -124,7 +124,7 @@ class BaseRelay:
 
 
 class Relay(BaseRelay):
-    """One tunnel's bytes. It owns both sockets from L{run} on.
+    """The bytes of one tunnel. It owns both sockets from L{run} on.
 
     @param head: bytes already read from the client; the upstream gets them first.
     @param directions: makes the two directions.
@@ -177,7 +177,7 @@ class Relay(BaseRelay):
         self._look: Deadline | None = None
 
     def start(self, done: Callable[[Ending], object]) -> None:
-        """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
+        """Start moving bytes. @param done: called once, when both sockets are closed or being closed in order."""
         self._done = done
         try:
             for side in (self._client, self._upstream):
