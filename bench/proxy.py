@@ -58,7 +58,7 @@ def main() -> None:
     from twisted.internet import reactor
 
     text = Path(sys.argv[2]).read_text() if sys.argv[2:] else sys.stdin.read()
-    service = ProxyService(parse(text, "the bench's own"), reactor, way=WAYS[sys.argv[1]])
+    service = ProxyService(parse(text, "the bench's own"), reactor, directions=WAYS[sys.argv[1]])
     service.startService()
     print(json.dumps({name: port for name, (_, port) in service.addresses.items()}), flush=True)
     reactor.run()

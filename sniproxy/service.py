@@ -1,9 +1,8 @@
-"""Builds the house from a configuration, starts and drains it: what ``twistd sniproxy`` runs and others embed."""
+"""The proxy as a Twisted service: ``twistd sniproxy`` runs it, and other programs embed it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -14,55 +13,45 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import (
-    DrainStatus,
-    LimitsStatus,
-    ListenerStatus,
-    Reloads,
-    ResolverStatus,
-    Status,
-    TargetStatus,
-)
-from sniproxy.config.dump import dump_configuration
+from sniproxy.config.diagnostics.advice import operator_warnings
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import plaintext_targets
-from sniproxy.connection.lifecycle import ConnectionContext, Life
-from sniproxy.events import Observer, Result
-from sniproxy.interfaces import Target
+from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
+from sniproxy.events import Observer
 from sniproxy.logs.writer import CannotOpen
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.net.dialer import Dialer, Veto
+from sniproxy.net.dialer import Dialer
 from sniproxy.net.reuseport import SocketKeeper
-from sniproxy.net.veto import LoopGuard
+from sniproxy.net.veto import DestinationVeto, LoopGuard
 from sniproxy.relay import copy as copying
 from sniproxy.relay import splice
 from sniproxy.relay.direction import DirectionFactory
 from sniproxy.relay.kernel.loader import KernelRelayLoader
-from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build
 from sniproxy.server.connections import ConnectionManager
-from sniproxy.server.drain import DrainManager, find_drain_target
 from sniproxy.server.healthchecks import HealthChecker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.server.observers import Observers
 from sniproxy.server.routecheck import RouteCheck
+from sniproxy.server.shutdown import Shutdown
+from sniproxy.server.view import ServiceView
 from sniproxy.util.gcpause import gc_paused
 from sniproxy.util.text import counted
 
 log = Logger()
 
-_AT_ONCE = Ending(Result.SHUTDOWN, "the proxy was told to stop at once")
-
 
 class ProxyService(Service):
-    """The proxy. L{startService} listens; L{stopService} stops listening and drains.
+    """The proxy. L{startService} listens, L{reload} changes the configuration, L{stopService} drains.
 
-    @param observer: told of each ended connection, beside the access log.
-    @param way: how bytes are moved; unless given, C{splice} where the system has it.
-    @param keeper: keeps listening sockets for the next process; unless given, none does.
-    @ivar reloads: how reloads went. @ivar kernel_way: the kernel's, where a configuration asks for it.
+    @param observer: called with the record of each ended connection, beside the access log.
+    @param directions: makes the directions of relays. None: splice where the system has it, else copy.
+    @param keeper: keeps listening sockets for the next process. None: they are closed at the stop.
+    @ivar warnings: about the current configuration, for the operator.
+    @ivar view: status and drains, for the admin endpoint.
+    @ivar kernel_way: the kernel relay, if the configuration asks for it.
     """
 
     def __init__(
@@ -70,111 +59,118 @@ class ProxyService(Service):
         configuration: Configuration,
         reactor: Any,
         observer: Observer | None = None,
-        way: DirectionFactory | None = None,
+        directions: DirectionFactory | None = None,
         keeper: SocketKeeper | None = None,
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
-        self.reloads = Reloads()
         self._reactor = reactor
-        self._way = way or (splice.SpliceDirection if splice.available else copying.CopyDirection)
+        self._directions = directions or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
+        self.warnings: Sequence[str] = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
         self.kernel_way = KernelRelayLoader(reactor)
-        self._guard = self._bridge_guard = LoopGuard()
-        self._lives = ConnectionManager(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
-        self._live = self._lives.live
-        self._descriptors = 0
-        self._listeners = Listeners(reactor, self._lives.must_wait, keeper)
-        self._standing = UpstreamTable()
-        self._checker = HealthChecker(reactor, self._standing, self._closer)
-        self._cross_check = RouteCheck(configuration, self._built.routing, {})
-        self._drains = DrainManager(reactor, self._standing, self.live, time.time)
-        self._at_once = self._closed = False
-        self._drain_timer: Any = None
-        self._drained: Deferred[None] | None = None
-        self._side = Observers(
-            reactor, self, lambda *heard: self._cross_check.unrouted(*heard), observer, self._lives.takes
+        self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
+        live: dict[Lifecycle, None] = {}
+        self._shutdown = Shutdown(reactor, live)
+        self._connections = ConnectionManager(
+            reactor, live, self._closer, lambda: self._observers.inspector, self._shutdown.check
         )
-        self._started = self._since = time.time()
+        self._descriptors = 0
+        self._listeners = Listeners(reactor, self._connections.must_wait, keeper)
+        self._upstreams = UpstreamTable()
+        self._checker = HealthChecker(reactor, self._upstreams, self._closer)
+        self._cross_check = RouteCheck(configuration, self._built.routing, {})
+        self.view = ServiceView(
+            reactor,
+            self._listeners,
+            self._connections,
+            self._upstreams,
+            self._built,
+            self.warnings,
+            self._cross_check,
+        )
+        self._observers = Observers(
+            reactor,
+            self.view,
+            lambda host, entrance: self._cross_check.unrouted(host, entrance),
+            observer,
+            self._connections.add_descriptors,
+        )
+        self.view.observers = self._observers
 
     @property
     def configuration(self) -> Configuration:
-        """The configuration in force."""
+        """The current configuration."""
         return self._built.configuration
 
     @property
-    def warnings(self) -> Sequence[str]:
-        """What the operator should look at in that configuration."""
-        return self._built.warnings
-
-    @property
     def addresses(self) -> dict[str, tuple[str, int]]:
-        """Where each listener is bound, by its name; only TCP listeners, only while it runs."""
+        """Host and port of each TCP listener, by its name, while the proxy runs."""
         return self._listeners.addresses
 
     @property
     def admin_address(self) -> tuple[str, int] | None:
-        """Where the admin endpoint is bound; None: there is none, or it is not TCP."""
-        return self._side.admin_address
+        """Host and port of the admin endpoint. None: there is none, or it is not TCP."""
+        return self._observers.admin_address
 
     def startService(self) -> None:
-        """Open the access log and listen.
+        """Open the logs and listen.
 
-        @raise CannotListenError: an address cannot be listened on; nothing listens then.
-        @raise CannotOpen: the access log cannot be opened.
+        @raise CannotListenError: the proxy cannot listen on an address. Then it listens on none.
+        @raise CannotOpen: a log cannot be opened.
         """
         self._descriptors = raise_descriptor_limit()
-        self._put_into_force(self._built)
+        self._apply(self._built, self.warnings)
         Service.startService(self)
+        self.view.ready = True
 
     def reload(self, read: Callable[[], Configuration]) -> str | None:
-        """Put a configuration into force in place of the one that is, as a whole or not at all.
+        """Replace the configuration, as a whole or not at all.
 
-        Connections that have been accepted go on by the configuration that they came under. A listener whose endpoint
-        is written as before keeps its socket.
+        Open connections keep the configuration that they were accepted with. A listener whose endpoint is unchanged
+        keeps its socket.
 
-        @param read: gives the configuration, or raises C{ConfigError}.
-        @return: why it was refused, and nothing has changed; None: it is in force.
+        @param read: returns the configuration, or raises C{ConfigError}.
+        @return: why the reload failed. None: it succeeded.
         """
         try:
-            if not self.running or self._drained is not None:
+            if not self.running:
                 raise ConfigError("the proxy is stopping")
             with gc_paused():
                 built = build(read(), self._reactor, self._built)
-            self._put_into_force(built)
+                warnings = operator_warnings(built.configuration)
+            self._apply(built, warnings)
         except CannotListenError as error:
             why = why_not_listening(error)
         except (ConfigError, CannotOpen) as error:
             why = str(error)
-        except Exception as error:  # a resolver plugin's own fault, as a rule
-            log.failure("A fault while the configuration was read again")
-            why = f"a fault while it was read: {type(error).__name__}: {error}"
+        except Exception as error:  # usually a fault of a resolver plugin
+            log.failure("internal error while reading the configuration")
+            why = f"internal error while reading it: {type(error).__name__}: {error}"
         else:
-            self._since = time.time()
-            self.reloads = self.reloads.with_success()
+            self.view.reloaded()
             routes = counted(len(self.configuration.routes), "route")
-            log.info("reloaded: {file} is in force: {routes}", file=self.configuration.filename, routes=routes)
-            for warning in built.warnings:
+            log.info("reloaded {file}: {routes}", file=self.configuration.filename, routes=routes)
+            for warning in warnings:
                 log.warn("warning: {text}", text=warning)
             return None
-        self.reloads = self.reloads.with_failure(why, time.time())
+        self.view.reload_failed(why)
         log.error("reload failed, keeping the current configuration: {why}", why=why)
         return why
 
     def stopService(self) -> Deferred[None]:
-        """Stop accepting, give the tunnels C{timeouts.drain} seconds, then end the rest in order.
+        """Stop listening, give tunnels C{timeouts.drain} seconds, then end the rest.
 
-        @return: fires when all is closed and logged.
+        @return: fires when all sockets are closed and all records are logged.
         """
         Service.stopService(self)
-        self._drains.stop()
+        self.view.ready = False
+        self.view.drains.stop()
         self._checker.stop()
-        self._drained = Deferred()
         stopped = DeferredList(self._listeners.stop())
-        self._drain()
-        drained = self._drained
+        drained = self._shutdown.begin(self.configuration.timeouts.drain)
         return (
-            stopped.addCallback(lambda _: self._drain_rest())
+            stopped.addCallback(lambda _: self._shutdown.listeners_closed())
             .addCallback(lambda _: drained)
             .addCallback(lambda _: self._closer.settled())
             .addCallback(lambda _: self._built.resolvers.stop())
@@ -182,165 +178,59 @@ class ProxyService(Service):
         )
 
     def end_now(self) -> None:
-        """End all tunnels at once: while it drains, or when it will be told to drain."""
-        self._at_once = True
-        self._end_all(_AT_ONCE)
+        """End all tunnels now, and do not drain, neither now nor at a later stop."""
+        self._shutdown.end_now()
         self._closer.close_now()
 
     def reopen_logs(self) -> None:
-        """After a log rotation: the logs, all of them."""
-        self._side.reopen()
+        """Open all log files again, after a log rotation."""
+        self._observers.reopen()
 
-    def _put_into_force(self, built: Built) -> None:
-        """All of it, or, with an exception, nothing: what can fail comes first."""
+    def _apply(self, built: Built, warnings: Sequence[str]) -> None:
+        """Apply a configuration. All that can fail comes first; if it raises, nothing has changed."""
         configuration = built.configuration
-        house = ConnectionContext(
+        veto = DestinationVeto(self._guard, configuration.policy)
+        context = ConnectionContext(
             self._reactor,
             built.routing,
             configuration.timeouts,
-            Dialer(self._reactor, self._veto(configuration), self._closer, self._lives.takes),
+            Dialer(self._reactor, veto.denies, self._closer, self._connections.add_descriptors),
             self._closer,
-            self._way,
-            self._side.ended,
-            self._standing,
+            self._directions,
+            self._observers.ended,
+            self._upstreams,
             self.kernel_way.open_if_wanted(configuration.kernel_relay),
-            self._lives.randoms,
+            self._connections.randoms,
         )
         with ExitStack() as undo:
-            change_side = self._side.prepare(configuration, built.admin, undo, built.token)
+            change_observers = self._observers.prepare(configuration, built.admin, undo, built.token)
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
-        self._built = built
-        self._standing.reconfigure(configuration.health, built.written, plaintext_targets(configuration))
+        self._built, self.warnings = built, warnings
+        self._upstreams.reconfigure(configuration.health, built.written, plaintext_targets(configuration))
         built.resolvers.activate()
-        self._lives.change(configuration.limits, self._descriptors)
-        # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
-        # A bridge may lead to a listener of this very proxy; to a bridge, it would come back for ever.
-        dialer = Dialer(self._reactor, self._bridge_veto, self._closer, self._lives.takes)
-        bridge_house = attrs.evolve(house, dialer=dialer)
-        change_listeners(partial(self._lives.accepting, house, bridge_house, built))
-        change_side()
+        self._connections.change(configuration.limits, self._descriptors)
+        # A bridge may lead to a listener of this proxy, but a bridge that leads to a bridge is a loop.
+        bridge_veto = DestinationVeto(self._bridge_guard)
+        dialer = Dialer(self._reactor, bridge_veto.denies, self._closer, self._connections.add_descriptors)
+        bridge_context = attrs.evolve(context, dialer=dialer)
+        # Listeners before the admin endpoint: scripts look for the first address in the log.
+        change_listeners(partial(self._connections.accepting, context, bridge_context, built))
+        change_observers()
         addresses = self.addresses
         self._cross_check = RouteCheck(configuration, built.routing, addresses)
-        self._guard = LoopGuard([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
-        spans = [span for _, span in built.spans.values()]
-        for span in spans:
-            span.settle(addresses.get(span.name), spans)
-        self._checker.use_dialer(house.dialer)
-        self._bridge_guard = LoopGuard(span.address for span in spans if span.address is not None)
-
-    def _bridge_veto(self, target: Target, address: str | None) -> str | None:
-        return None if address is None else self._bridge_guard.denies(address, target.port)
-
-    def _veto(self, configuration: Configuration) -> Veto:
-        """Our own listeners always; then the policy, which has an opinion on what clients form."""
-
-        def why_not(target: Target, address: str | None) -> str | None:
-            loop = None if address is None else self._guard.denies(address, target.port)
-            return loop or configuration.policy.refuses(target, address)
-
-        return why_not
-
-    def _drain(self) -> None:
-        """Close connections that are not tunnels yet, and give the tunnels their time."""
-        for conversation in list(self._live):
-            if not conversation.tunnelling:
-                conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
-        seconds = 0.0 if self._at_once else self.configuration.timeouts.drain
-        if self._live and not seconds:
-            self._end_all(_AT_ONCE)
-        elif self._live and (self._drain_timer is None or not self._drain_timer.active()):
-            tunnels = counted(len(self._live), "tunnel")
-            log.info("draining for at most {seconds:g} s: {tunnels}", tunnels=tunnels, seconds=seconds)
-            ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
-            self._drain_timer = self._reactor.callLater(seconds, self._end_all, ending)
-
-    def _drain_rest(self) -> None:
-        """Drain connections that came in before the listeners were closed."""
-        self._closed = True
-        self._drain()
-        self._check_drained()
-
-    def _check_drained(self) -> None:
-        if self._drained is not None and self._closed and not self._live and not self._drained.called:
-            if self._drain_timer is not None and self._drain_timer.active():
-                self._drain_timer.cancel()
-            self._drained.callback(None)
-
-    def _end_all(self, ending: Ending) -> None:
-        for conversation in list(self._live):
-            conversation.end(ending)
+        self.view.change(built, warnings, self._cross_check)
+        self._guard.change([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
+        bridges = [bridge for _, bridge in built.bridges.values()]
+        for bridge in bridges:
+            bridge.settle(addresses.get(bridge.name), bridges)
+        self._checker.use_dialer(context.dialer)
+        self._bridge_guard.change(bridge.address for bridge in bridges if bridge.address is not None)
 
     def _stopped(self, _: object) -> Deferred[None]:
         splice.close_spare_pipes()
-        self._lives.close()
+        self._connections.close()
         self.kernel_way.close()
-        closed = self._side.close()
-        log.info("stopped: {summary}", summary=self._side.summary())
+        closed = self._observers.close()
+        log.info("stopped: {summary}", summary=self._observers.summary())
         return closed
-
-    # What the admin endpoint asks
-
-    def status(self) -> Status:
-        """The state of the proxy."""
-        addresses = self.addresses
-        return Status(
-            self.ready,
-            self._started,
-            self.configuration.filename,
-            self._since,
-            [
-                ListenerStatus(listener.name, listener.endpoint.text, addresses.get(listener.name))
-                for listener in self.configuration.entrances
-            ],
-            self._side.lost,
-            [*self._cross_check.warnings, *self._built.warnings],
-            self.reloads,
-            self._drains.status(),
-            self.resolvers_status(),
-            self.targets_status(),
-            self.limits_status(),
-            self._side.events_lost,
-        )
-
-    @property
-    def ready(self) -> bool:
-        """It listens, and does not drain."""
-        return bool(self.running) and self._drained is None
-
-    def in_force(self, most: int) -> Mapping[str, Any]:
-        """The configuration in force, as JSON has it. @param most: entries of each list."""
-        return dump_configuration(self.configuration, most)
-
-    def resolvers_status(self) -> Sequence[ResolverStatus]:
-        """The resolvers with a table of their own."""
-        return self._built.resolvers.status()
-
-    def limits_status(self) -> LimitsStatus:
-        """The limits of connections."""
-        return self._lives.limits_status()
-
-    def targets_status(self) -> list[TargetStatus]:
-        """The targets whose health is tracked."""
-        now, standing = self._reactor.seconds(), self._standing
-        return [
-            TargetStatus(str(one.target), one.state(now), standing.connections(one.target), one.why)
-            for one in standing.known.values()
-        ]
-
-    def live(self) -> list[Life]:
-        """The connections that have not ended, the oldest first."""
-        return list(self._live)
-
-    def drain(self, name: str, rate: float) -> DrainStatus:
-        """End the tunnels of a target or a route at this rate a second, and give it no new ones.
-
-        @raise UnknownDrainTarget: there is none of this name.
-        """
-        return self._drains.begin(
-            find_drain_target(name, self.configuration, self._live, self._standing.answered), rate
-        )
-
-    def undrain(self, name: str) -> DrainStatus:
-        """Give it new connections again. @raise UnknownDrainTarget: it is not being drained."""
-        return self._drains.undo(name)

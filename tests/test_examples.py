@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
+from sniproxy.config.diagnostics.advice import operator_warnings
 from sniproxy.config.parser import parse
 from sniproxy.demo.cluster import DemoCluster
 from sniproxy.resolvers.namefile import parse_toml
@@ -85,7 +86,8 @@ class ExampleTests(TestCase):
             else:
                 path.write_bytes(CA.cert_pem.bytes() if path.stem == "ca" else pem("a.test"))
         configuration = parse(text, str(folder / f"{place}.toml"))
-        return list(build(configuration, reactor).warnings)
+        build(configuration, reactor)
+        return operator_warnings(configuration)
 
     def test_etc(self) -> None:
         """Each configuration in etc/ is good as it is shipped."""

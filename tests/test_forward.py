@@ -131,10 +131,10 @@ class LoopTests(ForwardCase):
                     self.assertEqual(alert, await in_thread(read_exactly, client, len(alert)))
                 records = [await first.ended(2 * loops - 2), await first.ended(2 * loops - 1)]
                 self.assertEqual({Result.DENIED, Result.OK}, {record.result for record in records})
-                self.assertEqual(loops, first.service.status().limits.loops)
-                while first.service._live:
+                self.assertEqual(loops, first.service.view.status().limits.loops)
+                while first.service._connections.live:
                     await in_thread(int)
-                self.assertEqual(0, len(first.service._lives.randoms))
+                self.assertEqual(0, len(first.service._connections.randoms))
         said = [formatEvent(event) for event in events if "loop denied" in formatEvent(event)]
         self.assertEqual(1, len(said))
         self.assertIn("[policy] allow_names", said[0])
@@ -147,7 +147,7 @@ class LoopTests(ForwardCase):
             for client in (one, other):
                 client.sendall(hello(name="broker-1.pulsar.test"))
                 self.addCleanup((await in_thread(backend.accept)).close)
-        self.assertEqual(0, proxy.service.status().limits.loops)
+        self.assertEqual(0, proxy.service.view.status().limits.loops)
 
 
 class PolicyTests(ForwardCase):

@@ -14,15 +14,13 @@ from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.events import Result
 from sniproxy.logs.writer import CannotOpen
-from sniproxy.net.listener import LAST_CALL_S
-from sniproxy.net.synfilter import welcome_new
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.splice import SpliceDirection
 from sniproxy.server import resolverset
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
-from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.support.sockets import SocketTestCase, in_thread, read_exactly, read_to_end
 
 
 class StartTests(SocketTestCase):
@@ -49,7 +47,7 @@ class StartTests(SocketTestCase):
         """Bytes can be moved by a copy where splice is not wanted."""
         for way in (CopyDirection, SpliceDirection):
             backend = Backend(self)
-            proxy = Proxy(self, route(backend.address), way=way)
+            proxy = Proxy(self, route(backend.address), directions=way)
             with proxy.connect() as client:
                 client.sendall(hello(name=NAME))
                 with await in_thread(backend.accept) as upstream:
@@ -87,133 +85,9 @@ class AccessLogTests(SocketTestCase):
         proxy = Proxy(self, route("127.0.0.1:9") + f'[access_log]\npath = "{path.absolute()}"\n')
         proxy.connect().close()
         await proxy.ended()
-        self.assertEqual("1 closed without sending data", proxy.service._side.summary())
+        self.assertEqual("1 closed without sending data", proxy.service._observers.summary())
         await proxy.service.stopService()
         self.assertEqual("", path.read_text())
-
-
-class AtOnceTests(SocketTestCase):
-    """Stopping at once."""
-
-    async def test_told_before(self) -> None:
-        """Told to end at once before it was told to stop, it does not drain."""
-        backend = Backend(self)
-        proxy = Proxy(self, route(backend.address))
-        with proxy.connect() as client:
-            client.sendall(hello(name=NAME))
-            with await in_thread(backend.accept) as upstream:
-                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-                proxy.service._at_once = True
-                await proxy.service.stopService()
-        self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
-
-
-class DrainTests(SocketTestCase):
-    """Stopping."""
-
-    async def tunnel(self, text: str = "", clock: object = None) -> tuple[Proxy, socket.socket, socket.socket]:
-        backend = Backend(self)
-        arguments = () if clock is None else (clock,)
-        proxy = Proxy(self, route(backend.address) + text, *arguments)
-        client = proxy.connect()
-        self.addCleanup(client.close)
-        client.sendall(hello(name=NAME))
-        upstream = await in_thread(backend.accept)
-        self.addCleanup(upstream.close)
-        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-        return proxy, client, upstream
-
-    async def test_drain(self) -> None:
-        """A tunnel that ends by itself while the proxy drains ends well; new connections are not accepted."""
-        proxy, client, upstream = await self.tunnel()
-        address = proxy.service.addresses["public"]
-        ended: list[object] = []
-        stopped = proxy.service.stopService().addCallback(ended.append)
-        await in_thread(int)
-        self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
-        client.sendall(b"still")
-        self.assertEqual(b"still", await in_thread(read_exactly, upstream, 5))
-        self.assertEqual([], ended)
-        client.close()
-        upstream.close()
-        await stopped
-        self.assertEqual(Result.OK, proxy.records[0].result)
-
-    async def test_last_call(self) -> None:
-        """On a shared port a client may still come for a moment: it becomes a tunnel that is drained, or is closed."""
-        for name, result in ((NAME, Result.DRAINED), (None, Result.SHUTDOWN)):
-            clock = HandClock()
-            backend = Backend(self)
-            text = f"reuse_port = true\n{LISTENER}[timeouts]\ndrain = 3\n{route(backend.address)}"
-            proxy = Proxy(self, text, clock)
-            address = proxy.service.addresses["public"]
-            [one] = proxy.service._listeners._open
-            stopped = proxy.service.stopService()
-            welcome_new(one.acceptor.sock)  # this client stands for one whose handshake had begun
-            with socket.create_connection(address) as client:
-                if name is not None:
-                    client.sendall(hello(name=name))
-                    upstream = await in_thread(backend.accept)
-                    self.addCleanup(upstream.close)
-                    await in_thread(read_exactly, upstream, len(hello(name=name)))
-                while not proxy.service._live:
-                    await in_thread(int)
-                self.assertEqual([], proxy.records)
-                clock.advance(LAST_CALL_S)
-                while not proxy.service._closed:
-                    await in_thread(int)
-                clock.advance(3)
-                self.assertEqual(b"", await in_thread(read_to_end, client))
-            clock.advance(1)
-            self.assertEqual(result, (await proxy.ended()).result)
-            clock.advance(1)
-            await stopped
-
-    async def test_drain_time_is_up(self) -> None:
-        """A tunnel that is open after the drain time is ended with a FIN."""
-        clock = HandClock()
-        proxy, client, upstream = await self.tunnel("[timeouts]\ndrain = 3\n", clock)
-        stopped = proxy.service.stopService()
-        clock.advance(3)
-        self.assertEqual(b"", await in_thread(read_to_end, client))
-        self.assertEqual(b"", await in_thread(read_to_end, upstream))
-        client.close()
-        upstream.close()
-        clock.advance(1)
-        await stopped
-        record = proxy.records[0]
-        self.assertEqual(
-            (Result.DRAINED, "still open 3 s after the proxy began to stop"), (record.result, record.reason)
-        )
-
-    async def test_second_signal(self) -> None:
-        """Told to stop at once while it drains, it does."""
-        proxy, client, _ = await self.tunnel()
-        ended: list[object] = []
-        stopped = proxy.service.stopService().addCallback(ended.append)
-        await in_thread(int)
-        self.assertEqual([], ended)
-        proxy.service.end_now()
-        await stopped
-        self.assertEqual(b"", await in_thread(read_to_end, client))
-        self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
-
-    async def test_no_drain_time(self) -> None:
-        """Drain time 0: tunnels are ended at once."""
-        proxy, _, _ = await self.tunnel("[timeouts]\ndrain = 0\n")
-        await proxy.service.stopService()
-        self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
-
-    async def test_before_the_tunnel(self) -> None:
-        """A connection that is no tunnel yet is ended at once."""
-        proxy = Proxy(self, route("127.0.0.1:9"))
-        with proxy.connect() as client:
-            client.sendall(b"\x16")
-            while not proxy.service._live:
-                await in_thread(int)
-            await proxy.service.stopService()
-            self.assertEqual(b"", await in_thread(read_to_end, client))
-        self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
 
 
 class ReloadTests(SocketTestCase):
@@ -254,14 +128,14 @@ class ReloadTests(SocketTestCase):
         client.sendall(b"still")
         self.assertEqual(b"still", await in_thread(read_exactly, upstream, 5))
         await self.tunnel(proxy, other)
-        self.assertEqual(1, proxy.service.reloads.succeeded)
+        self.assertEqual(1, proxy.service.view.reloads.succeeded)
 
     async def test_one_configuration_each(self) -> None:
         """A connection whose hello comes after the reload goes by the configuration that it was accepted under."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         with proxy.connect() as client:
-            while not proxy.service.live():
+            while not proxy.service.view.live():
                 await in_thread(int)
             self.assertIsNone(self.reload(proxy, ""))
             client.sendall(hello(name=NAME))
@@ -285,9 +159,9 @@ class ReloadTests(SocketTestCase):
                 why = self.reload(proxy, text)
             self.assertIn(said, str(why))
             self.assertIn(str(why), "".join(map(str, (event.get("why") for event in logged))))
-            self.assertEqual(why, proxy.service.status().reloads.error)
+            self.assertEqual(why, proxy.service.view.status().reloads.error)
             self.assertIs(before, proxy.service.configuration)
-        self.assertEqual((0, 5), (proxy.service.reloads.succeeded, proxy.service.reloads.failed))
+        self.assertEqual((0, 5), (proxy.service.view.reloads.succeeded, proxy.service.view.reloads.failed))
         client, upstream = await self.tunnel(proxy, backend)
         client.close()
         upstream.close()
@@ -300,16 +174,16 @@ class ReloadTests(SocketTestCase):
         proxy = Proxy(self, "")
         self.patch(resolverset, "StaticResolver", lambda targets: 1 / 0)
         why = self.reload(proxy, route("127.0.0.1:9"))
-        self.assertEqual("a fault while it was read: ZeroDivisionError: division by zero", why)
+        self.assertEqual("internal error while reading it: ZeroDivisionError: division by zero", why)
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
     async def test_everything_else(self) -> None:
         """Logs, timeouts and the policy are the new ones; a log that is named as before is not opened again."""
         first, second = Path(self.mktemp()).absolute(), Path(self.mktemp()).absolute()
         proxy = Proxy(self, f'[access_log]\npath = "{first}"\n')
-        log = proxy.service._side._access_log
+        log = proxy.service._observers._access_log
         self.assertIsNone(self.reload(proxy, f'[access_log]\npath = "{first}"\n[timeouts]\nhello = 3\n'))
-        self.assertIs(log, proxy.service._side._access_log)
+        self.assertIs(log, proxy.service._observers._access_log)
         self.assertIsNone(
             self.reload(proxy, f'[access_log]\npath = "{second}"\n[default]\ntarget = "{{server_name}}"\n')
         )
@@ -344,7 +218,7 @@ class ReloadTests(SocketTestCase):
         self.assertRaises(ConnectionRefusedError, socket.create_connection, first)
         self.assertIsNotNone(proxy.service._guard.denies(*second))
         self.assertIsNone(proxy.service._guard.denies(*first))
-        site = proxy.service._side._site
+        site = proxy.service._observers._site
         assert site is not None
         self.assertEqual(1, site.metrics.totals()["refused"])
         self.assertIsNone(self.reload(proxy, ""))
@@ -360,7 +234,7 @@ class ReloadTests(SocketTestCase):
             '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
         )
         proxy = Proxy(self, '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n')
-        site = proxy.service._side._site
+        site = proxy.service._observers._site
         assert site is not None
         self.assertIsNone(site.topics)
         self.assertIsNone(self.reload(proxy, plain))
@@ -369,7 +243,7 @@ class ReloadTests(SocketTestCase):
         self.assertIn(b"sniproxy_topics", site.metrics.text())
         self.assertIsNone(self.reload(proxy, plain.replace("[admin]", "reveal = true\n[admin]")))
         self.assertIs(topics, site.topics)
-        inspector = proxy.service._side.inspector
+        inspector = proxy.service._observers.inspector
         assert inspector is not None
         self.assertTrue(inspector.reveal)
         self.assertIsNone(self.reload(proxy, plain.replace("[admin]", 'commands = ["SEND"]\n[admin]')))

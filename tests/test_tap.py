@@ -253,7 +253,7 @@ class ProcessTests(TestCase):
                 '[[route]]\nserver_name = "a b"\ntarget = "b"\n',
                 f'{file}:9: route[0].server_name = "a b": the character',
             ),
-            (text + '[[route]]\nserver_name = "a.test"\ntarget = "127.0.0.1:9"\n', "is in force: 1 route"),
+            (text + '[[route]]\nserver_name = "a.test"\ntarget = "127.0.0.1:9"\n', f"reloaded {file}: 1 route"),
         ):
             file.write_text(written)
             proxy.process.send_signal(signal.SIGHUP)

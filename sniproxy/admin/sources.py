@@ -11,7 +11,7 @@ from sniproxy.events import Connection
 
 
 class LiveConnection(Protocol):
-    """An open connection. The lifecycles of C{sniproxy.connection} implement it.
+    """An open connection. C{sniproxy.connection.lifecycle.Lifecycle} implements it.
 
     @ivar record: the record so far; its byte counts are set only at the end of the connection.
     @ivar bytes_up: bytes written to the target so far. @ivar bytes_down: bytes written to the client so far.

@@ -1,13 +1,13 @@
-"""What a broker says, as a client must hear it that knows only the bridge. Pure.
+"""Rewrites a broker's commands so that clients connect to the bridge only. Pure.
 
-Each of these rewrites is needed, as trials with real clients have shown:
+Trials with real clients have shown that each rewrite is needed:
 
-* A lookup's ``Connect`` names the owner by a plain URL, and says to come back through the service URL (fields 1 and 8).
-* A ``Redirect`` never reaches the client: Java and C++ clients would dial its URL, past the bridge.
-* An answer without a TLS URL cannot be served, and becomes ``Failed``.
-* CLOSE_PRODUCER and CLOSE_CONSUMER (PIP-307) name the new owner by a plain URL: the client comes back with its name.
-* TOPIC_MIGRATED (PIP-188) names another cluster, which has a bridge of its own, or none.
-* CONNECTED: features of Pulsar 5.0 that carry brokers' URLs in other commands are not offered.
+* A lookup's ``Connect`` gets a plain URL of the owner and ``proxy_through_service_url`` (fields 1 and 8).
+* A ``Redirect`` is followed by the bridge: Java and C++ clients would dial its URL, past the bridge.
+* An answer without a TLS URL becomes ``Failed``.
+* CLOSE_PRODUCER and CLOSE_CONSUMER (PIP-307) get a plain URL of the new owner, which the client names in CONNECT.
+* TOPIC_MIGRATED (PIP-188) gets the URL of the other cluster's bridge. Without one it is dropped.
+* CONNECTED loses the features of Pulsar 5.0 that carry brokers' URLs in other commands.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Response = pb.CommandLookupTopicResponse
 TYPES = (
     _Base.CONNECTED, _Base.LOOKUP_RESPONSE, _Base.CLOSE_PRODUCER, _Base.CLOSE_CONSUMER, _Base.TOPIC_MIGRATED,
 )  # fmt: skip
-"""Commands of a broker that are read."""
+"""Commands of a broker that are rewritten."""
 
 HEADER_BYTES = 10 * 1024
-"""Bytes that a frame may have beyond the largest message."""
+"""Bytes that a frame may have beside its message."""
 
 NO_TLS_URL = (
     "names no TLS URL{listener}: the bridge reaches brokers by TLS only; give the broker a pulsar+ssl:// listener "
@@ -43,12 +43,12 @@ NO_TLS_URL = (
 
 
 def plain_url(broker: Broker) -> str:
-    """The URL that the client is told: it names the broker in CONNECT by it, and never dials it."""
+    """The URL by which the client names the broker in CONNECT. It never dials it."""
     return f"pulsar://{host_port(*broker)}"
 
 
 def tls_broker(message: Any, field: str) -> Broker | None:
-    """The broker of a TLS URL in a message; None: there is none that can be read."""
+    """The broker of the TLS URL in a message. None: the field is missing or malformed."""
     url = text(message, field, 1000)
     if not url:
         return None
@@ -60,7 +60,7 @@ def tls_broker(message: Any, field: str) -> Broker | None:
 
 
 def failed(request_id: int, message: str) -> bytes:
-    """A lookup's answer: no; clients try again, and show the text."""
+    """A lookup answer C{Failed}. Clients log the message and try again."""
     return write(
         Response(response=Response.Failed, request_id=request_id, error=pb.ServerError.ServiceNotReady, message=message)
     )
@@ -68,11 +68,11 @@ def failed(request_id: int, message: str) -> bytes:
 
 @attrs.frozen
 class BridgeCallbacks:
-    """What answers need of others.
+    """Functions that L{Answers} call.
 
-    @ivar follow: takes a LOOKUP and a broker's Redirect for it; its final answer comes later. False: it takes no more.
-    @ivar elsewhere: the plain URL of the bridge of another cluster, by the broker of its service URL. None: none.
-    @ivar warn: tells the operator.
+    @ivar follow: follows a Redirect to a LOOKUP; the final answer is sent later. False: too many are followed.
+    @ivar elsewhere: the plain URL of another cluster's bridge, by the broker in that cluster's service URL, or None.
+    @ivar warn: logs a warning.
     """
 
     follow: Callable[[pb.CommandLookupTopic, Response], bool]
@@ -81,31 +81,31 @@ class BridgeCallbacks:
 
 
 class Answers:
-    """Rewrites what one broker says on one connection.
+    """Rewrites the commands of one broker on one connection.
 
-    @param asked: the client's lookups. None: it is a connection to a broker of its choice, which has none.
-    @param names_owners: CLOSE_* name the new owner. False: they do not; the client looks its topic up again.
-    @ivar limit: the largest frame in bytes, by the broker's CONNECTED.
+    @param pending: the client's lookups. None: the client named the broker in CONNECT, and sends no lookups.
+    @param names_owners: CLOSE_* name the new owner. False: they do not, and the client looks its topic up again.
+    @ivar limit: the largest frame in bytes, from the broker's CONNECTED.
     """
 
     def __init__(
-        self, allowing: Allowing, told: BridgeCallbacks, asked: PendingRequests | None, names_owners: bool
+        self, allowing: Allowing, callbacks: BridgeCallbacks, pending: PendingRequests | None, names_owners: bool
     ) -> None:
         self.limit = MAX_FRAME_BYTES
         self._allowing = allowing
-        self._told = told
-        self._asked = asked
+        self._callbacks = callbacks
+        self._pending = pending
         self._names_owners = names_owners
 
     def __call__(self, kind: int, frame: bytes) -> bytes:
-        """What passes in place of a whole frame of one of L{TYPES}.
+        """The bytes to send in place of a frame of one of L{TYPES}.
 
-        @raise FrameError: it cannot be read; passed on, it could lead the client past the bridge.
+        @raise FrameError: it cannot be parsed. Passed on, it could lead the client past the bridge.
         """
         try:
             base = read(frame[8:])
             if base.type != kind:
-                raise CommandError(f"it is {type_name(base)}, too")
+                raise CommandError(f"it is also {type_name(base)}")
         except CommandError as error:
             raise FrameError(f"the broker's {number_name(kind)} cannot be read: {error}") from error
         command = fields_of(base)
@@ -119,19 +119,19 @@ class Answers:
         return self._close(command, frame)
 
     def final(self, answer: Response, lookup: pb.CommandLookupTopic | None) -> bytes:
-        """The frame for an answer that is no Redirect, to a lookup on whatever connection. None: it is not known."""
+        """The frame for a lookup answer that is no Redirect. @param lookup: None: it is not known."""
         if answer.response != Response.Connect or not answer.HasField("response"):
             return write(answer)
         broker = tls_broker(answer, "brokerServiceUrlTls")
         if broker is None:
             listener = text(lookup, "advertised_listener_name") if lookup is not None else None
             said = NO_TLS_URL.format(listener=f" for the listener {listener}" if listener else "")
-            self._told.warn(f"a lookup's answer {said}")
+            self._callbacks.warn(f"a lookup's answer {said}")
             return failed(answer.request_id, f"the broker's answer {said}")
         self._allowing.record_named(broker)
         why = self._allowing.denies(broker)
         if why is not None:
-            self._told.warn(f"a lookup's answer names {host_port(*broker)}: {why}")
+            self._callbacks.warn(f"a lookup's answer names {host_port(*broker)}: {why}")
             return failed(answer.request_id, f"the owner is {host_port(*broker)}, but {why}")
         answer.brokerServiceUrl = plain_url(broker)
         answer.proxy_through_service_url = True
@@ -148,15 +148,15 @@ class Answers:
         return write(connected)
 
     def _lookup(self, answer: Response, frame: bytes) -> bytes:
-        lookup = None if self._asked is None else self._asked.answered(answer.request_id)
+        lookup = None if self._pending is None else self._pending.take(answer.request_id)
         if answer.HasField("response") and answer.response == Response.Failed:
             return frame
         if answer.response != Response.Redirect or not answer.HasField("response"):
             return self.final(answer, lookup)
         if lookup is None:
-            return failed(answer.request_id, "the broker redirects a lookup that the bridge has not seen; ask again")
-        if not self._told.follow(lookup, answer):
-            return failed(answer.request_id, "too many redirects are being followed for this client; ask again later")
+            return failed(answer.request_id, "the broker redirects a lookup that the bridge has not seen; try again")
+        if not self._callbacks.follow(lookup, answer):
+            return failed(answer.request_id, "the bridge follows too many redirects for this client; try again later")
         return b""
 
     def _close(self, command: pb.CommandCloseProducer | pb.CommandCloseConsumer, frame: bytes) -> bytes:
@@ -174,11 +174,11 @@ class Answers:
 
     def _migrated(self, command: pb.CommandTopicMigrated) -> bytes:
         broker = tls_broker(command, "brokerServiceUrlTls")
-        where = None if broker is None else self._told.elsewhere(broker)
+        where = None if broker is None else self._callbacks.elsewhere(broker)
         if where is None:
             cluster = "a cluster without a TLS URL" if broker is None else f"the cluster at {host_port(*broker)}"
             cure = "" if broker is None else f"; add a [[bridge]] with service_url = pulsar+ssl://{host_port(*broker)}"
-            self._told.warn(f"a topic has migrated to {cluster}, and no bridge leads there{cure}")
+            self._callbacks.warn(f"a topic has migrated to {cluster}, and no bridge leads there{cure}")
             return b""
         command.brokerServiceUrl = where
         return write(command)

@@ -1,4 +1,4 @@
-"""A relay's direction whose frames are rewritten on their way."""
+"""The direction of a relay from a broker to a client, which rewrites frames."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sniproxy.util.buffered import Share
 
 MIN_READ_BYTES = 1 << 12
 MAX_READ_BYTES = 1 << 16
-"""Bytes of one read: the more, the less work the frames of the reads before have made."""
+"""Bounds of the bytes of one read. A read is larger if the frames of the read before took little time."""
 
 
 class RewrittenDirection(PacedDirection):
-    """From a broker to a client: what L{Answers} are about is held until it is whole; all else streams through.
+    """Holds a frame that L{Answers} rewrite until it is complete, and passes all other frames at once.
 
-    @param paced: its tap is shown what came from the broker, once what follows from it has been sent.
+    @param paced: its tap receives the broker's bytes, after the bytes that replace them have been sent.
     """
 
     __slots__ = ("_answers", "_share", "_size", "_stream", "_unseen")
@@ -52,7 +52,7 @@ class RewrittenDirection(PacedDirection):
         self._size = MIN_READ_BYTES if took > ROUND_S else min(2 * self._size, MAX_READ_BYTES)
         self._stream.limit = self._answers.limit
         self._share.holds(self._stream.held)
-        if self.eof or not data:  # it was cut in a frame; the client shall see as much
+        if self.eof or not data:  # a frame was cut: the client gets its beginning
             self._head = bytes(self._head) + self._stream.rest
         return len(data)
 
@@ -65,5 +65,5 @@ class RewrittenDirection(PacedDirection):
                 self._paced.target(data)
 
     def put(self, frame: bytes) -> None:
-        """Put a frame of our own into the stream, to be sent when the relay next pumps this direction."""
+        """Insert a frame into the stream. The relay sends it when it next pumps this direction."""
         self._head = bytes(self._head) + self._stream.put(frame)

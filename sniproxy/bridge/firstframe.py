@@ -1,4 +1,4 @@
-"""Waiting for a client's first frame, which must be CONNECT."""
+"""Reads a client's first frame, which must be CONNECT."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sniproxy.pulsar.frames import FrameError, FrameReader
 from sniproxy.tls.nottls import MAX_PREFIX_BYTES, Protocol, protocol_of
 
 MAX_FRAME_BYTES = 256 * 1024
-"""Bytes of a CONNECT; credentials may be long, but not without end."""
+"""Largest CONNECT in bytes. Credentials may be long."""
 
 
 class NotConnect(Exception):
     """The first bytes are no CONNECT.
 
-    @ivar speaks_tls: they are TLS's. @ivar speaks_pulsar: they are another frame of Pulsar's.
+    @ivar speaks_tls: they are TLS. @ivar speaks_pulsar: they are another Pulsar frame.
     """
 
     def __init__(self, reason: str, speaks_tls: bool = False, speaks_pulsar: bool = False) -> None:
@@ -28,7 +28,7 @@ class NotConnect(Exception):
 
 
 class FirstFrame(FirstBytes[pb.CommandConnect]):
-    """Reads a client's socket until its first frame is whole, or raises L{NotConnect}. @param seconds: the deadline."""
+    """Reads a client's socket until its first frame is complete, or raises L{NotConnect}. @param seconds: timeout."""
 
     __slots__ = ("_reader",)
 
@@ -39,7 +39,7 @@ class FirstFrame(FirstBytes[pb.CommandConnect]):
     def parse(self, data: bytes) -> pb.CommandConnect | None:
         protocol = protocol_of(bytes(self.received[:MAX_PREFIX_BYTES]))
         if protocol in (Protocol.TLS, Protocol.SSLV2):
-            cure = "this port speaks plaintext: use a pulsar:// service URL; the bridge has the TLS"
+            cure = "this port is plaintext: use a pulsar:// service URL; the bridge speaks TLS with the brokers"
             raise NotConnect(f"the client speaks TLS; {cure}", speaks_tls=True)
         if protocol is Protocol.HTTP:
             raise NotConnect("the client speaks HTTP, not Pulsar's binary protocol")
@@ -49,10 +49,9 @@ class FirstFrame(FirstBytes[pb.CommandConnect]):
                 return None
             command = read(frames[0].command)
         except FrameError as error:
-            # The frames before the bad bytes are good ones.
-            raise NotConnect(f"the first bytes are no Pulsar frame: {error}") from error
+            raise NotConnect(f"the first bytes are not a Pulsar frame: {error}") from error
         except CommandError as error:
-            raise NotConnect(f"the first frame cannot be read: {error}", speaks_pulsar=True) from error
+            raise NotConnect(f"the first frame cannot be parsed: {error}", speaks_pulsar=True) from error
         if command.type != pb.BaseCommand.CONNECT:
             raise NotConnect(f"the first frame is {type_name(command)}, not CONNECT", speaks_pulsar=True)
         return command.connect

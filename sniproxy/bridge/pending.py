@@ -1,7 +1,6 @@
-"""What a client asked that waits for its answer, and who it says it is. Pure.
+"""A client's lookups that wait for an answer, and its newest credentials. Pure.
 
-Credentials are held as the client sent them, without a name of their own (commands.proto), so that no text of a message
-has them.
+Credentials are kept in a field without a name in commands.proto, so that no message text shows them.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.buffered import Share
 
 MAX_REQUESTS = 5000
-"""Lookups without an answer that are remembered; as many as a Java client has under way by default."""
+"""Lookups without an answer that are remembered: the default limit of concurrent lookups of a Java client."""
 
 MAX_LOOKUP_BYTES = 8192
-"""Bytes of a LOOKUP that is remembered; for a longer one no redirect is followed."""
+"""Largest LOOKUP in bytes that is remembered. No redirect is followed for a larger one."""
 
 MAX_BYTES = 1 << 20
-"""Bytes of all lookups of one client that are remembered; more push out the oldest."""
+"""Bytes of all remembered lookups of one client. Beyond it the oldest are forgotten."""
 
 _Base = pb.BaseCommand
 _AUTH_DATA = 2  # the number of AuthData's field auth_data
@@ -32,9 +31,9 @@ _AUTH_DATA = 2  # the number of AuthData's field auth_data
 
 @attrs.frozen
 class Replayed(Login):
-    """A client's own CONNECT, said again to another broker.
+    """A client's own CONNECT, for another broker.
 
-    @ivar command: without the broker that it named.
+    @ivar command: without C{proxy_to_broker_url}.
     """
 
     command: pb.CommandConnect = attrs.field(factory=pb.CommandConnect, repr=False)
@@ -42,16 +41,16 @@ class Replayed(Login):
     def connect(self, proxy_to_broker_url: str = "") -> pb.CommandConnect:
         again = pb.CommandConnect()
         again.CopyFrom(self.command)
-        if self.data:  # the client has renewed what it authenticates itself by
+        if self.data:  # the client has renewed its credentials
             add_auth_data(again, self.data)
         return again
 
 
 class PendingRequests:
-    """Watches what a client sends on the connection that it looks topics up by.
+    """Reads what a client sends on its lookup connection.
 
     @param connect: its CONNECT.
-    @ivar readable: its frames are read; False: they could not be, and nothing is known any more.
+    @ivar readable: the frames are valid so far. False: one was not, and no more are read.
     """
 
     def __init__(self, connect: pb.CommandConnect) -> None:
@@ -67,29 +66,29 @@ class PendingRequests:
 
     @property
     def login(self) -> Login:
-        """Who the client is, by its newest credentials."""
+        """The client's CONNECT with its newest credentials."""
         return self._login
 
     def client(self, data: bytes) -> None:
-        """Bytes behind CONNECT."""
+        """Read the next bytes after CONNECT."""
         if not self.readable:
             return
         try:
             for frame in self._walker.feed(data):
                 if frame.complete:
-                    self._hear(fields_of(read(frame.command)))
-        except (FrameError, CommandError):  # whom it talks to will say so
+                    self._read_command(fields_of(read(frame.command)))
+        except (FrameError, CommandError):  # the broker will end the connection
             self.readable = False
         self._share.holds(self._bytes + self._walker.held)
 
-    def answered(self, request_id: int) -> pb.CommandLookupTopic | None:
-        """The LOOKUP that has this number, which is then forgotten; None: it is not known."""
+    def take(self, request_id: int) -> pb.CommandLookupTopic | None:
+        """Remove and return the LOOKUP with this request id. None: it is not known."""
         kept = self._forget(request_id)
         self._share.holds(self._bytes + self._walker.held)
         return kept
 
     def end(self) -> None:
-        """The client has gone: nothing is held any more."""
+        """The connection has ended: count no more bytes."""
         self._share.holds(0)
 
     def _forget(self, request_id: int) -> pb.CommandLookupTopic | None:
@@ -99,7 +98,7 @@ class PendingRequests:
         self._bytes -= kept.value.ByteSize()
         return kept.value
 
-    def _hear(self, fields: object) -> None:
+    def _read_command(self, fields: object) -> None:
         if isinstance(fields, pb.CommandLookupTopic):
             if fields.ByteSize() <= MAX_LOOKUP_BYTES:
                 self._forget(fields.request_id)

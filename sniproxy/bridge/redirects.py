@@ -1,7 +1,7 @@
-"""Following redirects in a client's place: the client never sees one.
+"""Follows redirects in place of a client, which never sees one.
 
-The bridge says the client's own CONNECT, and its LOOKUP again, on a connection of its own to each broker that an answer
-sends it to: one for each broker, kept while there are redirects to follow and a little longer.
+For each broker that a redirect names, the bridge opens one connection of its own, with the client's CONNECT, and sends
+the LOOKUP again. It keeps the connections while there are redirects to follow, and L{IDLE_TIMEOUT_S} longer.
 """
 
 from __future__ import annotations
@@ -23,25 +23,30 @@ from sniproxy.util.names import host_port
 Response = pb.CommandLookupTopicResponse
 
 IDLE_TIMEOUT_S = 10.0
-"""Seconds after the last redirect for which connections are kept: a client's lookups come together, when it begins and
-when its topics move. Without an end, a thousand clients of fifty brokers would hold fifty thousand descriptors."""
+"""Seconds after the last redirect before the connections are closed. A client sends its lookups in bursts, at its start
+and when topics move. If they stayed open, a thousand clients of fifty brokers would hold fifty thousand descriptors."""
 
-Heard = Callable[[str, bytes, bytes], None]
-"""Is shown a question and its answer, as frames, with the broker's host."""
+LookupObserver = Callable[[str, bytes, bytes], None]
+"""Receives the broker's host, the LOOKUP and its answer, both as frames."""
 
-Held = Callable[[int], None]
-"""Is told how many connections there are more; negative: fewer."""
+DescriptorCounter = Callable[[int], None]
+"""Receives the change in the number of connections."""
 
 
 class Follower:
     """Follows the redirects of one client.
 
-    @param access: how brokers are reached now, and who the client is there.
-    @param held: counts the connections; one that its broker has ended counts until all are ended here.
+    @param access: returns how to reach brokers, with the client's newest credentials.
+    @param count: counts the connections. One that its broker has closed counts until all are closed.
     """
 
     def __init__(
-        self, reactor: Any, access: Callable[[], Access], allowing: Allowing, heard: Heard, held: Held
+        self,
+        reactor: Any,
+        access: Callable[[], Access],
+        allowing: Allowing,
+        observe: LookupObserver,
+        count: DescriptorCounter,
     ) -> None:
         self._access = access
         self._brokers = Brokers(reactor, access())
@@ -49,16 +54,16 @@ class Follower:
         self._idle: Any = None
         self._opening: dict[Broker, list[Deferred[BrokerSession]]] = {}
         self._allowing = allowing
-        self._heard = heard
-        self._held = held
+        self._observe = observe
+        self._count = count
         self._counted: set[Broker] = set()
 
     async def follow(self, service: tuple[str, int], lookup: pb.CommandLookupTopic, answer: Response) -> Response:
-        """From a broker's Redirect to an answer that is none.
+        """Follow a broker's Redirect to an answer that is not one.
 
-        @param service: the broker that gave it. @return: with the request id that the client gave.
-        @raise ClientError: there is none to be had: a broker that is not allowed or cannot be reached, a circle, more
-            than 20 redirects.
+        @param service: the broker that sent it. @return: the answer, with the client's request id.
+        @raise ClientError: a broker is not allowed or cannot be reached, or the redirects form a circle, or there are
+            more than 20.
         """
         way = Redirects(*service, tls=True)
         number = lookup.request_id
@@ -76,17 +81,17 @@ class Follower:
         return answer
 
     def close(self) -> None:
-        """The client has gone."""
+        """The client's connection has ended: close all connections."""
         self._keep()
         self._end_all()
 
     def _end_all(self) -> None:
         self._brokers.abort()
-        self._held(-len(self._counted))
+        self._count(-len(self._counted))
         self._counted.clear()
 
     def _keep(self) -> None:
-        """Do not end the connections for want of redirects."""
+        """Stop the idle timeout."""
         if self._idle is not None and self._idle.active():
             self._idle.cancel()
 
@@ -101,14 +106,14 @@ class Follower:
         again.authoritative = way.question.authoritative
         session = await self._session(broker)
         answer = await session.ask(again, Response)
-        self._heard(broker[0], write(again), write(answer))
+        self._observe(broker[0], write(again), write(answer))
         return answer
 
     async def _session(self, broker: Broker) -> BrokerSession:
-        """The session with a broker.
+        """Open or reuse the session with a broker.
 
-        Lookups that are redirected there at once share it, and share a failure to have it, too: behind a broker that
-        does not answer each would else wait for all before it.
+        Concurrent lookups share one attempt, also if it fails. Otherwise each would wait for all before it at a broker
+        that does not answer.
         """
         others = self._opening.get(broker)
         if others is not None:
@@ -118,7 +123,7 @@ class Follower:
         others = self._opening[broker] = []
         if broker not in self._counted:
             self._counted.add(broker)
-            self._held(1)
+            self._count(1)
         try:
             self._brokers.access = self._access()
             session = await self._brokers.link(*broker).open()

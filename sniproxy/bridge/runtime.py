@@ -1,4 +1,4 @@
-"""What the connections of one bridge share, and what bridges know of each other."""
+"""What the connections of one bridge share: brokers, trust, and the other bridges of the process."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from sniproxy.util.names import host_port
 log = Logger()
 
 REPEAT_INTERVAL_S = 60.0
-"""Seconds before the same warning of a bridge is given again."""
+"""Seconds before a bridge logs the same warning again."""
 
-_MAX_WARNINGS = 100  # that are remembered
+_MAX_WARNINGS = 100  # remembered for that
 
 
 @attrs.frozen
 class Trust:
-    """Whom a bridge trusts and what it shows, for both of the ways in which it talks.
+    """Trusted authorities and client certificate of a bridge.
 
-    @ivar tls: for clients' tunnels. @ivar root: the same, for connections of its own. @ivar certificate: None: none.
+    @ivar tls: for tunnels of clients. @ivar root: the authorities, for connections of the bridge's own.
+    @ivar certificate: for the same. None: brokers get none.
     """
 
     tls: BrokerTLS
@@ -41,18 +42,20 @@ class Trust:
 
 
 def make_trust(trusted: Sequence[x509.Certificate], own: Certified | None) -> Trust:
-    """Of certificates that were read."""
+    """Make it of certificates. @param own: None: brokers get none."""
     return Trust(
         BrokerTLS(trusted, own), twisted_trust_root(trusted), None if own is None else twisted_certificate(own)
     )
 
 
-class LiveBridge:
-    """One bridge: to which cluster it leads, and how.
+class BridgeRuntime:
+    """One bridge, for all its connections.
 
-    @param settings: its table in the configuration. @param trust: gives what is in force now.
-    @param seconds: a clock. @param patience: seconds for what the bridge itself asks brokers.
-    @ivar address: where it listens, once it does.
+    @param settings: its table in the configuration. @param trust: returns the current trust; it reads changed files.
+    @param seconds: a clock. @param patience: timeout in seconds of lookups that the bridge itself sends.
+    @ivar name: in logs. @ivar proxy: None: brokers are dialled by their own names.
+    @ivar named_before: a topic migration has sent clients here, and Java clients of these must not skip the lookup.
+    @ivar address: where it listens. None: it does not listen yet.
     """
 
     def __init__(
@@ -68,35 +71,43 @@ class LiveBridge:
         self._seconds = seconds
         self.patience = patience
         self._turn = 0
-        self._others: Sequence[LiveBridge] = ()
+        self._others: Sequence[BridgeRuntime] = ()
         self._warned: BoundedMap[str, float] = BoundedMap(_MAX_WARNINGS)
 
-    def settle(self, address: tuple[str, int] | None, spans: Sequence[LiveBridge]) -> None:
-        """It is in force. @param spans: the bridges of this process, to whose clusters topics may migrate."""
+    def settle(self, address: tuple[str, int] | None, bridges: Sequence[BridgeRuntime]) -> None:
+        """The bridge listens. @param bridges: all of the process; topics may migrate to their clusters."""
         self.address = address
-        self._others = [span for span in spans if span is not self]
+        self._others = [bridge for bridge in bridges if bridge is not self]
 
     def service(self) -> list[Broker]:
+        """The hosts of the service URL, in the order to dial them. Each call begins with the next one."""
         hosts, turn = self._service.hosts, self._turn
         self._turn = (turn + 1) % len(hosts)
         return [*hosts[turn:], *hosts[:turn]]
 
     def tls(self) -> BrokerTLS:
+        """Trust and certificate for tunnels of clients."""
         return self._trust().tls
 
     def access(self, login: Login) -> Access:
+        """How to reach brokers on connections of the bridge's own."""
         trust = self._trust()
         return Access(True, self.proxy, trust.root, trust.certificate, login, self.patience, MAX_COMMAND_BYTES)
 
     def elsewhere(self, broker: Broker, here: str) -> str | None:
-        for span in self._others:
-            if broker in span._service.hosts and span.address is not None:
-                span.named_before = True
-                host, port = span.address
+        """The plain URL of the bridge to another cluster. None: there is no such bridge.
+
+        @param broker: in the service URL of that cluster. @param here: the address that the client connected to.
+        """
+        for bridge in self._others:
+            if broker in bridge._service.hosts and bridge.address is not None:
+                bridge.named_before = True
+                host, port = bridge.address
                 return f"pulsar://{host_port(here if host in ('0.0.0.0', '::') else host, port)}"
         return None
 
     def warn(self, message: str) -> None:
+        """Log a warning, at most once in L{REPEAT_INTERVAL_S}."""
         last = self._warned.get(message)
         now = self._seconds()
         if last is None or now - last >= REPEAT_INTERVAL_S:

@@ -1,4 +1,4 @@
-"""Walk a broker's frames, and take out those few that are rewritten; everything else passes as it comes. Pure."""
+"""Finds the frames of a broker that are rewritten; all other bytes pass unchanged. Pure."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from sniproxy.pulsar.commands import CommandError, number_name, opening, type_of
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameError
 
 MAX_COMMAND_BYTES = 1 << 20
-"""Bytes of a frame that is taken out. Commands that are rewritten are small; a larger one is refused."""
+"""Largest frame in bytes that is rewritten. These commands are small; a larger one is an error."""
 
 _HEAD = struct.Struct(">II")
 _SIZES = 8
 _TYPE = 0x08  # protobuf's tag of BaseCommand.type, which every broker writes first
 
-Taken = Callable[[int, bytes], bytes]
-"""What passes in place of a whole frame of this type; empty: nothing, for now or for ever."""
+Rewrite = Callable[[int, bytes], bytes]
+"""Receives the type and the bytes of a complete frame, and returns the bytes that replace it."""
 
 
 class BrokerStream:
     """One direction of one connection.
 
-    @param types: of commands that are taken out. Only simple frames are: none of these has a payload.
-    @param taken: see L{Taken}.
-    @ivar limit: the largest frame in bytes, its first four included. It may be set at any time.
+    @param types: of commands that are rewritten. None of these has a payload.
+    @param rewrite: see L{Rewrite}.
+    @ivar limit: the largest frame in bytes, with its first four. It may be set at any time.
     """
 
-    def __init__(self, types: Collection[int], taken: Taken, limit: int = MAX_FRAME_BYTES) -> None:
+    def __init__(self, types: Collection[int], rewrite: Rewrite, limit: int = MAX_FRAME_BYTES) -> None:
         self.limit = limit
         self._types = frozenset(types)
-        self._taken = taken
+        self._rewrite = rewrite
         self._held = bytearray()
-        self._wanted = 0  # bytes that must be held before anything can be said
+        self._wanted = 0  # bytes to hold before the next step
         self._skip = 0
         self._waiting: list[bytes] = []
 
     @property
     def rest(self) -> bytes:
-        """The beginning of a frame that did not come whole."""
+        """The bytes that are held: the beginning of a frame."""
         return bytes(self._held)
 
     @property
     def held(self) -> int:
-        """Bytes of that."""
+        """The number of bytes that are held."""
         return len(self._held)
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; returns those that pass on now.
+        """Take the next bytes. @return: the bytes to send now.
 
-        @raise FrameError: they are no Pulsar frames. What came before is lost: the connection is to be ended.
+        @raise FrameError: they are no Pulsar frames. The connection must be ended: bytes before them are lost.
         """
         if self._held:
             self._held += data
@@ -81,7 +81,7 @@ class BrokerStream:
                 self._hold(data, at, size)
                 break
             else:
-                passed += [data[begin:at], self._taken(kind, data[at : at + size])]
+                passed += [data[begin:at], self._rewrite(kind, data[at : at + size])]
                 at = begin = at + size
                 continue
         if not passed and begin == 0 and at == len(data):
@@ -90,9 +90,9 @@ class BrokerStream:
         return b"".join(passed)
 
     def put(self, frame: bytes) -> bytes:
-        """Put a frame of our own into the stream: where the next frame begins.
+        """Insert a frame where the next frame begins.
 
-        @return: it, when that is now; empty: it comes with the bytes of a later L{feed}.
+        @return: the frame, if that is now. Empty: a later L{feed} returns it.
         """
         if not self._skip:
             return frame
@@ -100,7 +100,7 @@ class BrokerStream:
         return b""
 
     def _pass_over(self, data: bytes, at: int) -> int:
-        """The offset behind all frames from this one on that pass for sure: a read may have a thousand small ones."""
+        """The offset after the frames, from this one on, that pass unchanged. A read may have a thousand small ones."""
         most, last, types, unpack = self.limit - 4, len(data) - _SIZES - 2, self._types, _HEAD.unpack_from
         while at <= last:
             size, command = unpack(data, at)
@@ -118,9 +118,9 @@ class BrokerStream:
         self._wanted = size
 
     def _head(self, data: bytes, at: int) -> tuple[int | None, int]:
-        """The type and the size of the frame at this offset; or None, and how many bytes are needed to tell.
+        """The type and the size of the frame at this offset; or None, and the number of bytes needed to know them.
 
-        @raise FrameError: it is no frame, or its type is not the one that its first bytes say to every reader.
+        @raise FrameError: it is no frame, or protobuf reads another type than its first bytes have.
         """
         have = len(data) - at
         if have < _SIZES:
@@ -154,7 +154,7 @@ class BrokerStream:
 
 
 def _check_type(quick: int, command: bytes) -> None:
-    """@raise FrameError: protobuf reads another type than the first bytes say, or none."""
+    """@raise FrameError: protobuf reads another type than the first bytes have, or none."""
     try:
         kind = type_of(command)
     except CommandError as error:

@@ -1,4 +1,5 @@
-"""The life of one client connection: admission, hello, route, resolver, dial, TLS termination, tunnel, end.
+"""One client connection: admission, hello, route, resolver, dial, TLS termination, tunnel, end.
 
-``handler`` has the stages in order; ``lifecycle`` has the record, the result and the end, whatever the handler.
+``handler`` calls the stages in order, each a function in the file of its name. ``lifecycle`` has the record and the
+end.
 """

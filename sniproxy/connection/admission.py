@@ -1,7 +1,7 @@
-"""Which connections may come in, and when: keeps count of those that are there, by client and by route. Pure.
+"""Admits connections within the limits, and counts them by client and by route. Pure.
 
-It is asked for every connection that is accepted, attacks included, so it costs a microsecond: counts in dictionaries,
-and one number for each client's rate.
+Every accepted connection costs a call, also during an attack, so that call takes about a microsecond: it looks up
+counts in dictionaries, and one number for the rate of the client.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from sniproxy.util.buffered import TOTAL
 from sniproxy.util.text import counted
 
 MAX_RATES = 65_536
-"""Clients whose rate is remembered; beyond, the one that came longest ago is forgotten, and with it what it owes."""
+"""Clients whose rate is remembered. If there are more, the one that connected longest ago is forgotten."""
 
 MIN_HELLOS = 64
-"""Connections that may wait for their hello, however few there may be: what is accepted in one go."""
+"""Least default of C{max_hellos}: as many connections as are accepted in one round of the reactor."""
 
 SLOW_HELLO_S = 1.0
-"""Seconds that every client has for its hello, however many others wait."""
+"""Seconds that each client has for its hello before it is closed in favour of waiting clients."""
 
 _MAX_REMEMBERED = 8192
 
 
 class Rates:
-    """How fast clients come: a token bucket each, kept as the time when it will be full again.
+    """A token bucket for each client, stored as the time when it will be full again.
 
-    That is the virtual scheduling algorithm of ITU-T I.371. A bucket that is full again is forgotten.
+    This is the virtual scheduling algorithm of ITU-T I.371. A full bucket is forgotten.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Rates:
         return len(self._full_at)
 
     def take(self, client: str, now: float, rate: float, burst: int) -> bool:
-        """Take a token. @param rate: tokens a second. @param burst: the bucket's size. @return: there was one."""
+        """Take a token. @param rate: tokens a second. @param burst: size of the bucket. @return: False: it is empty."""
         full_at = self._full_at
         full = full_at.get(client, now)
         if full - now > burst / rate:  # emptied at another rate, or the clock was set back
@@ -54,7 +54,7 @@ class Rates:
             return False
         full_at[client] = now + (missing + 1) / rate
         full_at.move_to_end(client)
-        for _ in range(2):  # one comes, two may go: they never pile up
+        for _ in range(2):  # at most one is added and two are removed in a call, so they never pile up
             oldest = next(iter(full_at))
             if full_at[oldest] > now and len(full_at) <= MAX_RATES:
                 break
@@ -63,7 +63,7 @@ class Rates:
 
 
 class Client:
-    """Who connections come from, as long as there are any. @ivar hellos: of them, how many wait for their hello."""
+    """A client that has connections. @ivar hellos: how many of them wait for their hello."""
 
     __slots__ = ("connections", "hellos", "name")
 
@@ -74,89 +74,89 @@ class Client:
 
 
 class Permit:
-    """One connection that was let in; it is told what becomes of it, and counts until L{leave}."""
+    """What an admitted connection counts for, until L{release}."""
 
-    __slots__ = ("_admission", "_client", "_connecting", "_life", "_route", "_since")
+    __slots__ = ("_admission", "_client", "_connecting", "_route", "_since", "_waiting")
 
     def __init__(self, admission: Admission, client: Client | None, since: float) -> None:
         self._admission = admission
         self._client = client
         self._since = since
-        self._life: Any = None
+        self._waiting: Any = None
         self._route: tuple[str, str | None] | None = None
         self._connecting: tuple[str, str | None] | None = None
 
     @property
     def client(self) -> str | None:
-        """The client that it counts as. None: no limit by client is for it."""
+        """The client that the connection counts for. None: limits by client do not apply."""
         return None if self._client is None else self._client.name
 
-    def waits_as(self, life: Any) -> None:
-        """It waits for its hello. @param life: what is ended when it takes too long."""
-        self._life = life
+    def wait_for_hello(self, conn: Any) -> None:
+        """Count it as waiting for its hello. @param conn: the connection, which L{Admission.make_room} may end."""
+        self._waiting = conn
         self._admission.hellos[self] = None
         if self._client is not None:
             self._client.hellos += 1
 
-    def heard(self) -> None:
-        """Its hello has come."""
-        if self._life is not None:
-            self._life = None
+    def receive_hello(self) -> None:
+        """The hello is complete."""
+        if self._waiting is not None:
+            self._waiting = None
             del self._admission.hellos[self]
             if self._client is not None:
                 self._client.hellos -= 1
 
-    def takes(self, route: LiveRoute) -> None:
-        """It goes by this route. @raise Refusal: the route has all that it may have."""
+    def enter_route(self, route: LiveRoute) -> None:
+        """Count it for a route, and as connecting. @raise Refusal: a limit is reached."""
         self._route = self._admission.enter_route(route)
-        self.connects(*self._route)
+        self.enter_connecting(*self._route)
 
-    def connects(self, name: str, listener: str | None) -> None:
-        """It begins to look for its target, by a route or bridge. @raise Refusal: too many do."""
+    def enter_connecting(self, name: str, listener: str | None) -> None:
+        """Count it as connecting. @param name: of a route, or for a bridge. @raise Refusal: a limit is reached."""
         self._connecting = self._admission.enter_connecting(name, listener)
 
-    def tunnels(self) -> None:
-        """It has become a tunnel."""
+    def leave_connecting(self) -> None:
+        """It is a tunnel, or has ended."""
         if self._connecting is not None:
-            self._admission.left_connecting(self._connecting)
+            self._admission.leave_connecting(self._connecting)
             self._connecting = None
 
-    def holds_more(self, count: int) -> None:
-        """It has so many descriptors more than its two; negative: fewer."""
-        self._admission.aside += count
+    def add_descriptors(self, count: int) -> None:
+        """Count descriptors beside its two. @param count: the change; negative: fewer."""
+        self._admission.extra_descriptors += count
 
-    def leave(self) -> None:
-        """It has ended."""
-        if self._life is not None:
-            self.heard()
-        self.tunnels()
-        self._admission.left(self._client, self._route)
+    def release(self) -> None:
+        """The connection has ended."""
+        if self._waiting is not None:
+            self.receive_hello()
+        self.leave_connecting()
+        self._admission.release(self._client, self._route)
 
-    def too_slow(self, now: float) -> bool:
-        """Whether it had its time for the hello."""
+    def is_slow(self, now: float) -> bool:
+        """Whether L{SLOW_HELLO_S} have passed."""
         return now - self._since >= SLOW_HELLO_S
 
-    def give_up(self, now: float) -> tuple[Any, str]:
-        """It makes room for others. @return: whose end it is, and why."""
-        life = self._life
-        self.heard()
-        return life, f"no complete hello within {now - self._since:.3g} s, and others wait ([limits] max_hellos)"
+    def evict(self, now: float) -> tuple[Any, str]:
+        """Make room for waiting clients. @return: the connection to end, and the reason."""
+        conn = self._waiting
+        self.receive_hello()
+        return conn, f"no complete hello within {now - self._since:.3g} s while others wait ([limits] max_hellos)"
 
 
 class Admission:
-    """The limits in force, and what counts towards them. What counts outlives a change of the limits.
+    """The current limits, and the counts that they bound. A change of the limits keeps the counts.
 
     @param seconds: a clock.
-    @param refused: told of each connection that is refused when it is accepted: by which limit, and whose it is.
-    @param end: ends a connection that was let in, and is told why.
-    @ivar refusals: how many connections were refused, by limit.
-    @ivar waits: how often accepting had to wait, by limit.
-    @ivar max_connections: how many there may be at once. @ivar max_hellos: of these, how many may wait for their hello.
-    @ivar max_connecting: of these, how many whose hello has come may have no tunnel yet.
-    @ivar connecting: how many of these there are.
-    @ivar hellos: those that wait for their hello, the oldest first.
-    @ivar aside: descriptors that connections have beside their two: a bridge's own connections; and those of the admin
-        endpoint's connections.
+    @param refused: called with the limit and the client of each connection that is refused on accept.
+    @param end: ends an admitted connection, for a reason.
+    @ivar refusals: number of refused connections, by limit.
+    @ivar waits: how often accepting paused, by limit.
+    @ivar max_connections: connections at once. @ivar max_hellos: of these, connections that wait for their hello.
+    @ivar max_connecting: of these, connections after their hello and before their tunnel.
+    @ivar connecting: the current number of these.
+    @ivar hellos: permits of connections that wait for their hello, the oldest first.
+    @ivar extra_descriptors: descriptors beside the two of each connection: of dials, of a bridge's own connections, of
+        the admin endpoint.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Admission:
         self.refusals: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self.max_connections = self.max_hellos = self.max_connecting = self.connecting = 0
-        self.aside = 0
+        self.extra_descriptors = 0
         self.hellos: OrderedDict[Permit, None] = OrderedDict()
         self._seconds = seconds
         self._refused = refused
@@ -178,13 +178,13 @@ class Admission:
         self.change(Limits(), 0)
 
     def change(self, limits: Limits, affordable: int) -> None:
-        """Other limits hold from now on. Nobody who is there is touched.
+        """Apply other limits to new connections; admitted ones stay.
 
-        @param affordable: how many connections the descriptors suffice for.
+        @param affordable: number of connections that the descriptors allow.
         """
         self._limits = limits
         self._by_client = limits.by_client
-        # Asking for an address costs some microseconds, most of them for IPv6.
+        # Limits.client takes some microseconds, most of them for IPv6.
         self._name: Callable[[str], str | None] = lru_cache(_MAX_REMEMBERED)(limits.client)
         self.max_connections = affordable if limits.max_connections is None else limits.max_connections
         self._max_buffered = sys.maxsize if limits.max_buffered is None else limits.max_buffered
@@ -194,7 +194,7 @@ class Admission:
         self._affordable = affordable
 
     def full(self) -> str | None:
-        """Which limit keeps new connections waiting. None: one may be accepted."""
+        """The limit that pauses accepting. None: no limit is reached."""
         if self._connections >= self.max_connections:
             return "max_connections"
         if len(self.hellos) >= self.max_hellos:
@@ -202,19 +202,19 @@ class Admission:
         return "max_buffered" if TOTAL.bytes >= self._max_buffered else None
 
     def make_room(self) -> bool:
-        """End the connection that has waited longest for its hello, if it had its time. @return: one was ended."""
+        """End the connection that has waited longest for its hello, if it is slow. @return: False: none is."""
         now = self._seconds()
-        guest = next(iter(self.hellos), None)
-        if guest is None or not guest.too_slow(now):
+        permit = next(iter(self.hellos), None)
+        if permit is None or not permit.is_slow(now):
             return False
         self.refusals["max_hellos"] += 1
-        self._end(*guest.give_up(now))
+        self._end(*permit.evict(now))
         return True
 
     def admit(self, address: str) -> Permit | None:
-        """Let a connection in. @param address: ``192.0.2.7:50123``, ``[2001:db8::7]:50123`` or ``unix``.
+        """Admit a connection. @param address: ``192.0.2.7:50123``, ``[2001:db8::7]:50123`` or ``unix``.
 
-        @return: None: it is refused, and whoever wants to know has been told.
+        @return: None: a limit of the client is reached.
         """
         now = self._seconds()
         name = self._name(address.rpartition(":")[0])
@@ -248,49 +248,46 @@ class Admission:
             return "rate_per_client"
         return None
 
-    # What guests tell
+    # For permits
 
     def enter_route(self, route: LiveRoute) -> tuple[str, str | None]:
-        """One more goes by a route. @return: for L{left}. @raise Refusal: it has all that it may have."""
+        """Count a connection for a route. @return: for L{release}. @raise Refusal: C{max_connections} is reached."""
         key = route.server_name, route.listener
         count, most = self._routes.get(key, 0), route.max_connections
         if most is not None and count >= most:
             self.refusals["max_connections_per_route"] += 1
-            # No alert: it will pass, and after a plain close all of Pulsar's clients try again.
-            raise Refusal(Result.LIMIT, f"route {route.server_name} has its {counted(most, 'connection')}")
+            # No alert: this may change, and after a plain close all Pulsar clients try again.
+            raise Refusal(Result.LIMIT, f"route {route.server_name}: at its limit of {counted(most, 'connection')}")
         self._routes[key] = count + 1
         return key
 
     def enter_connecting(self, name: str, listener: str | None) -> tuple[str, str | None]:
-        """One more of a route (or bridge) begins to look for its target. @return: for L{left_connecting}.
+        """Count a connecting connection of a route or bridge. @return: for L{leave_connecting}.
 
-        Unless it is written, a route's share is as many as there is room for beside them: so each route leaves room
-        for the others, and the first one of a route comes in while C{max_connecting} is not reached.
+        A route may have C{max_connecting_per_route}, by default as many as there is room for beside them. So each route
+        leaves room for the others, and the first connection of a route is admitted unless C{max_connecting} is reached.
 
-        @raise Refusal: C{max_connecting} or the route's share is reached.
+        @raise Refusal: C{max_connecting} or C{max_connecting_per_route} is reached.
         """
         key, limits = (name, listener), self._limits
         count, share = self._connecting.get(key, 0), limits.max_connecting_per_route
         if share is None:
-            room = min(self.max_connections, self._affordable - self.aside // 2) - (self._connections - 1)
+            room = min(self.max_connections, self._affordable - self.extra_descriptors // 2) - (self._connections - 1)
             share = max(min(room, self.max_connecting - self.connecting), 1)
         if self.connecting >= self.max_connecting:
-            limit, why = (
-                "max_connecting",
-                f"all routes together have {counted(self.connecting, 'connection')} without a tunnel",
-            )
+            limit, why = "max_connecting", f"all routes together: {counted(self.connecting, 'connection')}"
         elif count >= share:
-            limit, why = "max_connecting_per_route", f"it has {counted(count, 'connection')} without a tunnel"
+            limit, why = "max_connecting_per_route", counted(count, "connection")
         else:
             self._connecting[key] = count + 1
             self.connecting += 1
             return key
         self.refusals[limit] += 1
-        # No alert: it will pass.
-        raise Refusal(Result.LIMIT, f"route {name}: {why} ([limits] {limit})")
+        # No alert: this may change.
+        raise Refusal(Result.LIMIT, f"route {name}: {why} waiting for a target ([limits] {limit})")
 
-    def left_connecting(self, key: tuple[str, str | None]) -> None:
-        """One of a route has its tunnel, or has ended."""
+    def leave_connecting(self, key: tuple[str, str | None]) -> None:
+        """A connecting connection is a tunnel, or has ended."""
         self.connecting -= 1
         count = self._connecting[key]
         if count == 1:
@@ -298,8 +295,8 @@ class Admission:
         else:
             self._connecting[key] = count - 1
 
-    def left(self, client: Client | None, route: tuple[str, str | None] | None) -> None:
-        """A guest has gone. Nothing is kept of a client or a route that has no other."""
+    def release(self, client: Client | None, route: tuple[str, str | None] | None) -> None:
+        """A connection has ended. A client or a route without connections is forgotten."""
         self._connections -= 1
         if client is not None:
             client.connections -= 1

@@ -1,15 +1,15 @@
-"""What every connection's life has, whatever it is: a record, deadlines, a relay, and one place where it ends.
+"""The lifecycle of a client connection: begin, end, and the record of how it ended.
 
-Every stage answers or raises; one place turns what was raised into a result, a TLS alert or a plain close, and the
-record that the access log shows.
+A handler runs the stages of a connection. Each stage answers or raises. The lifecycle turns what a stage raised into a
+result, a TLS alert or a plain close, and completes the record that the access log writes.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,25 +21,24 @@ from sniproxy.connection.admission import Permit
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.net.dialer import Dialer, DialError
+from sniproxy.net.dialer import Dialer
 from sniproxy.relay.direction import DirectionFactory
 from sniproxy.relay.leaving import ClientWatch
-from sniproxy.relay.relay import Ending, Relay
+from sniproxy.relay.relay import Ending
 from sniproxy.routing.randoms import LiveRandoms
-from sniproxy.routing.router import Routing
+from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.upstreams import UpstreamTable
-from sniproxy.tls.alerts import Alert, fatal_alert
+from sniproxy.tls.alerts import fatal_alert
 from sniproxy.util.buffered import Share
 
 if TYPE_CHECKING:
     from sniproxy.relay.kernel.factory import KernelRelayFactory
-    from sniproxy.relay.kernel.relay import KernelRelay
 
 log = Logger()
 
 T = TypeVar("T")
 
-_MEANWHILE = {
+_DURING = {
     "resolve": "while its target was resolved",
     "connect": "while its target was dialled",
     "handshake": "during the TLS handshake with its target",
@@ -48,11 +47,13 @@ _MEANWHILE = {
 
 @attrs.frozen
 class ConnectionContext:
-    """What conversations share. @ivar way: how relays move bytes. @ivar observer: told of each ended connection.
+    """What all connections of one configuration share.
 
-    @ivar standing: how targets stand; the same in all houses.
-    @ivar forwarding: tunnels that go the house's way may be the kernel's. None: they may not.
-    @ivar randoms: by which loops through other proxies are found; the same in all houses.
+    @ivar directions: makes the two directions of a relay.
+    @ivar observer: called with the record of each ended connection.
+    @ivar upstreams: connections and health of targets; the same object in all contexts.
+    @ivar forwarding: the kernel relay, for tunnels that use C{directions}. None: the user-space relay for all.
+    @ivar randoms: finds loops through other proxies; the same object in all contexts.
     """
 
     reactor: Any
@@ -60,104 +61,90 @@ class ConnectionContext:
     timeouts: Timeouts
     dialer: Dialer
     closer: LingeringCloser
-    way: DirectionFactory
+    directions: DirectionFactory
     observer: Observer
-    standing: UpstreamTable = attrs.field(factory=UpstreamTable)
+    upstreams: UpstreamTable = attrs.field(factory=UpstreamTable)
     forwarding: KernelRelayFactory | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
 
 
-class Life:
-    """One client connection, from accept to the end; what happens in between is for subclasses to say.
+class Tunnel(Protocol):
+    """What the lifecycle needs of a relay."""
 
-    @ivar record: what is known of it so far. @ivar ended: it is over.
-    @ivar target: whom it dials, or has. None: nobody yet, or no more.
-    @ivar guest: what it counts as for the limits. None: it counts for none.
-    @ivar sockets: a tunnel's: the client's and the target's. Empty: it is no tunnel yet.
+    @property
+    def bytes_up(self) -> int: ...
+    @property
+    def bytes_down(self) -> int: ...
+    @property
+    def half_closed(self) -> bool: ...
+    def start(self, done: Callable[[Ending], object]) -> None: ...
+    def end(self, ending: Ending) -> None: ...
+
+
+class Lifecycle:
+    """One client connection, from accept to the end of its tunnel.
+
+    @param handler: runs the stages.
+    @ivar record: what is known of the connection so far.
+    @ivar sock: the client's socket. None: the tunnel owns it.
+    @ivar stage: what the connection waits for before it is a tunnel; see L{state}.
+    @ivar directions: makes the directions of its relay; unless set, those of the context.
+    @ivar may_half_close: a FIN of the client before the tunnel is open may be a half-close.
+    @ivar legacy_version: of the hello, for the record of an alert.
+    @ivar last_bytes: sent to the client before its socket is closed, unless the record has an alert.
+    @ivar permit: what admission gave out. None: the connection counts for no limit.
+    @ivar target: the target that is dialled or connected. None: no target yet, or the connection has ended.
+    @ivar tunnel: moves the bytes. None: the connection is not a tunnel yet.
+    @ivar sockets: of a tunnel: the client's and the target's. Empty: the connection is not a tunnel yet.
+    @ivar ended: the connection has ended.
     """
 
-    def __init__(self, house: ConnectionContext, sock: socket.socket, record: Connection) -> None:
+    def __init__(self, context: ConnectionContext, sock: socket.socket, record: Connection, handler: Handler) -> None:
+        self.context = context
         self.record = record
-        self.ended = False
+        self.sock: socket.socket | None = sock
+        self.stage = "hello"
+        self.directions = context.directions
+        self.may_half_close = False
+        self.legacy_version = 0x0303
+        self.last_bytes = b""
+        self.permit: Permit | None = None
         self.target: Target | None = None
-        self.guest: Permit | None = None
+        self.tunnel: Tunnel | None = None
         self.sockets: tuple[socket.socket, ...] = ()
+        self.ended = False
+        self._handler = handler
         self._received = Share()
-        self._last_words = b""
-        self._waits_for = "hello"
-        self._house = house
-        self._sock: socket.socket | None = sock
-        self._started = house.reactor.seconds()
-        self._legacy_version = 0x0303
-        self._may_half_close = False
-        self._relay: Relay | KernelRelay | None = None
-        self._life: Deferred[None] | None = None  # before it is a tunnel
-        self._when_over: Callable[[Any], None] | None = None
+        self._started = context.reactor.seconds()
+        self._stages: Deferred[None] | None = None  # waits until the connection is a tunnel
+        self._at_end: list[Callable[[], None]] | None = None
+        self._when_over: Callable[[Lifecycle], None] | None = None
         self._ending: Ending | None = None
 
-    async def _pass(self) -> Ending | None:
-        """All of it up to the tunnel's end.
-
-        @return: how it ended. None: the tunnel will say (L{_tunnel}): nothing waits in a frame as long as it lives.
-        @raise Refusal: there is no tunnel. Sockets are closed by whoever has them, the client's by L{Life}.
-        """
-        raise NotImplementedError
-
-    def begin(self, ended: Callable[[Self], None]) -> None:
-        """Live. @param ended: called when it is over."""
-        self._when_over = ended
-        life = self._live()
+    def begin(self, when_over: Callable[[Lifecycle], None]) -> None:
+        """Run the handler. @param when_over: called once, when the connection has ended."""
+        self._when_over = when_over
+        stages = self._handler(self)
         try:
-            waits_for = life.send(None)
-        except StopIteration:  # as mostly: nothing had to be waited for, and so nothing is made that could
+            waits_for = stages.send(None)
+        except StopIteration:  # the usual case: no stage had to wait, so no Deferred is made
             return
-        self._life = Deferred.fromCoroutine(_rest(life, waits_for))
+        except Exception:
+            self._fail(Failure())
+            return
+        self._stages = Deferred.fromCoroutine(self._run(stages, waits_for))
 
     def end(self, ending: Ending) -> None:
-        """End it from outside, in order, in whatever stage it is."""
+        """End the connection from outside, in any stage."""
         self._ending = ending
-        if self._relay is not None:
-            self._relay.end(ending)
-        elif self._life is not None:
-            self._life.cancel()
+        if self.tunnel is not None:
+            self.tunnel.end(ending)
+        elif self._stages is not None:
+            self._stages.cancel()
 
-    @property
-    def state(self) -> str:
-        """It waits for: ``hello``, ``resolve``, ``connect``, ``handshake``; a tunnel: ``open``, ``half_closed``."""
-        if self._relay is None:
-            return self._waits_for
-        return "half_closed" if self._relay.half_closed else "open"
-
-    @property
-    def bytes_up(self) -> int:
-        """Bytes written to the target by now."""
-        return 0 if self._relay is None else self._relay.bytes_up
-
-    @property
-    def bytes_down(self) -> int:
-        """Bytes written to the client by now."""
-        return 0 if self._relay is None else self._relay.bytes_down
-
-    @property
-    def tunnelling(self) -> bool:
-        """Whether it has become a tunnel."""
-        return self._relay is not None
-
-    async def _live(self) -> None:
-        try:
-            ending = await self._pass()
-        except Exception:
-            self._over(Failure())
-            return
-        self._life = None
-        if ending is not None:
-            self._over(ending)
-
-    def _over(self, ending: Ending | Failure) -> None:
-        record = self.record
-        if isinstance(ending, Failure):
-            ending = self._ending_of(ending)
-        record.result, record.reason = ending.result, ending.reason
+    def finish(self, ending: Ending) -> None:
+        """Complete the record, call the observer, and close the client's socket unless a tunnel had it."""
+        self.record.result, self.record.reason = ending.result, ending.reason
         try:
             try:
                 self._finish()
@@ -165,20 +152,76 @@ class Life:
                 if self._when_over is not None:
                     self._when_over(self)
         except Exception:
-            log.failure("The end of connection {id} failed", id=record.id)
+            log.failure("connection {id}: internal error at its end", id=self.record.id)
 
-    def _ending_of(self, failure: Failure) -> Ending:
-        error = failure.value
-        if isinstance(error, Refusal):
-            self.record.alert = error.alert
-            return Ending(error.result, str(error))
-        if isinstance(error, CancelledError):
-            return self._ending or Ending(Result.SHUTDOWN, "cancelled")
-        log.failure("Connection {id} failed: a fault of the proxy", failure, id=self.record.id)
-        return Ending(Result.INTERNAL_ERROR, "a fault of the proxy: see its log")
+    def call_at_end(self, function: Callable[[], None]) -> None:
+        """Call a function when the connection ends, before the observer."""
+        if self._at_end is None:
+            self._at_end = []
+        self._at_end.append(function)
+
+    @property
+    def state(self) -> str:
+        """Before the tunnel: ``hello``, ``resolve``, ``connect``, ``handshake``; then ``open`` or ``half_closed``."""
+        if self.tunnel is None:
+            return self.stage
+        return "half_closed" if self.tunnel.half_closed else "open"
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes written to the target so far."""
+        return 0 if self.tunnel is None else self.tunnel.bytes_up
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes written to the client so far."""
+        return 0 if self.tunnel is None else self.tunnel.bytes_down
+
+    @property
+    def tunnelling(self) -> bool:
+        """Whether the connection is a tunnel."""
+        return self.tunnel is not None
+
+    # For the stages
+
+    def receive_hello(self, received: int) -> None:
+        """The client's first message is complete. @param received: bytes, held in memory until the tunnel opens."""
+        self._received.holds(received)
+        self.record.hello_s = self._elapsed()
+        if self.permit is not None:
+            self.permit.receive_hello()
+
+    def enter_route(self, route: LiveRoute) -> None:
+        """Count the connection for its route. @raise Refusal: a limit is reached."""
+        self.record.route = route.server_name
+        if self.permit is not None:
+            self.permit.enter_route(route)
+
+    def enter_target(self, target: Target) -> None:
+        """Count the connection for the target that is dialled now, in place of the target before."""
+        self.record.target = str(target)
+        if self.target is not None:
+            self._leave_target()
+        self.target = target
+        self.context.upstreams.add_connection(target)
+
+    def enter_tunnel(self, tunnel: Tunnel, upstream: socket.socket) -> None:
+        """The tunnel owns both sockets from now on."""
+        client, self.sock = self.sock, None
+        assert client is not None
+        self.tunnel = tunnel
+        self.sockets = (client, upstream)
+        if self.permit is not None:
+            self.permit.leave_connecting()
+        self._received.holds(0)
+
+    @property
+    def ending(self) -> bool:
+        """Whether L{end} was called."""
+        return self._ending is not None
 
     @coroutine
-    def _while_present(self, step: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    def while_connected(self, step: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
         """Run a step towards the tunnel. If the client leaves while the step waits, the step is cancelled.
 
         A step that does not wait costs no system call.
@@ -188,137 +231,80 @@ class Life:
         except StopIteration as done:
             value: T = done.value
             return value
-        assert self._sock is not None
-        leaving = ClientWatch(self._house.reactor, self._sock, self._may_half_close, self._left)
+        assert self.sock is not None
+        watch = ClientWatch(self.context.reactor, self.sock, self.may_half_close, self._client_left)
         try:
-            return (yield from _resumed(step, waits_for))
+            return (yield from _resume(step, waits_for))
         finally:
-            leaving.stop()
+            watch.stop()
 
-    def _left(self, why: str) -> None:
-        self.end(Ending(Result.CLIENT_GONE, f"{why} {_MEANWHILE[self._waits_for]}"))
+    def _client_left(self, why: str) -> None:
+        self.end(Ending(Result.CLIENT_GONE, f"{why} {_DURING[self.stage]}"))
 
-    def _unless_ended(self) -> None:
-        """A resolver may have swallowed the cancellation that was meant for us."""
-        if self._ending is not None:
-            raise CancelledError
-
-    def _hello_came(self, received: int) -> None:
-        """The client has said whole what it has to say first. @param received: bytes, which wait for the tunnel."""
-        self._received.holds(received)
-        self.record.hello_s = self._elapsed()
-        if self.guest is not None:
-            self.guest.heard()
-
-    async def _dial(self, targets: Sequence[Target]) -> socket.socket:
-        house, record = self._house, self.record
-
-        def trying(target: Target) -> None:
-            record.target = str(target)
-            if self.target is not None:
-                self._leave()
-            self.target = target
-            house.standing.add_connection(target)
-
-        def failed(target: Target, why: str) -> None:
-            if house.standing.record_failure(target, why, house.reactor.seconds()):
-                seconds = house.standing.health.eject
-                log.warn(
-                    "target {target}: avoided for {seconds:g} s: {why}", target=str(target), seconds=seconds, why=why
-                )
-
-        usable = house.standing.usable(record.route, targets)
-        if targets and not usable:
-            # It will be undone: a plain close, after which all clients try again.
-            raise Refusal(Result.CONNECT_FAILED, f"drained: {', '.join(map(str, targets))}")
-
-        began = house.reactor.seconds()
-        self._waits_for = "connect"
+    @coroutine
+    def _run(self, stages: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+        """Run the rest of a handler that waits."""
         try:
-            # What the resolver left of the time that the client has patience for.
-            left = house.timeouts.connect - (record.resolve_s or 0.0)
-            client = None if self.guest is None else self.guest.client
-            upstream = await self._while_present(house.dialer.dial(usable, left, trying, failed, client))
-            if self.target is not None:
-                house.standing.record_success(self.target)
-            return upstream
-        except DialError as error:
-            alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None
-            raise Refusal(error.result, str(error), alert) from error
-        finally:
-            record.connect_s = house.reactor.seconds() - began
+            yield from _resume(stages, waits_for)
+        except Exception:
+            self._fail(Failure())
+        self._stages = None
 
-    def _tunnel(self, upstream: socket.socket, received: bytes, way: DirectionFactory) -> None:
-        """Move bytes; at the tunnel's end it is all over."""
-        self._relay_for(upstream, received, way).start(self._over)
+    def _fail(self, failure: Failure) -> None:
+        self.finish(self._ending_of(failure))
 
-    def _relay_for(self, upstream: socket.socket, received: bytes, way: DirectionFactory) -> Relay | KernelRelay:
-        """What moves the bytes, not started yet; it has both sockets."""
-        house, client = self._house, self._sock
-        assert client is not None
-        idle, half_closed = house.timeouts.idle, house.timeouts.half_closed
-        relay: Relay | KernelRelay | None = None
-        if house.forwarding is not None and way is house.way:
-            relay = house.forwarding.relay(
-                client, upstream, received, closer=house.closer, idle=idle, half_closed=half_closed
-            )
-        if relay is None:
-            relay = Relay(
-                house.reactor,
-                client,
-                upstream,
-                received,
-                directions=way,
-                closer=house.closer,
-                idle=idle,
-                half_closed=half_closed,
-            )
-        self._relay = relay
-        self.sockets = (client, upstream)
-        if self.guest is not None:
-            self.guest.tunnels()
-        self._sock = None  # the relay's now
-        self._received.holds(0)
-        return relay
+    def _ending_of(self, failure: Failure) -> Ending:
+        error = failure.value
+        if isinstance(error, Refusal):
+            self.record.alert = error.alert
+            return Ending(error.result, str(error))
+        if isinstance(error, CancelledError):
+            return self._ending or Ending(Result.SHUTDOWN, "cancelled")
+        log.failure("connection {id}: internal error", failure, id=self.record.id)
+        return Ending(Result.INTERNAL_ERROR, "internal error: see the program's log")
 
     def _finish(self) -> None:
-        """Tell the observer, then the client."""
         record = self.record
         self.ended = True
+        for function in self._at_end or ():
+            try:
+                function()
+            except Exception:
+                log.failure("connection {id}: internal error at its end", id=record.id)
         if self._received.bytes:
             self._received.holds(0)
-        self._leave()
-        relay = self._relay
-        if relay is not None:
-            record.bytes_up, record.bytes_down = relay.bytes_up, relay.bytes_down
+        self._leave_target()
+        if self.tunnel is not None:
+            record.bytes_up, record.bytes_down = self.tunnel.bytes_up, self.tunnel.bytes_down
         record.total_s = self._elapsed()
         try:
-            self._house.observer(record)
+            self.context.observer(record)
         except Exception:
-            log.failure("An observer failed on connection {id}", id=record.id)
-        if self._sock is not None:
+            log.failure("connection {id}: an observer failed", id=record.id)
+        if self.sock is not None:
             if record.alert is not None:
-                self._last_words = fatal_alert(record.alert, self._legacy_version)
-            self._house.closer(self._sock, self._last_words)
+                self.last_bytes = fatal_alert(record.alert, self.legacy_version)
+            self.context.closer(self.sock, self.last_bytes)
 
-    def _leave(self) -> None:
+    def _leave_target(self) -> None:
         if self.target is not None:
-            self._house.standing.remove_connection(self.target)
+            self.context.upstreams.remove_connection(self.target)
             self.target = None
 
     def _elapsed(self) -> float:
-        seconds: float = self._house.reactor.seconds() - self._started
+        seconds: float = self.context.reactor.seconds() - self._started
         return seconds
 
 
-@coroutine
-def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """Go on with a coroutine that was begun by hand. @param waits_for: what it awaits."""
-    yield from _resumed(begun, waits_for)
+Handler = Callable[[Lifecycle], Coroutine[Any, Any, None]]
+"""Takes a connection from its first byte to a running tunnel, and returns: no coroutine waits while a tunnel is open.
+
+It raises L{Refusal} if there is no tunnel. The lifecycle then closes the client's socket; a stage closes its own.
+"""
 
 
-def _resumed(begun: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
-    """The steps of L{_rest}. @return: the coroutine's result."""
+def _resume(begun: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """Run the rest of a coroutine that was begun by hand. @param waits_for: what it awaits. @return: its result."""
     try:
         while True:
             try:

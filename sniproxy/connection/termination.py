@@ -1,11 +1,12 @@
-"""TLS that ends at the proxy on purpose: two handshakes in place of one from end to end.
+"""TLS termination: two handshakes in place of one from end to end.
 
-The broker's comes first: no client is let in before the broker behind it is known to be the one that it asked for. The
-name that the client sent is the one that the broker's certificate must have.
+The handshake with the broker comes first. The broker's certificate must be valid for the server name that the client
+sent, so no client gets a handshake before the broker is verified.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import attrs
 from OpenSSL import SSL
 
+from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Refusal, Result
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
@@ -25,13 +27,13 @@ from sniproxy.util.text import bounded
 
 
 class CertificateStore:
-    """The certificates that clients are shown, one for each name.
+    """The certificates of a listener, and the TLS contexts made of them.
 
-    @param now: the time of day, with a time zone.
+    @param now: returns the time of day, with a time zone.
     """
 
     def __init__(self, certificates: Sequence[Certified], now: Callable[[], datetime]) -> None:
-        # By the names that they are for: there may be thousands, and each connection asks.
+        # Indexed by name: there may be thousands, and each connection looks one up.
         self._certificates: dict[str, list[Certified]] = {}
         for each in certificates:
             for pattern in certificate_names(each.chain[0]):
@@ -40,7 +42,7 @@ class CertificateStore:
         self._contexts: dict[int, SSL.Context] = {}
 
     def context(self, name: str) -> tuple[SSL.Context, str]:
-        """For a server name: what its connection is made of, and where the certificate stands.
+        """The context for a server name, and the place of its certificate: its file.
 
         @raise Refusal: C{no_certificate}.
         """
@@ -48,8 +50,8 @@ class CertificateStore:
         found = [each for pattern in (name, wildcard) for each in self._certificates.get(pattern, ())]
         chosen = choose(found, name, self._now())
         if chosen is None:
-            cure = "add one to the folder that the listener's certificates names"
-            raise Refusal(Result.NO_CERTIFICATE, f"no certificate is for this name; {cure}", Alert.UNRECOGNIZED_NAME)
+            why = "no certificate is for this name; add one to the listener's certificates"
+            raise Refusal(Result.NO_CERTIFICATE, why, Alert.UNRECOGNIZED_NAME)
         context = self._contexts.get(id(chosen))
         if context is None:
             context = self._contexts[id(chosen)] = server_context(chosen)
@@ -58,31 +60,64 @@ class CertificateStore:
 
 @attrs.frozen
 class Terminator:
-    """What a listener needs that ends TLS. Both give what is in force now, which changes with the files.
+    """TLS settings of a listener that terminates TLS. Both functions read changed files again.
 
-    @ivar shown: for clients. @ivar broker: towards brokers.
+    @ivar shown: returns the certificates for clients. @ivar broker: returns trust and certificate towards brokers.
     """
 
     shown: Callable[[], CertificateStore]
     broker: Callable[[], BrokerTLS]
 
     def server_name(self, name: str | None) -> str:
-        """The name of a hello, when both sides can be made for it.
+        """Check that a hello's server name can be terminated. @return: the name.
 
         @raise Refusal: C{no_server_name} or C{no_certificate}.
         """
         if name is None or ip_literal(name) is not None:
             what = "no server name" if name is None else f"the IP address {name} for a name"
-            why = f"the hello has {what}: a listener that ends TLS verifies the broker by it; use a dotted name"
+            why = f"the hello has {what}; a listener that ends TLS verifies the broker by it; use a dotted name"
             raise Refusal(Result.NO_SERVER_NAME, why, Alert.UNRECOGNIZED_NAME)
         self.shown().context(name)
         return name
 
 
-async def to_broker(reactor: Any, sock: TLSSocket, name: str, seconds: float) -> None:
-    """Our handshake with a broker, whose certificate must be trusted and for this name.
+async def end_tls(conn: Lifecycle, terminator: Terminator, upstream: socket.socket, received: bytes) -> TLSSocket:
+    """Shake hands with the target, then with the client, whose socket in C{conn} becomes a L{TLSSocket}.
 
-    @raise Refusal: C{upstream_tls_failed}; with an alert when it is the certificate: it will be no better next time.
+    @param upstream: the target's socket. It is closed if a handshake fails.
+    @param received: the client's bytes that were read already.
+    @return: the target's socket, with TLS.
+    @raise Refusal: a handshake failed, or the target's certificate is not valid for the client's server name.
+    """
+    context, record, client = conn.context, conn.record, conn.sock
+    assert client is not None
+    began, conn.stage = context.reactor.seconds(), "handshake"
+    broker: TLSSocket | None = None
+    try:
+        name = record.server_name
+        assert name is not None  # L{Terminator.server_name} has checked it
+        broker = TLSSocket(upstream, terminator.broker().connection(name))
+        left = context.timeouts.connect - (record.resolve_s or 0.0) - (record.connect_s or 0.0)
+        try:
+            await conn.while_connected(to_broker(context.reactor, broker, name, max(left, 0.0)))
+        finally:
+            record.connect_s = (record.connect_s or 0.0) + context.reactor.seconds() - began
+        tls, place = terminator.shown().context(name)
+        shown = SSL.Connection(tls, None)
+        shown.set_accept_state()
+        conn.sock = client = TLSSocket(client, shown, received)
+        await to_client(context.reactor, client, place, context.timeouts.hello)
+    except BaseException:
+        context.closer(upstream if broker is None else broker)
+        raise
+    return broker
+
+
+async def to_broker(reactor: Any, sock: TLSSocket, name: str, seconds: float) -> None:
+    """Shake hands with a broker, and verify that its certificate is trusted and valid for the name.
+
+    @param seconds: the timeout.
+    @raise Refusal: C{upstream_tls_failed}; with an alert if the certificate is invalid, because a retry will not help.
     """
     try:
         await Handshake(reactor, sock, seconds).run()
@@ -97,12 +132,12 @@ async def to_broker(reactor: Any, sock: TLSSocket, name: str, seconds: float) ->
 
 
 async def to_client(reactor: Any, sock: TLSSocket, place: str, seconds: float) -> None:
-    """Our handshake with a client. @param place: where the certificate stands that it is shown.
+    """Shake hands with a client. @param place: of the certificate that it gets. @param seconds: the timeout.
 
-    @raise Refusal: C{tls_failed}; TLS itself has told the client. C{client_gone}: it ended or lost the connection.
+    @raise Refusal: C{tls_failed}; OpenSSL has sent the alert. C{client_gone}: the client ended or lost the connection.
     """
     try:
         await Handshake(reactor, sock, seconds).run()
     except HandshakeError as error:
-        why = f"the TLS handshake with the client failed: {bounded(str(error))} (it was shown {place})"
+        why = f"the TLS handshake with the client failed: {bounded(str(error))} (certificate: {place})"
         raise Refusal(Result.CLIENT_GONE if error.gone else Result.TLS_FAILED, why) from error

@@ -1,4 +1,4 @@
-"""Our own listeners are never a target: a connection that came back to us would come back for ever."""
+"""Which targets may not be dialled: the proxy's own listeners, which would be a loop, and what the policy denies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 from functools import lru_cache
+
+from sniproxy.interfaces import Target
+from sniproxy.routing.policy import Policy
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -20,6 +23,12 @@ class LoopGuard:
     def __init__(self, listeners: Iterable[tuple[str, int]] = ()) -> None:
         self.ports: set[int] = set()
         self._listeners: list[tuple[IPAddress, int]] = []
+        self.change(listeners)
+
+    def change(self, listeners: Iterable[tuple[str, int]]) -> None:
+        """The proxy listens on these addresses now, and on no others."""
+        self.ports.clear()
+        self._listeners.clear()
         for host, port in listeners:
             self.add(host, port)
 
@@ -42,6 +51,27 @@ class LoopGuard:
             if address == own or ((own.is_unspecified or address.is_unspecified) and _is_local(address)):
                 return "a listener of this proxy (loop)"
         return None
+
+
+class DestinationVeto:
+    """What a dialer asks about each target, and about each address that the target is resolved to.
+
+    @param guard: denies the proxy's own listeners, also those that a later configuration adds.
+    @param policy: denies targets that clients formed. None: there is no policy.
+    """
+
+    def __init__(self, guard: LoopGuard, policy: Policy | None = None) -> None:
+        self._guard = guard
+        self._policy = policy
+
+    def denies(self, target: Target, address: str | None) -> str | None:
+        """Why this target may not be dialled, or None.
+
+        @param address: a resolved IP address. None: the target's name has not been looked up.
+        @raise OSError: there is no descriptor to find out with.
+        """
+        loop = None if address is None else self._guard.denies(address, target.port)
+        return loop or (None if self._policy is None else self._policy.refuses(target, address))
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,4 @@
-"""From a checked configuration to what lives: resolvers, the route table, endpoints. Nothing is opened here."""
+"""Builds resolvers, the route table, endpoints and TLS settings from a checked configuration, without opening any."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from msgspec.structs import replace
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from sniproxy.config.describe import warnings
-from sniproxy.config.diagnostics.permissions import file_warnings
 from sniproxy.config.model import Bridge, Configuration, Route, Termination
 from sniproxy.config.schema import ConfigError, ConfigErrors, Faults, shown
-from sniproxy.config.warnings import all_routes, no_service_route, written_targets
+from sniproxy.config.warnings import all_routes, written_targets
 from sniproxy.interfaces import Target
 from sniproxy.net.endpoints import Endpoint
 from sniproxy.net.reuseport import SharedEndpoint
@@ -28,11 +26,11 @@ from sniproxy.routing.table import RouteTable
 from sniproxy.server.listeners import ListenerSpec
 from sniproxy.server.resolverset import Resolvers
 
-# What TLS and the bridge are made of is imported where it is made: most configurations have neither, and start faster.
+# Imported where they are needed: most configurations have neither TLS termination nor a bridge, and start faster.
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from sniproxy.bridge.runtime import LiveBridge
+    from sniproxy.bridge.runtime import BridgeRuntime
     from sniproxy.connection.termination import CertificateStore, Terminator
     from sniproxy.tls.pem import Certified
     from sniproxy.tls.reloaded import Reloaded
@@ -40,36 +38,35 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Seconds = Callable[[], float]
-"""A clock: it is looked at before files are looked at again."""
+"""A clock. Files are checked for changes at most once in an interval."""
 
 
 @attrs.frozen
 class Built:
-    """What a configuration is made into, before anything of it is opened.
+    """A configuration, and what is built from it.
 
-    @ivar terminators: by the name of a listener that ends TLS. @ivar spans: by the name of a bridge.
+    @ivar terminators: by the name of a listener that terminates TLS. @ivar bridges: by the name of a bridge.
     @ivar admin: None: there is no admin endpoint.
-    @ivar written: the targets that are looked after from the start, with their brokers' names.
-    @ivar warnings: what the operator should look at. @ivar token: for changing requests to the admin endpoint.
+    @ivar written: the targets whose health is tracked from the start, with the server names for TLS checks.
+    @ivar token: that the admin endpoint wants for requests that change something. None: there is none.
     """
 
     configuration: Configuration
     routing: Routing
     listeners: Sequence[ListenerSpec]
     terminators: Mapping[str, Terminator]
-    spans: Mapping[str, tuple[Bridge, LiveBridge]]
+    bridges: Mapping[str, tuple[Bridge, BridgeRuntime]]
     admin: IStreamServerEndpoint | None
     resolvers: Resolvers
     written: Sequence[tuple[Target, str | None]]
-    warnings: Sequence[str]
     token: bytes | None = attrs.field(default=None, repr=False)
 
 
 def build(configuration: Configuration, reactor: Any, before: Built | None = None) -> Built:
-    """Make all that a configuration asks for.
+    """Build a configuration.
 
-    @param before: what is in force: a resolver whose table has not changed is taken from there, with what it knows.
-    @raise ConfigError: the configuration cannot be used. All errors are reported, with their lines.
+    @param before: the current one. Resolvers and bridges whose tables are unchanged are taken over with their state.
+    @raise ConfigError: the configuration is invalid. The message has all errors, each with its line.
     """
     try:
         return _build(configuration, reactor, before)
@@ -103,7 +100,7 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
             with faults:
                 terminators[listener.name] = build_terminator(configuration, listener.termination, reactor.seconds)
     with faults:
-        spans = build_spans(configuration, reactor.seconds, {} if before is None else before.spans)
+        bridges = build_bridges(configuration, reactor.seconds, {} if before is None else before.bridges)
     with faults:
         admin_endpoint = (
             build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None
@@ -118,17 +115,16 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
         build_routing(configuration, reactor, resolvers),
         entrances,
         terminators,
-        spans,
+        bridges,
         admin_endpoint,
         resolvers,
         list(written_targets(configuration)) if configuration.health != Health() else [],
-        [*warnings(configuration), *no_service_route(configuration), *file_warnings(configuration)],
         token,
     )
 
 
 def try_expressions(configuration: Configuration) -> None:
-    """Time the expressions of routes and policy. @raise ConfigError: a client could keep the proxy busy with one."""
+    """Time the regular expressions of routes and policy. @raise ConfigError: one can take too long for a name."""
     patterns = [(f"route[{number}].server_name", one.server_name) for number, one in enumerate(configuration.routes)]
     patterns += [("policy.allow_names", name) for name in configuration.policy.allow_names or ()]
     if not any(is_expression(pattern) for _, pattern in patterns):
@@ -144,7 +140,7 @@ def try_expressions(configuration: Configuration) -> None:
 
 
 def build_token(configuration: Configuration) -> bytes | None:
-    """Read the token of the admin endpoint. @return: None: there is none. @raise ConfigError: it cannot be used."""
+    """Read the token of the admin endpoint. @return: None: there is none. @raise ConfigError: the file is invalid."""
     path = None if configuration.admin is None else configuration.admin.token_file
     if path is None:
         return None
@@ -157,17 +153,17 @@ def build_token(configuration: Configuration) -> bytes | None:
 
 
 def build_entrance(configuration: Configuration, key: str, endpoint: Endpoint, reactor: Any) -> IStreamServerEndpoint:
-    """What clients come in by. @raise ConfigError: as L{build_endpoint}."""
+    """Make the endpoint of a listener or bridge. @raise ConfigError: as L{build_endpoint}."""
     if endpoint.shared:
         return SharedEndpoint(reactor, endpoint)
     return build_endpoint(configuration, key, endpoint.text, reactor)
 
 
 def build_endpoint(configuration: Configuration, key: str, text: str, reactor: Any) -> IStreamServerEndpoint:
-    """@raise ConfigError: no installed endpoint is written so, or what it needs is not there."""
+    """Make a Twisted endpoint. @raise ConfigError: no installed endpoint type accepts the text."""
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-    except Exception as error:  # endpoint plugins raise what they like
+    except Exception as error:  # endpoint plugins may raise anything
         why = "a descriptor that systemd did not pass" if isinstance(error, IndexError) else str(error)
         cure = f"Twisted cannot use this endpoint ({why}); write it as in tcp:4443:interface=127.0.0.1"
         raise ConfigError(f"{configuration.filename}: {key} = {shown(text)}: {cure}") from error
@@ -175,9 +171,9 @@ def build_endpoint(configuration: Configuration, key: str, text: str, reactor: A
 
 
 def build_terminator(configuration: Configuration, termination: Termination, seconds: Seconds) -> Terminator:
-    """Read the certificates of a listener that ends TLS. @param seconds: a clock, for looking at the files again.
+    """Read the certificates of a listener that terminates TLS. @param seconds: see L{Seconds}.
 
-    @raise ConfigError: they cannot be used.
+    @raise ConfigError: they are invalid.
     """
     from sniproxy.connection.termination import CertificateStore, Terminator
     from sniproxy.tls.contexts import BrokerTLS, check_usable
@@ -208,11 +204,12 @@ def build_trust(
     make: Callable[[list[x509.Certificate], Certified | None], T],
     seconds: Seconds,
 ) -> Reloaded[T]:
-    """Something made of whom we trust and what we show, anew when the files change.
+    """Make something of authorities and a certificate, again whenever the files change.
 
-    @param place: in the configuration. @param trust: a path of PEM.
-    @param certificate: another. None: nothing is shown.
-    @raise ConfigError: the files cannot be used.
+    @param place: the place in the configuration, for errors. @param trust: a PEM file of authorities.
+    @param certificate: a PEM file of a certificate with its key. None: no certificate.
+    @param make: makes it. @param seconds: see L{Seconds}.
+    @raise ConfigError: the files are invalid.
     """
     from sniproxy.tls.pem import BadPem, certified
     from sniproxy.tls.pemfiles import read, trusted
@@ -231,7 +228,7 @@ def build_trust(
     except ConfigError as error:
         if certificate is None:
             raise
-        # It may hide an error of the other file.
+        # The other file may have an error, too.
         other = place.removesuffix("trust") + "certificate"
         try:
             _reloaded(other, [certificate], lambda: own(certificate), seconds)
@@ -241,31 +238,31 @@ def build_trust(
         raise
 
 
-def build_spans(
-    configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, LiveBridge]]
-) -> Mapping[str, tuple[Bridge, LiveBridge]]:
-    """The bridges, which know each other.
+def build_bridges(
+    configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, BridgeRuntime]]
+) -> Mapping[str, tuple[Bridge, BridgeRuntime]]:
+    """Make the bridges.
 
-    @param before: those in force: one whose table has not changed is taken from there, with what it knows.
-    @raise ConfigError: files of theirs cannot be used.
+    @param before: the current ones. A bridge whose table is unchanged is taken over with its state.
+    @raise ConfigError: a file is invalid.
     """
     if not configuration.bridges:
         return {}
-    from sniproxy.bridge.runtime import LiveBridge, make_trust
+    from sniproxy.bridge.runtime import BridgeRuntime, make_trust
 
     patience = configuration.timeouts.connect
     made = {}
     faults = Faults()
     for bridge in configuration.bridges:
-        old, span = before.get(bridge.name, (None, None))
+        old, runtime = before.get(bridge.name, (None, None))
         same = old is not None and replace(old, key=bridge.key, inspect=bridge.inspect) == bridge
-        if span is None or not same or span.patience != patience:
+        if runtime is None or not same or runtime.patience != patience:
             place = f"{configuration.filename}: {bridge.key}.trust"
             with faults:
                 trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
-                made[bridge.name] = (bridge, LiveBridge(bridge, trust, seconds, patience))
+                made[bridge.name] = (bridge, BridgeRuntime(bridge, trust, seconds, patience))
         else:
-            made[bridge.name] = (bridge, span)
+            made[bridge.name] = (bridge, runtime)
     faults.check()
     return made
 
@@ -281,10 +278,10 @@ def _reloaded(place: str, paths: Sequence[str], make: Callable[[], T], seconds: 
 
 
 def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolvers | None = None) -> Routing:
-    """Make the resolvers, and the table that leads to them.
+    """Make the route table with its resolvers.
 
-    @param resolvers: makes them, or has them already.
-    @raise ConfigError: a resolver's table does not fit.
+    @param resolvers: makes or reuses resolvers. None: new ones are made.
+    @raise ConfigError: a resolver's table is invalid.
     """
     made = resolvers or Resolvers(reactor)
 
@@ -295,13 +292,13 @@ def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolve
             route.server_name, route.listener, resolver, route.least_connections, route.max_connections, fixed
         )
 
-    def goal(route: Route | None) -> LiveRoute | None:
+    def live_or_none(route: Route | None) -> LiveRoute | None:
         return None if route is None else live(route)
 
     return Routing(
         RouteTable([live(route) for route in configuration.routes]),
-        goal(configuration.default),
-        goal(configuration.no_server_name),
+        live_or_none(configuration.default),
+        live_or_none(configuration.no_server_name),
         {
             listener.name: live(listener.plaintext)
             for listener in configuration.listeners

@@ -1,4 +1,4 @@
-"""The connections that have not ended: each begins here, if the limits allow it, as its entrance says."""
+"""Admits, starts and tracks client connections."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sniproxy.admin.sources import LimitsStatus
 from sniproxy.config.limits import Limits
 from sniproxy.config.model import Bridge, Listener
 from sniproxy.connection.admission import Admission, Permit
-from sniproxy.connection.handler import Conversation
-from sniproxy.connection.lifecycle import ConnectionContext, Life
+from sniproxy.connection.handler import handle_plaintext, handle_tls
+from sniproxy.connection.lifecycle import ConnectionContext, Handler, Lifecycle
 from sniproxy.events import Connection, Result
 from sniproxy.logs.refusals import RefusalLog
 from sniproxy.net.closer import LingeringCloser
@@ -26,121 +27,131 @@ from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.server.build import Built
 from sniproxy.util.names import host_port
 
-# What reads Pulsar is imported with what is inspected, or with a bridge.
+# Imported where they are needed: most configurations have neither a bridge nor an inspector.
 if TYPE_CHECKING:
-    from sniproxy.bridge.runtime import LiveBridge
+    from sniproxy.bridge.runtime import BridgeRuntime
     from sniproxy.inspector.live import Inspector
     from sniproxy.relay.pacing import Paced
 
 RESERVED_DESCRIPTORS = 64
-"""Descriptors that connections leave to the reactor, the log and the pipes between sockets."""
+"""Descriptors kept for the reactor, the logs and the pipes of splice."""
 
 DESCRIPTORS_PER_CONNECTION = 2
-"""Those of a connection: the client's and the target's."""
+"""Descriptors of one connection: the client's socket and the target's."""
 
 _WHY = {
-    "descriptors": "the limit of open files is near",
-    "max_connections": "there are as many connections as [limits] max_connections allows",
-    "max_buffered": "as many bytes wait for slow readers as [limits] max_buffered allows",
-    "max_hellos": "as many wait for their hello as [limits] max_hellos allows",
+    "descriptors": "the limit of open files is nearly reached",
+    "max_connections": "the number of connections has reached [limits] max_connections",
+    "max_buffered": "the bytes held for slow readers have reached [limits] max_buffered",
+    "max_hellos": "the connections without a complete hello have reached [limits] max_hellos",
 }
 
 
 class ConnectionManager:
-    """Begins them, and knows them until they have ended.
+    """All connections of one proxy, from accept to their end.
 
-    @param closer: what it has not closed yet counts as open.
-    @param inspector: gives the one that there is now, if any. @param ended: called when one has ended.
-    @ivar live: those that have not ended, the oldest first.
-    @ivar admission: which of those that come are let in. @ivar randoms: finds loops through other proxies.
+    @param live: empty; see below. Others read it.
+    @param closer: sockets that it has not closed yet count as open descriptors.
+    @param inspector: returns the inspector, or None if there is none.
+    @param ended: called after a connection has ended.
+    @ivar live: the connections that have not ended, the oldest first.
+    @ivar admission: admits connections. @ivar randoms: finds loops through other proxies.
     """
 
     def __init__(
         self,
         reactor: Any,
+        live: dict[Lifecycle, None],
         closer: LingeringCloser,
         inspector: Callable[[], Inspector | None],
         ended: Callable[[], None],
     ) -> None:
-        self.live: dict[Life, None] = {}
+        self.live = live
         self.randoms = LiveRandoms()
         self._log = RefusalLog(reactor)
         self.admission = Admission(reactor.seconds, self._log.add_refusal, _end)
-        self._when_over = self._over  # one object for all of them
+        self._when_over = self._over  # one bound method for all connections
         self._usable = 0
         self._waits_for: str | None = None
         self._closer = closer
         self._inspector = inspector
         self._ended = ended
         self._count = 0
-        self._vanished = VanishedPeers(reactor, lambda: [life.sockets for life in self.live if life.sockets])
-        # Unique among restarts and processes that write to one log.
+        self._vanished = VanishedPeers(reactor, lambda: [conn.sockets for conn in self.live if conn.sockets])
+        # Connection ids are unique across restarts, and across processes that write to one log.
         self._id_prefix = os.urandom(4).hex()
 
     def change(self, limits: Limits, descriptors: int) -> None:
-        """Other limits hold. @param descriptors: how many the process may have."""
+        """Apply other limits. @param descriptors: number of descriptors that the process may open."""
         self._usable = descriptors - min(RESERVED_DESCRIPTORS, descriptors // 4)
         self.admission.change(limits, self._usable // DESCRIPTORS_PER_CONNECTION)
 
-    def takes(self, descriptors: int) -> None:
-        """Others take this many descriptors more; negative: fewer."""
-        self.admission.aside += descriptors
+    def add_descriptors(self, count: int) -> None:
+        """Count descriptors beside those of connections. @param count: the change; negative: fewer."""
+        self.admission.extra_descriptors += count
 
     def limits_status(self) -> LimitsStatus:
-        """What the admin endpoint says of limits."""
-        ours = self.admission
+        """The limits and their counts, for the admin endpoint."""
+        admission = self.admission
         return LimitsStatus(
-            ours.max_connections,
-            ours.max_hellos,
-            dict(ours.refusals),
-            dict(ours.waits),
-            ours.max_connecting,
-            ours.connecting,
+            admission.max_connections,
+            admission.max_hellos,
+            dict(admission.refusals),
+            dict(admission.waits),
+            admission.max_connecting,
+            admission.connecting,
             self.randoms.loops,
         )
 
     def close(self) -> None:
-        """Write the sums of refusals that wait."""
+        """Log the counts of refused connections that are not logged yet."""
         self._log.close()
 
     def accepting(
-        self, house: ConnectionContext, bridge_house: ConnectionContext, built: Built, entrance: Listener | Bridge
+        self, context: ConnectionContext, bridge_context: ConnectionContext, built: Built, entrance: Listener | Bridge
     ) -> Accepted:
-        """What takes the connections of a listener or bridge."""
+        """Make the function that receives the accepted sockets of a listener or bridge."""
         if isinstance(entrance, Bridge):
-            return self._crossing(bridge_house, entrance, built.spans[entrance.name][1])
+            return self._accepting_bridge(bridge_context, entrance, built.bridges[entrance.name][1])
         listener = entrance
-        plaintext = built.routing.plaintext.get(listener.name)
+        route = built.routing.plaintext.get(listener.name)
         terminator = built.terminators.get(listener.name)
-        # splice moves bytes as they are: it cannot encrypt them.
-        way = None if terminator is None else copying.CopyDirection
+        handler: Handler = handle_tls
+        if route is not None:
+            handler = partial(handle_plaintext, route=route)
+        elif terminator is not None:
+            handler = partial(handle_tls, terminator=terminator)
+        # Splice moves bytes inside the kernel and cannot encrypt them.
+        directions = context.directions if terminator is None else copying.CopyDirection
         from sniproxy.relay.pacing import Paced, pace_of
         from sniproxy.relay.tee import tapped_directions
 
         def accepted(sock: socket.socket, client: str) -> None:
-            guest = self.admission.admit(client)
-            if guest is None:
+            permit = self.admission.admit(client)
+            if permit is None:
                 refuse(sock)
                 return
+            conn = Lifecycle(context, sock, self._record(listener.name, client), handler)
+            conn.directions = directions
             inspector = self._inspector() if listener.inspect else None
-            record = self._record(listener.name, client)
-            # Who dials a plaintext listener names nobody; brokers advertise where it listens.
-            place = _bound(sock) if plaintext else None
-            watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.tap(record, place))
-            tapping = way if watch is None else tapped_directions(watch)
-            life = Conversation(house, sock, record, plaintext, terminator, tapping)
-            if plaintext is None:
-                guest.waits_as(life)
-            self._begin(life, guest, watch)
+            tap = None
+            if inspector is not None:
+                # A client of a plaintext listener names no broker; brokers advertise the address where it listens.
+                place = None if route is None else _bound(sock)
+                tap = Paced(pace_of(context.reactor), inspector.tap(conn.record, place))
+                conn.directions = tapped_directions(tap)
+            if route is None:
+                permit.wait_for_hello(conn)
+            self._begin(conn, permit, tap)
 
         return accepted
 
     def must_wait(self) -> str | None:
-        """Why no connection may be accepted now. None: one may; whoever was slow with the hello may have made room."""
+        """Why no connection may be accepted now, or None. It may end a connection with a slow hello to make room."""
         while (limit := self._full()) is not None:
-            # Bytes wait for readers: hellos in time are not to blame.
+            # max_buffered is reached by slow readers: to end a slow hello would free nothing.
             if limit == "max_buffered" or not self.admission.make_room():
-                if limit != self._waits_for:  # who waits looks again and again, and so does each listener
+                if limit != self._waits_for:  # each listener asks again and again; a wait is counted once
                     self._waits_for = limit
                     self.admission.waits[limit] += 1
                 return _WHY[limit]
@@ -148,28 +159,29 @@ class ConnectionManager:
         return None
 
     def _full(self) -> str | None:
-        """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""
-        if DESCRIPTORS_PER_CONNECTION * (len(self.live) + 1) + len(self._closer) + self.admission.aside > self._usable:
+        """The limit that is reached. Descriptors must suffice for one more connection and its dial, not for pipes."""
+        taken = DESCRIPTORS_PER_CONNECTION * len(self.live) + len(self._closer) + self.admission.extra_descriptors
+        if taken + DESCRIPTORS_PER_CONNECTION > self._usable:
             return "descriptors"
         return self.admission.full()
 
-    def _crossing(self, house: ConnectionContext, bridge: Bridge, span: LiveBridge) -> Accepted:
-        from sniproxy.bridge.handler import Crossing
+    def _accepting_bridge(self, context: ConnectionContext, bridge: Bridge, runtime: BridgeRuntime) -> Accepted:
+        from sniproxy.bridge.handler import handle_bridge
         from sniproxy.relay.pacing import Paced, pace_of
 
         def accepted(sock: socket.socket, client: str) -> None:
-            guest = self.admission.admit(client)
-            if guest is None:
+            permit = self.admission.admit(client)
+            if permit is None:
                 refuse(sock)
                 return
             inspector = self._inspector() if bridge.inspect else None
             record = self._record(bridge.name, client)
-            # A bridge leads to one cluster, whatever the names of its brokers.
-            watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.tap(record, bridge.name))
-            heard = None if inspector is None else inspector.lookup_tap(record)
-            life = Crossing(house, sock, record, span, watch, heard)
-            guest.waits_as(life)
-            self._begin(life, guest, watch)
+            # All brokers behind a bridge are of one cluster, whatever their names.
+            tap = None if inspector is None else Paced(pace_of(context.reactor), inspector.tap(record, bridge.name))
+            observe = None if inspector is None else inspector.lookup_tap(record)
+            conn = Lifecycle(context, sock, record, partial(handle_bridge, bridge=runtime, tap=tap, observe=observe))
+            permit.wait_for_hello(conn)
+            self._begin(conn, permit, tap)
 
         return accepted
 
@@ -177,46 +189,46 @@ class ConnectionManager:
         self._count += 1
         return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
 
-    def _begin(self, life: Life, guest: Permit, watch: Paced | None) -> None:
-        self.live[life] = None
+    def _begin(self, conn: Lifecycle, permit: Permit, tap: Paced | None) -> None:
+        self.live[conn] = None
         self._vanished.start()
-        life.guest = guest
-        if watch is None:
-            life.begin(self._when_over)
+        conn.permit = permit
+        if tap is None:
+            conn.begin(self._when_over)
             return
 
-        def over(life: Life) -> None:
+        def over(conn: Lifecycle) -> None:
             try:
-                watch.end()
+                tap.end()
             finally:
-                self._over(life)
+                self._over(conn)
 
-        life.begin(over)
+        conn.begin(over)
 
-    def _over(self, life: Life) -> None:
-        self.live.pop(life, None)
+    def _over(self, conn: Lifecycle) -> None:
+        self.live.pop(conn, None)
         if not self.live:
             self._vanished.stop()
-        if life.guest is not None:
-            life.guest.leave()
+        if conn.permit is not None:
+            conn.permit.release()
         self._ended()
 
 
 def refuse(sock: socket.socket) -> None:
-    """Close the socket of a client that is not let in, at once and with a reset.
+    """Close the socket of a client that is not admitted, with a reset.
 
-    Its hello is on the way or here already, so that a plain close would become a reset as well, only later; this one
-    leaves nothing in the kernel that would have to wait for the client. The reactor has never heard of the socket.
+    Its hello is on the way or received already, so a plain close would become a reset later. A reset at once leaves
+    nothing in the kernel that waits for the client. The socket was never registered with the reactor.
     """
     reset_on_close(sock)
     sock.close()
 
 
 def _bound(sock: socket.socket) -> str | None:
-    """What the client has dialled, ``host:port``; None: nothing of TCP."""
+    """The address that the client has dialled, ``host:port``. None: not TCP."""
     name = sock.getsockname()
     return host_port(name[0], name[1]) if isinstance(name, tuple) else None
 
 
-def _end(life: Life, why: str) -> None:
-    life.end(Ending(Result.LIMIT, why))
+def _end(conn: Lifecycle, why: str) -> None:
+    conn.end(Ending(Result.LIMIT, why))

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from sniproxy.admin.sources import DrainStatus, UnknownDrainTarget
 from sniproxy.config.model import DEFAULT, Configuration, Route
 from sniproxy.config.warnings import all_routes, templates, written_targets
-from sniproxy.connection.lifecycle import Life
+from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Result
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.table import RouteTable
@@ -49,12 +49,12 @@ class _Drain:
     since: float
     closed: int = 0
     timer: Any = None
-    waiting: list[Life] = attrs.field(factory=list)
+    waiting: list[Lifecycle] = attrs.field(factory=list)
     cached_count: tuple[float, int, list[str]] | None = None
 
 
 def find_drain_target(
-    name: str, configuration: Configuration, live: Iterable[Life], seen: Iterable[str] = ()
+    name: str, configuration: Configuration, live: Iterable[Lifecycle], seen: Iterable[str] = ()
 ) -> DrainTarget:
     """Find what an operator names: a route by its C{server_name}, or a target by its address or its label.
 
@@ -134,7 +134,7 @@ class DrainManager:
         self,
         reactor: Any,
         upstreams: UpstreamTable,
-        live: Callable[[], Iterable[Life]],
+        live: Callable[[], Iterable[Lifecycle]],
         now: Callable[[], float],
         dice: random.Random | None = None,
     ) -> None:
@@ -191,7 +191,7 @@ class DrainManager:
             return seen[1:]
         return drain.cached_count[1:]
 
-    def _left(self, goal: DrainTarget) -> list[Life]:
+    def _left(self, goal: DrainTarget) -> list[Lifecycle]:
         return [life for life in self._live() if goal.has(life.record.route, life.target)]
 
     def _status(self, drain: _Drain) -> DrainStatus:

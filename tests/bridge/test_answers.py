@@ -27,12 +27,12 @@ class AnswersTests(SynchronousTestCase):
         self.warned: list[str] = []
         self.bridges: dict[Broker, str] = {}
         self.allowing = Allowing(None)
-        self.asked = PendingRequests(pb.CommandConnect(client_version="c"))
+        self.pending = PendingRequests(pb.CommandConnect(client_version="c"))
         self.answers = self.made()
 
     def made(self, allowing: Allowing | None = None, names_owners: bool = True, service: bool = True) -> Answers:
-        told = BridgeCallbacks(self.follow, self.bridges.get, self.warned.append)
-        return Answers(allowing or self.allowing, told, self.asked if service else None, names_owners)
+        callbacks = BridgeCallbacks(self.follow, self.bridges.get, self.warned.append)
+        return Answers(allowing or self.allowing, callbacks, self.pending if service else None, names_owners)
 
     def follow(self, lookup: pb.CommandLookupTopic, answer: Response) -> bool:
         if len(self.followed) == self.most_followed:
@@ -54,7 +54,7 @@ class AnswersTests(SynchronousTestCase):
         return Response(request_id=5, response=kind, **more)
 
     def ask(self, **more: Any) -> None:
-        self.asked.client(write(pb.CommandLookupTopic(topic=TOPIC, request_id=5, **more)))
+        self.pending.client(write(pb.CommandLookupTopic(topic=TOPIC, request_id=5, **more)))
 
     def test_connect(self) -> None:
         """The owner's plain URL is made of its TLS URL, whatever stood there; the client shall come back."""

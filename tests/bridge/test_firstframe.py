@@ -62,7 +62,7 @@ class FirstFrameTests(SocketTestCase):
         self.assertIn("use a pulsar:// service URL", str(error))
         self.assertTrue(error.speaks_tls)
         self.assertIn("HTTP", str(await self.refused(b"GET / HTTP/1.1\r\n\r\n")))
-        self.assertIn("no Pulsar frame", str(await self.refused(b"SSH-2.0-x\r\n\r\n")))
+        self.assertIn("not a Pulsar frame", str(await self.refused(b"SSH-2.0-x\r\n\r\n")))
 
     async def test_another_frame(self) -> None:
         """Another frame of Pulsar's, one that cannot be read, and one that is too long are refused."""

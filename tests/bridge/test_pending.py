@@ -16,12 +16,12 @@ _Base = pb.BaseCommand
 TOPIC = "persistent://public/default/t"
 
 
-class AskedTests(SynchronousTestCase):
-    """Asked."""
+class PendingRequestsTests(SynchronousTestCase):
+    """PendingRequests."""
 
     def setUp(self) -> None:
         self.connect = by_token("first").connect("broker-1.pulsar.test:6651")
-        self.asked = PendingRequests(self.connect)
+        self.pending = PendingRequests(self.connect)
 
     def lookup(self, number: int, topic: str = TOPIC) -> bytes:
         return write(pb.CommandLookupTopic(topic=topic, request_id=number))
@@ -30,22 +30,22 @@ class AskedTests(SynchronousTestCase):
         """A lookup is known by its number until it is answered, however the bytes come."""
         data = write(self.connect) + self.lookup(2**63) + write(pb.CommandPing()) + self.lookup(0, "other")
         for at in range(len(data)):
-            self.asked.client(data[at : at + 1])
+            self.pending.client(data[at : at + 1])
         for number, topic in ((0, "other"), (2**63, TOPIC)):
-            found = self.asked.answered(number)
+            found = self.pending.take(number)
             assert found is not None
             self.assertEqual(topic, found.topic)
-            self.assertIsNone(self.asked.answered(number))
+            self.assertIsNone(self.pending.take(number))
 
     def test_long(self) -> None:
         """A lookup that is longer than any topic's name makes it is not remembered."""
-        self.asked.client(write(self.connect) + self.lookup(1, "t" * MAX_LOOKUP_BYTES) + self.lookup(2))
-        self.assertIsNone(self.asked.answered(1))
-        self.assertIsNotNone(self.asked.answered(2))
+        self.pending.client(write(self.connect) + self.lookup(1, "t" * MAX_LOOKUP_BYTES) + self.lookup(2))
+        self.assertIsNone(self.pending.take(1))
+        self.assertIsNotNone(self.pending.take(2))
 
     def test_login(self) -> None:
         """CONNECT is said again as it was, credentials included, but for the broker that it named."""
-        again = self.asked.login.connect("broker-9.pulsar.test:6651")
+        again = self.pending.login.connect("broker-9.pulsar.test:6651")
         self.assertEqual([b"first"], secrets(again))
         self.assertFalse(again.HasField("proxy_to_broker_url"))
         self.assertEqual((self.connect.client_version, "token"), (again.client_version, again.auth_method_name))
@@ -55,27 +55,27 @@ class AskedTests(SynchronousTestCase):
         """After an AUTH_RESPONSE the newest credentials come last, which is what counts; nothing shows them."""
         response = pb.CommandAuthResponse(client_version="c", response=pb.AuthData(auth_method_name="token"))
         response.response.MergeFromString(b"\x12\x06second")
-        self.asked.client(write(self.connect) + write(response))
-        self.assertEqual(b"second", secrets(self.asked.login.connect())[-1])
-        self.assertNotIn("second", repr(self.asked.login))
+        self.pending.client(write(self.connect) + write(response))
+        self.assertEqual(b"second", secrets(self.pending.login.connect())[-1])
+        self.assertNotIn("second", repr(self.pending.login))
 
     def test_bytes(self) -> None:
         """Long lookups are remembered up to a bound in bytes, the newest of them, and count as buffered."""
         before = TOTAL.bytes
         for number in range(300):
-            self.asked.client(write(pb.CommandLookupTopic(topic="t" * 8000, request_id=number)))
-        self.assertIsNone(self.asked.answered(0))
-        self.assertIsNotNone(self.asked.answered(299))
+            self.pending.client(write(pb.CommandLookupTopic(topic="t" * 8000, request_id=number)))
+        self.assertIsNone(self.pending.take(0))
+        self.assertIsNotNone(self.pending.take(299))
         self.assertTrue(MAX_BYTES - 20_000 < TOTAL.bytes - before <= MAX_BYTES)
-        self.asked.end()
+        self.pending.end()
         self.assertEqual(before, TOTAL.bytes)
 
     def test_unreadable(self) -> None:
         """What is no Pulsar is not looked at any more."""
         no_command = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:-1])
         for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", no_command):
-            asked = PendingRequests(self.connect)
-            asked.client(data)
-            asked.client(self.lookup(1))
-            self.assertFalse(asked.readable)
-            self.assertIsNone(asked.answered(1))
+            pending = PendingRequests(self.connect)
+            pending.client(data)
+            pending.client(self.lookup(1))
+            self.assertFalse(pending.readable)
+            self.assertIsNone(pending.take(1))

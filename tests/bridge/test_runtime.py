@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.bridge import runtime
-from sniproxy.bridge.runtime import REPEAT_INTERVAL_S, LiveBridge, Trust, make_trust
+from sniproxy.bridge.runtime import REPEAT_INTERVAL_S, BridgeRuntime, Trust, make_trust
 from sniproxy.bridge.stream import MAX_COMMAND_BYTES
 from sniproxy.client.logins import NO_LOGIN
 from sniproxy.config.parser import parse
@@ -22,18 +22,18 @@ def trust() -> Trust:
     return make_trust(certificates("ca.pem", CA.cert_pem.bytes()), issued("own.test"))
 
 
-class SpanTests(SynchronousTestCase):
-    """LiveSpan."""
+class BridgeRuntimeTests(SynchronousTestCase):
+    """BridgeRuntime."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         text = TABLE.format(port=6650, hosts="a.test,b.test:1,c.test") + TABLE.format(port=6750, hosts="green.test")
         configuration = parse(text, str(Path("f.toml")))
         self.blue, self.green = (
-            LiveBridge(bridge, trust, self.clock.seconds, 10.0) for bridge in configuration.bridges
+            BridgeRuntime(bridge, trust, self.clock.seconds, 10.0) for bridge in configuration.bridges
         )
-        for span in (self.blue, self.green):
-            span.settle(None, [self.blue, self.green])
+        for bridge in (self.blue, self.green):
+            bridge.settle(None, [self.blue, self.green])
 
     def test_service(self) -> None:
         """Connections begin with the next host, and then take the others in order."""

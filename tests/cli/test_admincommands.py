@@ -65,7 +65,7 @@ class StatusTests(CommandCase):
     async def test_status(self) -> None:
         """The state, the configuration, tunnels by target, drains and warnings."""
         await self.tunnel()
-        self.proxy.service.drain(NAME, 0.01)
+        self.proxy.service.view.drain(NAME, 0.01)
         self.proxy.service.reload(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
         self.flushLoggedErrors(ZeroDivisionError)
         status, out, _ = await self.ctl("status", self.url)
@@ -245,10 +245,10 @@ class DrainTests(CommandCase):
         status, out = await self.drained(interrupted, NAME, "--rate", "1/m")
         self.assertEqual(INTERRUPTED, status)
         self.assertIn(f"to cancel it, run: sniproxyctl drain {NAME} --admin {self.url} {self.secret} --undo", out)
-        self.assertEqual(1, len(self.proxy.service.status().drains))
+        self.assertEqual(1, len(self.proxy.service.view.status().drains))
 
         def undone(seconds: float) -> None:
-            blockingCallFromThread(reactor, self.proxy.service.undrain, NAME)
+            blockingCallFromThread(reactor, self.proxy.service.view.undrain, NAME)
 
         status, out = await self.drained(undone, NAME, "--rate", "0.01")
         self.assertEqual(1, status)
@@ -280,7 +280,7 @@ class DrainTests(CommandCase):
             self.assertIn(said, error)
         status, _, error = await self.ctl("drain", NAME, "--admin", self.url, "--token-file", "/nonexistent")
         self.assertIn("--token-file /nonexistent: No such file", error)
-        self.assertEqual([], self.proxy.service.status().drains)
+        self.assertEqual([], self.proxy.service.view.status().drains)
 
     async def test_unix(self) -> None:
         """Through a Unix socket a drain needs no token; status accepts its path, too."""
@@ -288,7 +288,7 @@ class DrainTests(CommandCase):
         proxy = Proxy(self, f'{route(backend.address)}[admin]\nendpoint = "unix:{path}"\n')
         status, out, error = await self.ctl("drain", NAME, "--admin", f"unix:{path}")
         self.assertEqual((0, ""), (status, error))
-        self.assertEqual([NAME], [one.name for one in proxy.service.status().drains])
+        self.assertEqual([NAME], [one.name for one in proxy.service.view.status().drains])
         status, out, _ = await self.ctl("status", f"unix:{path}")
         self.assertIn(f"draining route {NAME}", out)
 

@@ -85,17 +85,17 @@ class AdmissionCase(SynchronousTestCase):
         made = Admission(
             lambda: self.now,
             lambda limit, client: self.told.append((limit, client)),
-            lambda life, why: self.ended.append((life, why)),
+            lambda conn, why: self.ended.append((conn, why)),
         )
         made.change(make_limits(LimitsTable(**keys)), affordable)  # type: ignore[arg-type]
         return made
 
-    def admit(self, admission: Admission, address: str = "192.0.2.7:1", life: object = None) -> Permit:
-        guest = admission.admit(address)
-        assert guest is not None
-        if life is not None:
-            guest.waits_as(life)
-        return guest
+    def admit(self, admission: Admission, address: str = "192.0.2.7:1", conn: object = None) -> Permit:
+        permit = admission.admit(address)
+        assert permit is not None
+        if conn is not None:
+            permit.wait_for_hello(conn)
+        return permit
 
 
 class TotalTests(AdmissionCase):
@@ -110,46 +110,46 @@ class TotalTests(AdmissionCase):
     def test_full(self) -> None:
         """At the limit new connections wait until one has left."""
         admission = self.admission(max_connections=2)
-        guests = [self.admit(admission) for _ in range(2)]
+        permits = [self.admit(admission) for _ in range(2)]
         self.assertEqual("max_connections", admission.full())
         self.assertFalse(admission.make_room())
-        guests[0].leave()
+        permits[0].release()
         self.assertIsNone(admission.full())
 
     def test_hellos(self) -> None:
         """The share of those who wait for their hello is full until one has said it, or left."""
         admission = self.admission(max_hellos=2)
-        first, second = (self.admit(admission, life=life) for life in "ab")
+        first, second = (self.admit(admission, conn=conn) for conn in "ab")
         self.assertEqual("max_hellos", admission.full())
-        first.heard()
+        first.receive_hello()
         self.assertIsNone(admission.full())
-        self.admit(admission, life="c")
+        self.admit(admission, conn="c")
         self.assertEqual("max_hellos", admission.full())
-        second.leave()
+        second.release()
         self.assertIsNone(admission.full())
 
     def test_slowest_goes(self) -> None:
         """Who has waited longest for the hello is ended for others, but never before its time."""
         admission = self.admission(max_hellos=2)
-        first = self.admit(admission, life="first")
+        first = self.admit(admission, conn="first")
         self.now = 0.5
-        self.admit(admission, life="second")
+        self.admit(admission, conn="second")
         self.assertFalse(admission.make_room())
         self.now = SLOW_HELLO_S
         self.assertTrue(admission.make_room())
-        ((life, why),) = self.ended
-        self.assertEqual("first", life)
+        ((conn, why),) = self.ended
+        self.assertEqual("first", conn)
         self.assertIn("within 1 s", why)
         self.assertFalse(admission.make_room())
         self.assertIsNone(admission.full())
-        first.leave()
+        first.release()
         self.assertEqual(1, admission.refusals["max_hellos"])
 
     def test_slow_beside_tunnels(self) -> None:
         """When tunnels take up all, a slow hello makes room, too."""
         admission = self.admission(max_connections=2)
         self.admit(admission)
-        self.admit(admission, life="slow")
+        self.admit(admission, conn="slow")
         self.now = SLOW_HELLO_S
         self.assertEqual("max_connections", admission.full())
         self.assertTrue(admission.make_room())
@@ -166,11 +166,11 @@ class ClientTests(AdmissionCase):
         self.assertEqual([("max_connections_per_client", "192.0.2.7")], self.told)
         self.assertEqual({"max_connections_per_client": 1}, admission.refusals)
         self.admit(admission, "192.0.2.8:1")
-        first.leave()
+        first.release()
         self.admit(admission)
 
     def test_name(self) -> None:
-        """A guest says which client it counts as; without one, no limit by client is for it."""
+        """A permit says which client it counts as; without one, no limit by client is for it."""
         admission = self.admission(exempt_cidrs=["192.0.2.8/32"])
         self.assertEqual("192.0.2.7", self.admit(admission).client)
         self.assertEqual("2001:db8::/64", self.admit(admission, "[2001:db8::1]:1").client)
@@ -186,10 +186,10 @@ class ClientTests(AdmissionCase):
     def test_hellos(self) -> None:
         """A client with as many hellos outstanding as it may have is refused until one has come."""
         admission = self.admission(max_hellos_per_client=1)
-        guest = self.admit(admission, life="a")
+        permit = self.admit(admission, conn="a")
         self.assertIsNone(admission.admit("192.0.2.7:2"))
         self.assertEqual("max_hellos_per_client", self.told[0][0])
-        guest.heard()
+        permit.receive_hello()
         self.admit(admission)
 
     def test_rate(self) -> None:
@@ -219,13 +219,13 @@ class ClientTests(AdmissionCase):
     def test_change(self) -> None:
         """Other limits hold at once; who is there stays, and counts, whoever was exempt goes as it came."""
         admission = self.admission()
-        guests = [self.admit(admission) for _ in range(3)]
+        permits = [self.admit(admission) for _ in range(3)]
         admission.change(Limits(max_connections_per_client=2), 100)
         self.assertIsNone(admission.admit("192.0.2.7:9"))
         admission.change(make_limits(LimitsTable(max_connections_per_client=1, exempt_cidrs=["192.0.2.0/24"])), 100)
         exempt = self.admit(admission)
-        for guest in (*guests, exempt):
-            guest.leave()
+        for permit in (*permits, exempt):
+            permit.release()
         admission.change(Limits(max_connections_per_client=1), 100)
         self.admit(admission)
 
@@ -233,20 +233,20 @@ class ClientTests(AdmissionCase):
     def test_nothing_stays(self, steps: list[tuple[str, int]]) -> None:
         """However far they came, nothing is kept of those who have left."""
         admission = self.admission(max_connections_per_client=3)
-        guests = []
+        permits = []
         for address, far in steps:
-            guest = admission.admit(address)
-            if guest is None:
+            permit = admission.admit(address)
+            if permit is None:
                 continue
-            guests.append(guest)
+            permits.append(permit)
             if far > 0:
-                guest.waits_as(object())
+                permit.wait_for_hello(object())
             if far > 1:
-                guest.heard()
+                permit.receive_hello()
             if far > 2:
-                guest.takes(LiveRoute("a.test", None, StaticResolver(["a:1"])))
-        for guest in guests:
-            guest.leave()
+                permit.enter_route(LiveRoute("a.test", None, StaticResolver(["a:1"])))
+        for permit in permits:
+            permit.release()
         kept = (admission._connections, admission._clients, admission._routes)
         self.assertEqual((0, {}, {}), kept)
         self.assertEqual((0, {}), (admission.connecting, admission._connecting))
@@ -261,27 +261,27 @@ class RouteTests(AdmissionCase):
         admission = self.admission()
         route = LiveRoute("a.test", None, StaticResolver(["a:1"]), max_connections=1)
         first = self.admit(admission)
-        first.takes(route)
-        refused = self.assertRaises(Refusal, self.admit(admission).takes, route)
+        first.enter_route(route)
+        refused = self.assertRaises(Refusal, self.admit(admission).enter_route, route)
         self.assertEqual((Result.LIMIT, None), (refused.result, refused.alert))
-        self.assertEqual("route a.test has its 1 connection", str(refused))
+        self.assertEqual("route a.test: at its limit of 1 connection", str(refused))
         self.assertEqual({"max_connections_per_route": 1}, admission.refusals)
-        self.admit(admission).takes(LiveRoute("a.test", "public", route.resolver, max_connections=1))
-        first.leave()
-        self.admit(admission).takes(route)
+        self.admit(admission).enter_route(LiveRoute("a.test", "public", route.resolver, max_connections=1))
+        first.release()
+        self.admit(admission).enter_route(route)
 
     def fill(self, admission: Admission, name: str) -> tuple[list[Permit], Refusal]:
         """Connections by a route that wait for a target, until one is refused."""
         route = LiveRoute(name, None, StaticResolver(["a:1"]))
-        guests: list[Permit] = []
+        permits: list[Permit] = []
         while True:
-            guest = self.admit(admission)
+            permit = self.admit(admission)
             try:
-                guest.takes(route)
+                permit.enter_route(route)
             except Refusal as refusal:
-                guest.leave()
-                return guests, refusal
-            guests.append(guest)
+                permit.release()
+                return permits, refusal
+            permits.append(permit)
 
     def test_share(self) -> None:
         """A route whose targets are dead takes half of the room, the next one half of what is left, and none takes all.
@@ -304,17 +304,17 @@ class RouteTests(AdmissionCase):
     def test_share_refused(self) -> None:
         """The refusal is without an alert and names the key and the route; tunnels make room for others."""
         admission = self.admission(max_connecting=2)
-        (guest,), refusal = self.fill(admission, "a.test")
+        (permit,), refusal = self.fill(admission, "a.test")
         self.assertEqual((Result.LIMIT, None), (refusal.result, refusal.alert))
         self.assertEqual(
-            "route a.test: it has 1 connection without a tunnel ([limits] max_connecting_per_route)", str(refusal)
+            "route a.test: 1 connection waiting for a target ([limits] max_connecting_per_route)", str(refusal)
         )
         (other,), _ = self.fill(admission, "b.test")
         _, refusal = self.fill(admission, "c.test")
         self.assertIn("([limits] max_connecting)", str(refusal))
         self.assertEqual({"max_connecting_per_route": 1, "max_connecting": 2}, admission.refusals)
-        guest.tunnels()
-        guest.tunnels()
-        self.admit(admission).connects("bridge", "public")
-        other.leave()
+        permit.leave_connecting()
+        permit.leave_connecting()
+        self.admit(admission).enter_connecting("bridge", "public")
+        other.release()
         self.assertEqual(1, admission.connecting)

@@ -1,33 +1,31 @@
-"""What every connection's life has; its stages are tested with those who live it (test_conversation)."""
+"""How a connection begins and ends; its stages have tests of their own."""
 
 from __future__ import annotations
 
+import socket
 from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.config.schema import Timeouts
-from sniproxy.connection.lifecycle import ConnectionContext, Life
+from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
 from sniproxy.events import Connection, Refusal, Result
+from sniproxy.interfaces import Resolution, Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending
+from sniproxy.server import resolverset
 from sniproxy.tls.alerts import Alert, fatal_alert
-from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end
+from tests.support.conversation import NAME, ConversationCase, route
+from tests.support.hellos import hello
+from tests.support.proxies import LISTENER, Backend, Proxy, SilentTarget
+from tests.support.scripted import Scripted
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end, reset
 
 
-class Scripted(Life):
-    """A life whose one stage a test plays."""
-
-    stage: Deferred[Ending]
-
-    async def _pass(self) -> Ending:
-        return await self.stage
-
-
-class LifeTests(SocketTestCase):
-    """How a life ends."""
+class LifecycleTests(SocketTestCase):
+    """How a connection ends."""
 
     async def live(self, result: object) -> tuple[Connection, bytes]:
         """End the stage with an ending or an error. @return: the record, and what the client got."""
@@ -36,19 +34,23 @@ class LifeTests(SocketTestCase):
         self.addCleanup(far.close)
         closer = LingeringCloser(reactor)
         nobody = cast(Any, None)
-        house = ConnectionContext(reactor, nobody, Timeouts(), nobody, closer, CopyDirection, told.append)
-        life = Scripted(house, ours, Connection("id-1", 1.0, "public", "127.0.0.1:1"))
-        life.stage = Deferred()
+        context = ConnectionContext(reactor, nobody, Timeouts(), nobody, closer, CopyDirection, told.append)
+        stage: Deferred[Ending] = Deferred()
+
+        async def handler(conn: Lifecycle) -> None:
+            conn.finish(await stage)
+
+        conn = Lifecycle(context, ours, Connection("id-1", 1.0, "public", "127.0.0.1:1"), handler)
         ended: Deferred[object] = Deferred()
-        life.begin(ended.callback)
-        self.assertEqual(("hello", False, 0, 0), (life.state, life.tunnelling, life.bytes_up, life.bytes_down))
+        conn.begin(ended.callback)
+        self.assertEqual(("hello", False, 0, 0), (conn.state, conn.tunnelling, conn.bytes_up, conn.bytes_down))
         if isinstance(result, Exception):
-            life.stage.errback(result)
+            stage.errback(result)
         elif result is None:
-            life.end(Ending(Result.DRAINED, "enough"))
+            conn.end(Ending(Result.DRAINED, "enough"))
         else:
-            life.stage.callback(cast(Ending, result))
-        self.assertIs(life, await ended)
+            stage.callback(cast(Ending, result))
+        self.assertIs(conn, await ended)
         got = await in_thread(read_to_end, far)
         far.close()
         await closer.settled()
@@ -65,9 +67,120 @@ class LifeTests(SocketTestCase):
             ),
             (Refusal(Result.CONNECT_FAILED, "down"), (Result.CONNECT_FAILED, None, "down"), b""),
             (None, (Result.DRAINED, None, "enough"), b""),
-            (ZeroDivisionError(), (Result.INTERNAL_ERROR, None, "a fault of the proxy: see its log"), b""),
+            (
+                ZeroDivisionError(),
+                (Result.INTERNAL_ERROR, None, "internal error: see the program's log"),
+                b"",
+            ),
         ):
             record, got = await self.live(result)
             self.assertEqual(expected, (record.result, record.alert, record.reason))
             self.assertEqual(word, got)
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+
+PLAIN = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+
+
+class GoneTests(ConversationCase):
+    """Clients that leave while their target is resolved or dialled: by a FIN or a reset, with early data or without."""
+
+    async def gone(self, proxy: Proxy, state: str, data: bytes, listener: str = "public") -> None:
+        """For each way to leave: the record says so at once, and nothing is left open but the listener."""
+        fins = [data, data + b"early data"] if listener == "public" else [b""]
+        ways = [(each, socket.socket.close) for each in fins] + [(data, reset), (data + b"early data", reset)]
+        for number, (sent, leave) in enumerate(ways, len(proxy.records)):
+            client = proxy.connect(listener)
+            client.sendall(sent)
+            while not (live := list(proxy.service._connections.live)) or live[0].state != state:
+                await in_thread(int)
+            leave(client)
+            record = await proxy.ended(number)
+            self.assertEqual((Result.CLIENT_GONE, None), (record.result, record.alert), record)
+            how = "it closed the connection" if leave is socket.socket.close else "Connection reset by peer"
+            doing = {"resolve": "resolved", "connect": "dialled"}[state]
+            self.assertEqual(f"{how} while its target was {doing}", record.reason)
+            while proxy.service._connections.live or len(proxy.service._closer):
+                await in_thread(int)
+
+    async def test_dialled(self) -> None:
+        """While the target does not answer: its socket is closed, and the target counts no failure."""
+        silent = SilentTarget(self)
+        proxy = Proxy(self, route(silent.address))
+        await self.gone(proxy, "connect", hello(name=NAME))
+        self.assertEqual([], [one for one in proxy.service.view.status().targets if one.why or one.connections])
+
+    async def test_resolved(self) -> None:
+        """While the resolver does not answer: its question is cancelled."""
+        cancelled: list[Any] = []
+        resolver = Scripted(lambda: Deferred(cancelled.append))
+        self.patch(resolverset, "StaticResolver", lambda targets: resolver)
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        await self.gone(proxy, "resolve", hello(name=NAME))
+        self.assertEqual(4, len(cancelled))
+
+    async def test_plaintext(self) -> None:
+        """On a plaintext listener: a reset, or an end with no byte unread."""
+        silent = SilentTarget(self)
+        proxy = Proxy(self, LISTENER + PLAIN + f'target = "{silent.address}"\n' + route("127.0.0.1:9"))
+        await self.gone(proxy, "connect", b"a request", "plain")
+
+    async def test_plaintext_half_close(self) -> None:
+        """On a plaintext listener a request and a FIN wait for the target together: the answer comes back."""
+        backend = Backend(self)
+        answers: list[Deferred[Resolution]] = []
+
+        def later() -> Deferred[Resolution]:
+            answers.append(Deferred())
+            return answers[0]
+
+        self.patch(resolverset, "StaticResolver", lambda targets: Scripted(later))
+        proxy = Proxy(self, LISTENER + PLAIN + f'target = "{backend.address}"\n' + route("127.0.0.1:9"))
+        with proxy.connect("plain") as client:
+            client.sendall(b"a request")
+            client.shutdown(socket.SHUT_WR)
+            while not answers:
+                await in_thread(int)
+            for _ in range(5):
+                await in_thread(int)
+            answers[0].callback(Resolution([Target("127.0.0.1", backend.port)]))
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(b"a request", await in_thread(read_to_end, upstream))
+                upstream.sendall(b"an answer")
+            self.assertEqual(b"an answer", await in_thread(read_to_end, client))
+        self.assertEqual(Result.OK, (await proxy.ended()).result)
+
+    async def test_at_once(self) -> None:
+        """A target that connects at once costs no watch: a client that ended behind its hello has its tunnel."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        data = hello(name=NAME)
+        with proxy.connect() as client:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(data, await in_thread(read_to_end, upstream))
+        self.assertEqual(Result.OK, (await proxy.ended()).result)
+
+
+class FaultTests(ConversationCase):
+    """Faults of our own."""
+
+    async def test_internal_error(self) -> None:
+        """A fault of the proxy ends the connection plainly and is logged with its cause."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        self.patch(proxy.service._built.routing.table, "match", None)
+        record = await self.refused(proxy, hello(name=NAME), Result.INTERNAL_ERROR, None)
+        self.assertEqual("internal error: see the program's log", record.reason)
+        self.assertEqual(1, len(self.flushLoggedErrors(TypeError)))
+
+    async def test_observer_that_fails(self) -> None:
+        """An observer that fails is logged and harms nothing."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        proxy.service._observers._observers.insert(0, lambda record: 1 / 0)  # type: ignore[arg-type]
+        with proxy.connect() as client:
+            client.sendall(hello(name="nobody.test"))
+            self.assertEqual(fatal_alert(Alert.UNRECOGNIZED_NAME), await in_thread(read_to_end, client))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        while proxy.service._connections.live:
+            await in_thread(int)

@@ -94,7 +94,7 @@ class TunnelTests(TerminatingCase):
         self.assertEqual(b"question", await in_thread(read_exactly, broker, 8))
         broker.sendall(b"answer")
         self.assertEqual(b"answer", await in_thread(read_exactly, client, 6))
-        (live,) = proxy.service._live
+        (live,) = proxy.service._connections.live
         self.assertEqual("open", live.state)
         client.close()
         broker.close()
@@ -173,7 +173,7 @@ class TunnelTests(TerminatingCase):
         client.close()
         broker.close()
         await proxy.ended()
-        side = proxy.service._side
+        side = proxy.service._observers
         assert side is not None and side.inspector is not None
         (entry,) = side.inspector.ledger.topics()
         self.assertEqual(NAME, entry.service)
@@ -201,7 +201,7 @@ class RefusalTests(TerminatingCase):
         proxy = self.start()
         record = await self.refused(proxy, hello(name="broker-9.pulsar.test"), Alert.UNRECOGNIZED_NAME)
         self.assertEqual((Result.NO_CERTIFICATE, None), (record.result, record.target))
-        self.assertIn("add one to the folder", record.reason)
+        self.assertIn("add one to the listener's certificates", record.reason)
 
     async def test_no_name(self) -> None:
         """Without a name, or with an address for one, there is nothing to verify the broker by."""
@@ -267,7 +267,7 @@ class RefusalTests(TerminatingCase):
             client.sendall(hello())
             broker = await accepting
             await in_thread(client.recv, 1)  # our side of the handshake: it waits for the client's
-            (live,) = proxy.service._live
+            (live,) = proxy.service._connections.live
             self.assertEqual("handshake", live.state)
             clock.advance(5)
             await in_thread(read_to_end, client)

@@ -274,7 +274,7 @@ class ServiceTests(SocketTestCase):
         await self.talk(backend, proxy, [(ASK, answer("broker-1.test")), (write(CommandPing()), write(CommandPong()))])
         (event,) = self.told(path)
         self.assertEqual(("command", "PING", "client"), (event["event"], event["command"], event["side"]))
-        inspector = proxy.service._side.inspector
+        inspector = proxy.service._observers.inspector
         assert inspector is not None
         self.assertEqual(1, len(inspector.ledger))
 
@@ -314,10 +314,10 @@ class ServiceTests(SocketTestCase):
         pieces = [(ASK, answer("broker-7.test"))] * 2
         with proxy.connect("plain") as client, await in_thread(backend.accept) as broker:
             await self.pass_on(client, broker, pieces)
-            (warning,) = set(proxy.service.status().warnings) - set(proxy.service.warnings)
+            (warning,) = set(proxy.service.view.status().warnings) - set(proxy.service.warnings)
             self.assertIn("broker-7.test is advertised", warning)
             self.assertIsNone(proxy.service.reload(lambda: proxy.service.configuration))
-            self.assertEqual(list(proxy.service.warnings), proxy.service.status().warnings)
+            self.assertEqual(list(proxy.service.warnings), proxy.service.view.status().warnings)
             await self.pass_on(client, broker, pieces)
         await proxy.ended()
         await proxy.service.stopService()

@@ -8,7 +8,9 @@ import socket
 
 from twisted.trial.unittest import TestCase
 
-from sniproxy.net.veto import LoopGuard
+from sniproxy.interfaces import Target
+from sniproxy.net.veto import DestinationVeto, LoopGuard
+from sniproxy.routing.policy import Policy
 
 
 class LoopGuardTests(TestCase):
@@ -57,6 +59,37 @@ class LoopGuardTests(TestCase):
         self.assertIsNone(guard.denies("127.0.0.1", 4443))
         guard.add("127.0.0.1", 4443)
         self.assertIsNotNone(guard.denies("127.0.0.1", 4443))
+
+    def test_change(self) -> None:
+        """The listeners of another configuration take the place of those before."""
+        guard = LoopGuard([("127.0.0.1", 4443)])
+        guard.change([("127.0.0.1", 4444)])
+        self.assertIsNone(guard.denies("127.0.0.1", 4443))
+        self.assertIsNotNone(guard.denies("127.0.0.1", 4444))
+        self.assertEqual({4444}, guard.ports)
+
+
+class DestinationVetoTests(TestCase):
+    """Loops and the policy together."""
+
+    def test_loop(self) -> None:
+        """A listener of the proxy is denied once its address is known, whoever formed the target."""
+        veto = DestinationVeto(LoopGuard([("127.0.0.1", 4443)]), Policy())
+        target = Target("own.test", 4443)
+        self.assertIsNone(veto.denies(target, None))
+        self.assertIsNone(veto.denies(target, "127.0.0.2"))
+        self.assertIn("(loop)", veto.denies(target, "127.0.0.1") or "")
+
+    def test_policy(self) -> None:
+        """The policy is asked before and after the lookup, about targets that clients formed; without one all pass."""
+        guard = LoopGuard()
+        formed = Target("a.test", 6651, client_formed=True)
+        veto = DestinationVeto(guard, Policy())
+        self.assertIsNone(veto.denies(formed, None))
+        self.assertIn("private", veto.denies(formed, "10.0.0.7") or "")
+        self.assertIn("allow_ports", veto.denies(Target("a.test", 22, client_formed=True), None) or "")
+        self.assertIsNone(veto.denies(Target("a.test", 22), "10.0.0.7"))
+        self.assertIsNone(DestinationVeto(guard).denies(formed, "10.0.0.7"))
 
 
 def own_address() -> str:

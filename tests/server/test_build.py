@@ -95,10 +95,10 @@ class BuildTests(TestCase):
         first = build(parse(text, str(files / "x.toml")), HandClock())
         other = '[[bridge]]\nname = "new"\nendpoint = "tcp:0"\ntrust = "ca.pem"\nservice_url = "pulsar+ssl://b.test"\n'
         second = build(parse(other + text + 'inspect = "pulsar"\n', str(files / "x.toml")), HandClock(), first)
-        self.assertIs(first.spans["one"][1], second.spans["one"][1])
-        self.assertTrue(second.spans["one"][0].inspect)
+        self.assertIs(first.bridges["one"][1], second.bridges["one"][1])
+        self.assertTrue(second.bridges["one"][0].inspect)
         third = build(parse(text.replace("vip", "other"), str(files / "x.toml")), HandClock(), second)
-        self.assertIsNot(first.spans["one"][1], third.spans["one"][1])
+        self.assertIsNot(first.bridges["one"][1], third.bridges["one"][1])
 
     def test_terminator(self) -> None:
         """Files of a listener that ends TLS which cannot be used are an error of the configuration, with the key."""

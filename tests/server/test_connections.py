@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from pathlib import Path
 
 from twisted.logger import capturedLogs, formatEvent
 
@@ -10,11 +12,14 @@ from sniproxy.config.limits import Limits
 from sniproxy.config.parser import parse
 from sniproxy.connection.admission import SLOW_HELLO_S
 from sniproxy.events import Result
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import write
 from sniproxy.util.buffered import Share
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.tls.material import CA, folder
 
 
 class RoomTests(SocketTestCase):
@@ -24,13 +29,13 @@ class RoomTests(SocketTestCase):
         """When the descriptors would not suffice for a dial, new connections wait until another one has ended."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        proxy.service._lives.change(Limits(), 4)  # one is kept in reserve: one connection and its dial
+        proxy.service._connections.change(Limits(), 4)  # one is kept in reserve: one connection and its dial
         with proxy.connect() as first, proxy.connect() as second:
             first.sendall(hello(name=NAME))
             second.sendall(hello(name=NAME))
             with await in_thread(backend.accept) as upstream:
                 await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-                self.assertEqual(1, len(proxy.service._live))
+                self.assertEqual(1, len(proxy.service._connections.live))
                 first.close()
             with await in_thread(backend.accept) as upstream:
                 await in_thread(read_exactly, upstream, len(hello(name=NAME)))
@@ -39,18 +44,18 @@ class RoomTests(SocketTestCase):
     async def test_aside(self) -> None:
         """What connections have open beside their two descriptors leaves less room; a wait is counted once."""
         proxy = Proxy(self, route("127.0.0.1:9"))
-        lives = proxy.service._lives
-        lives.change(Limits(), 8)  # two are kept in reserve
-        self.assertIsNone(lives.must_wait())
-        guest = lives.admission.admit("unix")
-        assert guest is not None
+        manager = proxy.service._connections
+        manager.change(Limits(), 8)  # two are kept in reserve
+        self.assertIsNone(manager.must_wait())
+        permit = manager.admission.admit("unix")
+        assert permit is not None
         for waits in (1, 2):
-            guest.holds_more(5)
+            permit.add_descriptors(5)
             for _ in range(3):
-                self.assertEqual("the limit of open files is near", lives.must_wait())
-            self.assertEqual({"descriptors": waits}, proxy.service.status().limits.waited)
-            guest.holds_more(-5)
-            self.assertIsNone(lives.must_wait())
+                self.assertEqual("the limit of open files is nearly reached", manager.must_wait())
+            self.assertEqual({"descriptors": waits}, proxy.service.view.status().limits.waited)
+            permit.add_descriptors(-5)
+            self.assertIsNone(manager.must_wait())
 
     async def test_ids(self) -> None:
         """Each connection has an id of its own, and those of another proxy are others."""
@@ -93,7 +98,7 @@ class LimitTests(SocketTestCase):
         ends = await self.tunnel(proxy, backend)
         with proxy.connect() as second:
             second.sendall(hello(name=NAME))
-            while not proxy.service._lives.admission.waits["max_connections"]:
+            while not proxy.service._connections.admission.waits["max_connections"]:
                 await in_thread(int)
             for end in ends:
                 end.close()
@@ -111,7 +116,7 @@ class LimitTests(SocketTestCase):
         said = [formatEvent(event) for event in logs]
         self.assertIn("connection from 127.0.0.1 refused: [limits] max_connections_per_client exceeded", said)
         self.assertEqual([], proxy.records)
-        self.assertEqual({"max_connections_per_client": 1}, proxy.service.status().limits.refused)
+        self.assertEqual({"max_connections_per_client": 1}, proxy.service.view.status().limits.refused)
         for end in ends:
             end.close()
         self.assertEqual(Result.OK, (await proxy.ended()).result)
@@ -127,7 +132,7 @@ class LimitTests(SocketTestCase):
             self.assertEqual(b"", await in_thread(read_to_end, client))
         record = await proxy.ended()
         self.assertEqual((Result.LIMIT, None, NAME), (record.result, record.alert, record.route))
-        self.assertEqual(f"route {NAME} has its 1 connection", record.reason)
+        self.assertEqual(f"route {NAME}: at its limit of 1 connection", record.reason)
 
     async def test_slow_hello(self) -> None:
         """Who does not say its hello makes room for others after its second, and a tunnel is not touched."""
@@ -135,11 +140,11 @@ class LimitTests(SocketTestCase):
         proxy = Proxy(self, route(backend.address) + "[limits]\nmax_connections = 2", clock)
         await self.tunnel(proxy, backend)
         with proxy.connect() as silent:
-            while len(proxy.service._live) < 2:
+            while len(proxy.service._connections.live) < 2:
                 await in_thread(int)
             with proxy.connect() as client:
                 client.sendall(hello(name=NAME))
-                while not proxy.service._lives.admission.waits["max_connections"]:
+                while not proxy.service._connections.admission.waits["max_connections"]:
                     await in_thread(int)
                 clock.advance(SLOW_HELLO_S)
                 self.assertEqual(b"", await in_thread(read_to_end, silent))
@@ -147,22 +152,22 @@ class LimitTests(SocketTestCase):
                     await in_thread(read_exactly, upstream, len(hello(name=NAME)))
         record = proxy.records[0]
         self.assertEqual(Result.LIMIT, record.result)
-        self.assertIn("others wait", record.reason)
+        self.assertIn("while others wait", record.reason)
 
     async def test_slow_hello_beside_slow_readers(self) -> None:
         """While bytes wait for slow readers, no slow hello is ended: that would free nothing."""
         clock, share = HandClock(), Share()
         self.addCleanup(share.holds, 0)
         proxy = Proxy(self, route("127.0.0.1:9") + "[limits]\nmax_buffered = 1048576", clock)
-        lives = proxy.service._lives
+        manager = proxy.service._connections
         with proxy.connect():
-            while not lives.live:
+            while not manager.live:
                 await in_thread(int)
             clock.advance(SLOW_HELLO_S)
-            self.assertIsNone(lives.must_wait())
+            self.assertIsNone(manager.must_wait())
             share.holds(1 << 20)
-            self.assertIn("max_buffered", lives.must_wait() or "")
-            self.assertEqual(1, len(lives.live))
+            self.assertIn("max_buffered", manager.must_wait() or "")
+            self.assertEqual(1, len(manager.live))
             share.holds(0)
         await proxy.ended()
 
@@ -178,3 +183,35 @@ class LimitTests(SocketTestCase):
         self.assertIsNone(proxy.service.reload(lambda: parse(LISTENER + text, "test.toml")))
         await self.tunnel(proxy, backend)
         self.assertEqual([], proxy.records)
+
+
+class EntranceTests(SocketTestCase):
+    """Listeners and bridges of each kind."""
+
+    async def test_inspected(self) -> None:
+        """Bytes of an inspected plaintext listener, and of an inspected bridge, reach the inspector."""
+        backend = Backend(self)
+        path = Path(self.mktemp()).resolve()
+        files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes()).resolve()
+        proxy = Proxy(
+            self,
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+            f'inspect = "pulsar"\ntarget = "{backend.address}"\n'
+            '[[bridge]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "bridge"\ninspect = "pulsar"\n'
+            f'service_url = "pulsar+ssl://vip.test"\ntrust = "{files}/ca.pem"\n[inspect_log]\npath = "{path}"\n',
+        )
+        connect = write(pb.CommandConnect(client_version="c"))
+        with proxy.connect("plain") as client:
+            client.sendall(connect)
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(connect, await in_thread(read_exactly, upstream, len(connect)))
+        record = await proxy.ended()
+        self.assertEqual((Result.OK, "plaintext"), (record.result, record.route))
+        with proxy.connect("bridge") as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        record = await proxy.ended(1)
+        self.assertEqual((Result.NOT_PULSAR, "bridge", "bridge"), (record.result, record.listener, record.route))
+        await proxy.service.stopService()
+        events = [json.loads(line) for line in path.read_text().splitlines()]
+        self.assertIn(proxy.records[0].id, {event["connection"] for event in events})

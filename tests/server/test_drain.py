@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.sources import UnknownDrainTarget
 from sniproxy.config.parser import parse
-from sniproxy.connection.lifecycle import Life
+from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.relay.relay import Ending
@@ -56,7 +56,7 @@ class RateTests(SynchronousTestCase):
         self.live.extend(Tunnel(number, self.live) for number in range(100))
         self.standing = UpstreamTable()
         self.drains = DrainManager(
-            self.clock, self.standing, lambda: cast(list[Life], list(self.live)), lambda: 7.0, random.Random(1)
+            self.clock, self.standing, lambda: cast(list[Lifecycle], list(self.live)), lambda: 7.0, random.Random(1)
         )
 
     def advance(self, seconds: float) -> None:
@@ -208,23 +208,23 @@ class TunnelTests(SocketTestCase):
         one, two = Backend(self), Backend(self)
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = ["{one.address}", "{two.address}"]\n')
         client, upstream = await self.tunnel(proxy, one)
-        self.assertEqual(1, proxy.service.drain(one.address, 1000).left)
+        self.assertEqual(1, proxy.service.view.drain(one.address, 1000).left)
         self.assertEqual(b"", await in_thread(read_to_end, client))
         self.assertEqual(b"", await in_thread(read_to_end, upstream))
         record = await proxy.ended()
         self.assertEqual((Result.DRAINED, f"target {one.address} is being drained"), (record.result, record.reason))
         for _ in range(3):
             await self.tunnel(proxy, two)
-        (status,) = proxy.service.status().drains
+        (status,) = proxy.service.view.status().drains
         self.assertEqual((1, 0, 1), (status.closed, status.left, status.refused))
-        proxy.service.undrain(one.address)
+        proxy.service.view.undrain(one.address)
         await self.tunnel(proxy, one)
 
     async def test_nobody_else(self) -> None:
         """If a route has no other target, its new connections are closed, and the record has the reason."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        proxy.service.drain(NAME, 10)
+        proxy.service.view.drain(NAME, 10)
         with proxy.connect() as client:
             client.sendall(hello(name=NAME))
             self.assertEqual(b"", await in_thread(read_to_end, client))
@@ -236,7 +236,7 @@ class TunnelTests(SocketTestCase):
         """A drain survives a reload."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        proxy.service.drain(backend.address, 10)
+        proxy.service.view.drain(backend.address, 10)
         self.assertIsNone(proxy.service.reload(lambda: parse(LISTENER + route(backend.address), "test.toml")))
         with proxy.connect() as client:
             client.sendall(hello(name=NAME))
@@ -248,7 +248,7 @@ class TunnelTests(SocketTestCase):
         backend = Backend(self)
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = ["127.0.0.1:1", "{backend.address}"]\n')
         client, upstream = await self.tunnel(proxy, backend)
-        standing = proxy.service._standing
+        standing = proxy.service._upstreams
         self.assertEqual({backend.address: 1}, dict(standing._connections))
         client.close()
         upstream.close()

@@ -40,7 +40,7 @@ class CheckTests(SocketTestCase):
                 await in_thread(int)
 
     def states(self, proxy: Proxy) -> list[str]:
-        return [one.state for one in proxy.service.status().targets]
+        return [one.state for one in proxy.service.view.status().targets]
 
     async def test_down_and_up(self) -> None:
         """A target is down after `fall` failed checks, and up after `rise` good ones; the status shows the reason."""
@@ -56,11 +56,11 @@ class CheckTests(SocketTestCase):
         self.assertEqual(["up", "up"], self.states(proxy))
         await self.checked(proxy)
         self.assertEqual(["down", "up"], self.states(proxy))
-        self.assertEqual("Connection refused", proxy.service.status().targets[0].why)
+        self.assertEqual("Connection refused", proxy.service.view.status().targets[0].why)
         for number in range(2):  # the other has both turns, without a try
             with proxy.connect() as client:
                 client.sendall(hello(name=NAME))
-                while [life.state for life in proxy.service.live()] != ["open"]:
+                while [life.state for life in proxy.service.view.live()] != ["open"]:
                     await in_thread(int)
             self.assertEqual(accepts, (await proxy.ended(number)).target)
         with socket.create_server((host, port)):
@@ -94,7 +94,7 @@ class CheckTests(SocketTestCase):
         for _ in range(3):
             await self.checked(proxy)
         self.assertEqual(["up", "down"], self.states(proxy))
-        self.assertIn("the TLS handshake failed", proxy.service.status().targets[1].why)
+        self.assertIn("the TLS handshake failed", proxy.service.view.status().targets[1].why)
 
     async def test_tls_beside_plaintext(self) -> None:
         """A TLS check only connects to targets of plaintext listeners, with or without a resolver."""
@@ -106,7 +106,7 @@ class CheckTests(SocketTestCase):
         for _ in range(3):
             await self.checked(proxy)
         self.assertEqual(["up"], self.states(proxy))
-        standing = proxy.service._standing
+        standing = proxy.service._upstreams
         standing.record_answer([Target("127.0.0.9", 1)], None, 0.0, plaintext=True)
         self.assertIn("127.0.0.9:1", standing.plaintext)
 
@@ -131,5 +131,5 @@ class CheckTests(SocketTestCase):
             "[health]\neject = 1\n"
         )
         proxy = Proxy(self, text)
-        known: list[Upstream] = list(proxy.service._standing.known.values())
+        known: list[Upstream] = list(proxy.service._upstreams.known.values())
         self.assertEqual(["b-1.test", "vip.test", "h"], [one.server_name for one in known])

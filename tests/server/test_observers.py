@@ -200,15 +200,15 @@ class AdminTests(SocketTestCase):
         """Open connections of the admin endpoint count in the limit of open files."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         assert proxy.service.admin_address is not None
-        admission = proxy.service._lives.admission
+        admission = proxy.service._connections.admission
         with socket.create_connection(proxy.service.admin_address, timeout=TIMEOUT_S) as client:
             client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await in_thread(client.recv, 1)
-            self.assertEqual(1, admission.aside)
+            self.assertEqual(1, admission.extra_descriptors)
             client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             await in_thread(read_to_end, client)
         await self.get(proxy, "/ready")
-        self.assertLessEqual(admission.aside, 1)
+        self.assertLessEqual(admission.extra_descriptors, 1)
 
     async def test_busy_port(self) -> None:
         """A busy admin port is an error as for a listener, and nothing listens."""

@@ -66,7 +66,7 @@ class ProxyTests(SocketTestCase):
         """What a copied tunnel could not write counts until its reader reads, or has gone."""
         self.before = TOTAL.bytes
         backend = Backend(self)
-        proxy = Proxy(self, route(backend.address), way=CopyDirection)
+        proxy = Proxy(self, route(backend.address), directions=CopyDirection)
         for ends_by_reading in (True, False):
             with proxy.connect() as client:
                 client.sendall(hello(name=NAME))

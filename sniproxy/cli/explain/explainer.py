@@ -25,6 +25,7 @@ from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
+from sniproxy.net.veto import DestinationVeto
 from sniproxy.routing.patterns import is_expression
 from sniproxy.server.build import Built
 from sniproxy.tls.contexts import unverified_connection
@@ -56,9 +57,9 @@ class Explainer:
         self._chooser = RouteChooser(self._configuration)
         self._queries = ResolverQueries(built, reactor)
         self._broker_names = BrokerNames(self._queries, self._chooser)
-        self._guard = loop_guard(self._configuration)
+        self._veto = DestinationVeto(loop_guard(self._configuration), self._configuration.policy)
         self._closer = LingeringCloser(reactor)
-        self._dialer = Dialer(reactor, self._veto, self._closer)
+        self._dialer = Dialer(reactor, self._veto.denies, self._closer)
 
     async def explain(self, name: str | None, listener: Listener, options: ExplainOptions) -> Report:
         """Explain one name on a listener. @param name: normalised; None for a ClientHello without a server name."""
@@ -161,13 +162,13 @@ class Explainer:
         terminator: Terminator | None,
         options: ExplainOptions,
     ) -> TargetReport:
-        denied = self._veto(target, None)
+        denied = self._veto.denies(target, None)
         addresses: dict[str, str | None] = {}
         unresolved = ""
         if denied is None:
             try:
                 resolved = await self._addresses(target)
-                addresses = {address: self._veto(target, address) for address in resolved}
+                addresses = {address: self._veto.denies(target, address) for address in resolved}
             except LookupFailed as error:
                 unresolved = str(error)
         found = TargetReport(str(target), target.weight, denied, addresses, place=place(target), unresolved=unresolved)
@@ -225,10 +226,6 @@ class Explainer:
         days = (expires - self._now()).total_seconds() / 86_400
         good = {name: any(covers(pattern, name) for pattern in own) for name in required}
         return CertificateReport(own, expires.date().isoformat(), round(days, 2), good)
-
-    def _veto(self, target: Target, address: str | None) -> str | None:
-        loop = None if address is None else self._guard.denies(address, target.port)
-        return loop or self._configuration.policy.refuses(target, address)
 
 
 def _needs_name(route: Route) -> bool:

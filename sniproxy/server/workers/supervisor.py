@@ -10,6 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from sniproxy.config.diagnostics.advice import operator_warnings
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.workers import CannotStart, for_worker, restart_delay
@@ -136,7 +137,8 @@ class Supervisor(Service):
         self._tell(REOPEN)
 
     def _check(self, configuration: Configuration) -> None:
-        self.warnings = build(for_worker(configuration, 0), self._reactor).warnings
+        build(for_worker(configuration, 0), self._reactor)
+        self.warnings = operator_warnings(for_worker(configuration, 0))
 
     def _tell(self, what: str, text: str = "") -> None:
         for worker in self._workers.values():

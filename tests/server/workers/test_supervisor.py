@@ -153,7 +153,7 @@ class WorkersTests(TestCase):
         path.write_text(path.read_text().replace(f"tcp:{before}:", f"tcp:{port}:"))
         running.process.send_signal(signal.SIGHUP)
         for _ in running.pids:
-            running.wait_for("is in force: 0 routes")
+            running.wait_for(f"reloaded {path.absolute()}: 0 routes")
         for pid in running.pids.values():
             os.kill(pid, signal.SIGSTOP)
         with ExitStack() as stack:
@@ -239,7 +239,7 @@ class WorkersTests(TestCase):
         path.write_text(good + '[[route]]\nserver_name = "b.test"\ntarget = "127.0.0.1:9"\n')
         running.process.send_signal(signal.SIGHUP)
         for _ in range(2):
-            running.wait_for("is in force: 2 routes")
+            running.wait_for(f"reloaded {path.absolute()}: 2 routes")
         os.kill(running.pids[0], signal.SIGKILL)
         running.wait_for("worker 0: ready: 2 routes")
         self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])

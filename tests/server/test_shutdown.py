@@ -1,0 +1,135 @@
+"""Stopping a running proxy: what becomes of its connections."""
+
+from __future__ import annotations
+
+import socket
+
+from sniproxy.events import Result
+from sniproxy.net.listener import LAST_CALL_S
+from sniproxy.net.synfilter import welcome_new
+from tests.support.conversation import NAME, route
+from tests.support.hellos import hello
+from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
+
+
+class AtOnceTests(SocketTestCase):
+    """Stopping at once."""
+
+    async def test_told_before(self) -> None:
+        """Told to end at once before it was told to stop, it does not drain."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+                proxy.service._shutdown._at_once = True
+                await proxy.service.stopService()
+        self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
+
+
+class DrainTests(SocketTestCase):
+    """Stopping."""
+
+    async def tunnel(self, text: str = "", clock: object = None) -> tuple[Proxy, socket.socket, socket.socket]:
+        backend = Backend(self)
+        arguments = () if clock is None else (clock,)
+        proxy = Proxy(self, route(backend.address) + text, *arguments)
+        client = proxy.connect()
+        self.addCleanup(client.close)
+        client.sendall(hello(name=NAME))
+        upstream = await in_thread(backend.accept)
+        self.addCleanup(upstream.close)
+        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        return proxy, client, upstream
+
+    async def test_drain(self) -> None:
+        """A tunnel that ends by itself while the proxy drains ends well; new connections are not accepted."""
+        proxy, client, upstream = await self.tunnel()
+        address = proxy.service.addresses["public"]
+        ended: list[object] = []
+        stopped = proxy.service.stopService().addCallback(ended.append)
+        await in_thread(int)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
+        client.sendall(b"still")
+        self.assertEqual(b"still", await in_thread(read_exactly, upstream, 5))
+        self.assertEqual([], ended)
+        client.close()
+        upstream.close()
+        await stopped
+        self.assertEqual(Result.OK, proxy.records[0].result)
+
+    async def test_last_call(self) -> None:
+        """On a shared port a client may still come for a moment: it becomes a tunnel that is drained, or is closed."""
+        for name, result in ((NAME, Result.DRAINED), (None, Result.SHUTDOWN)):
+            clock = HandClock()
+            backend = Backend(self)
+            text = f"reuse_port = true\n{LISTENER}[timeouts]\ndrain = 3\n{route(backend.address)}"
+            proxy = Proxy(self, text, clock)
+            address = proxy.service.addresses["public"]
+            [one] = proxy.service._listeners._open
+            stopped = proxy.service.stopService()
+            welcome_new(one.acceptor.sock)  # this client stands for one whose handshake had begun
+            with socket.create_connection(address) as client:
+                if name is not None:
+                    client.sendall(hello(name=name))
+                    upstream = await in_thread(backend.accept)
+                    self.addCleanup(upstream.close)
+                    await in_thread(read_exactly, upstream, len(hello(name=name)))
+                while not proxy.service._connections.live:
+                    await in_thread(int)
+                self.assertEqual([], proxy.records)
+                clock.advance(LAST_CALL_S)
+                while not proxy.service._shutdown._no_more:
+                    await in_thread(int)
+                clock.advance(3)
+                self.assertEqual(b"", await in_thread(read_to_end, client))
+            clock.advance(1)
+            self.assertEqual(result, (await proxy.ended()).result)
+            clock.advance(1)
+            await stopped
+
+    async def test_drain_time_is_up(self) -> None:
+        """A tunnel that is open after the drain time is ended with a FIN."""
+        clock = HandClock()
+        proxy, client, upstream = await self.tunnel("[timeouts]\ndrain = 3\n", clock)
+        stopped = proxy.service.stopService()
+        clock.advance(3)
+        self.assertEqual(b"", await in_thread(read_to_end, client))
+        self.assertEqual(b"", await in_thread(read_to_end, upstream))
+        client.close()
+        upstream.close()
+        clock.advance(1)
+        await stopped
+        record = proxy.records[0]
+        self.assertEqual((Result.DRAINED, "still open after the drain timeout of 3 s"), (record.result, record.reason))
+
+    async def test_second_signal(self) -> None:
+        """Told to stop at once while it drains, it does."""
+        proxy, client, _ = await self.tunnel()
+        ended: list[object] = []
+        stopped = proxy.service.stopService().addCallback(ended.append)
+        await in_thread(int)
+        self.assertEqual([], ended)
+        proxy.service.end_now()
+        await stopped
+        self.assertEqual(b"", await in_thread(read_to_end, client))
+        self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
+
+    async def test_no_drain_time(self) -> None:
+        """Drain time 0: tunnels are ended at once."""
+        proxy, _, _ = await self.tunnel("[timeouts]\ndrain = 0\n")
+        await proxy.service.stopService()
+        self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
+
+    async def test_before_the_tunnel(self) -> None:
+        """A connection that is no tunnel yet is ended at once."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        with proxy.connect() as client:
+            client.sendall(b"\x16")
+            while not proxy.service._connections.live:
+                await in_thread(int)
+            await proxy.service.stopService()
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
