@@ -164,7 +164,9 @@ class HTTPClientTests(TestCase):
                 self.assertEqual(b"yes", (await client.request(server.url + ASKED, {})).body)
             else:
                 why = await self.fails(client, server.url + ASKED)
-                self.assertIn("its certificate is not trusted (certificate verify failed); add its authority to trust", why)
+                self.assertIn(
+                    "its certificate is not trusted (certificate verify failed); add its authority to trust", why
+                )
 
     async def test_dialled_elsewhere(self) -> None:
         """A host that is dialled at another address is verified by its own name."""
