@@ -94,7 +94,7 @@ class LineWriter:
             fd = self._open()
         except OSError as error:
             cure = _CURE if isinstance(error, PermissionError) else ""
-            text = "{name} {path}: cannot reopen, still writing to the old file: {why}{cure}"
+            text = "{name} {path}: cannot reopen, the old file is kept: {why}{cure}"
             log.error(text, name=self._name, path=self._path, why=error, cure=cure)
             return
         os.close(self._fd)
@@ -143,7 +143,7 @@ class LineWriter:
             if self._failing and at == len(data):
                 self._failing = False
                 log.info(
-                    "{name} {path}: writing again; {lost} lines lost so far",
+                    "{name} {path}: writes again; {lost} lines lost so far",
                     name=self._name,
                     path=self._path,
                     lost=self.lost,

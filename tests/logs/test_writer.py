@@ -159,7 +159,7 @@ class ReopenTests(WriterCase):
         folder.rename(moved)
         with capturedLogs() as events:
             writer.reopen()
-        self.assertIn("still writing to the old file", str(events[0]["log_format"]))
+        self.assertIn("the old file is kept", str(events[0]["log_format"]))
         writer.write("kept")
         self.clock.advance(WRITE_DELAY_S)
         self.assertEqual((moved / "log").read_text(), "kept\n")
@@ -209,7 +209,7 @@ class FullDiskTests(WriterCase):
             writer.reopen()
             self.clock.advance(RETRY)
         self.assertEqual((self.path.read_text(), writer.lost), ("one\ntwo\n", 0))
-        self.assertIn("writing again", str(events[-1]["log_format"]))
+        self.assertIn("writes again", str(events[-1]["log_format"]))
 
 
 class PipeTests(WriterCase):
