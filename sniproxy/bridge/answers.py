@@ -98,7 +98,7 @@ class Answers:
         self._names_owners = names_owners
 
     def __call__(self, kind: int, frame: bytes) -> bytes:
-        """The bytes to send in place of a frame of one of L{TYPES}.
+        """The bytes to send instead of a frame of one of L{TYPES}.
 
         @raise FrameError: it cannot be parsed. Passed on, it could lead the client past the bridge.
         """

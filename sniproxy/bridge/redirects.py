@@ -1,4 +1,4 @@
-"""Follows redirects in place of a client, which never sees one.
+"""Follows redirects for a client, which never sees one.
 
 For each broker that a redirect names, the bridge opens one connection of its own, with the client's CONNECT, and sends
 the LOOKUP again. It keeps the connections while there are redirects to follow, and L{IDLE_TIMEOUT_S} longer.

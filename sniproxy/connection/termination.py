@@ -1,4 +1,4 @@
-"""TLS termination: two handshakes in place of one from end to end.
+"""TLS termination: two handshakes instead of one from end to end.
 
 The handshake with the broker comes first. The broker's certificate must be valid for the server name that the client
 sent, so no client gets a handshake before the broker is verified.
@@ -42,7 +42,7 @@ class CertificateStore:
         self._contexts: dict[int, SSL.Context] = {}
 
     def context(self, name: str) -> tuple[SSL.Context, str]:
-        """The context for a server name, and the place of its certificate: its file.
+        """The context for a server name, and the file of its certificate.
 
         @raise Refusal: C{no_certificate}.
         """

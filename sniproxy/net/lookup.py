@@ -45,7 +45,7 @@ FORMED_TIMEOUT_S = 5.0
 """A client waits this long for the lookup of a name that it formed, the time in the queue included."""
 
 STALE_AFTER_S = 0.5
-"""Seconds after which the last good answer of a written name is used in place of a fresh one."""
+"""Seconds after which the last good answer of a written name is used instead of a fresh one."""
 
 STALE_S = 3600.0
 """The last good answer of a written name is kept this long."""
@@ -246,7 +246,7 @@ class HostLookups:
             self._wait(pool)
 
     def _next(self, pool: _Pool) -> None:
-        """Begin with the names whose turn it is."""
+        """Start lookups of queued names while slots are free."""
         now = self._reactor.seconds()
         for look in list(pool.queue.values()):
             free = pool.free(now)
@@ -258,7 +258,7 @@ class HostLookups:
         self._wait(pool)
 
     def _wait(self, pool: _Pool) -> None:
-        """Wait for a place that a lookup gives away, if a name needs one: a timer that is not needed costs."""
+        """Set a timer for the next lookup that becomes overdue and so frees a slot, if names are queued."""
         if pool.timer is not None:
             pool.timer.cancel()
             pool.timer = None

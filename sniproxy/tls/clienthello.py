@@ -105,7 +105,7 @@ class ClientHelloReader:
         self._head = bytearray()  # the first bytes, until they are known to be TLS
         self._header = bytearray()  # of the record that begins
         self._handshake = bytearray()
-        self._left = 0  # bytes of the current record still to come
+        self._left = 0  # bytes of the current record that have not arrived
         self._records = 0
         self._whole = 0  # length of the handshake message; 0: unknown
 
@@ -149,7 +149,7 @@ class ClientHelloReader:
                     if not self._begin_record():
                         return None
                 except HelloError as error:
-                    if len(self._handshake) >= 6:  # its version has come
+                    if len(self._handshake) >= 6:  # its version has arrived
                         error.legacy_version = self._handshake[4] << 8 | self._handshake[5]
                     raise
             taken = min(self._left, end - at)
@@ -162,7 +162,7 @@ class ClientHelloReader:
         return None
 
     def _begin_record(self) -> bool:
-        """Check the record header as far as it has come. @return: it is whole, and its length is in C{_left}."""
+        """Check the part of the record header that has arrived. @return: it is whole, and its length is in C{_left}."""
         header = self._header
         kind = header[0]
         if len(header) > 1 and header[1] != 3:

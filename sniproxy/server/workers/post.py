@@ -1,7 +1,7 @@
 """A worker's link to its supervisor: its index, the configuration to serve, and the supervisor's orders.
 
 The supervisor passes the text of the configuration and not its file name. So all workers serve the same configuration,
-and a worker that is restarted serves the current one, whatever the file has by then.
+and a worker that is restarted serves the current one, even if the file has changed.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ STOP_GRACE_S = 10.0
 
 
 class Supervisor(Service):
-    """Takes the place of C{sniproxy.service.ProxyService} if C{workers} is more than 1.
+    """Replaces C{sniproxy.service.ProxyService} if C{workers} is more than 1.
 
     @param text: returns the text of the configuration that was read last.
     @param arguments: for the workers' twistd.
