@@ -125,9 +125,9 @@ class Answers:
         broker = tls_broker(answer, "brokerServiceUrlTls")
         if broker is None:
             listener = text(lookup, "advertised_listener_name") if lookup is not None else None
-            said = NO_TLS_URL.format(listener=f" for the listener {listener}" if listener else "")
-            self._callbacks.warn(f"a lookup's answer {said}")
-            return failed(answer.request_id, f"the broker's answer {said}")
+            problem = NO_TLS_URL.format(listener=f" for the listener {listener}" if listener else "")
+            self._callbacks.warn(f"a lookup's answer {problem}")
+            return failed(answer.request_id, f"the broker's answer {problem}")
         self._allowing.record_named(broker)
         why = self._allowing.denies(broker)
         if why is not None:

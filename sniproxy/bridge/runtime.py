@@ -42,7 +42,7 @@ class Trust:
 
 
 def make_trust(trusted: Sequence[x509.Certificate], own: Certified | None) -> Trust:
-    """Make it of certificates. @param own: None: brokers get none."""
+    """Make it from certificates. @param own: the client certificate. None: there is none."""
     return Trust(
         BrokerTLS(trusted, own), twisted_trust_root(trusted), None if own is None else twisted_certificate(own)
     )
@@ -75,7 +75,7 @@ class BridgeRuntime:
         self._warned: BoundedMap[str, float] = BoundedMap(_MAX_WARNINGS)
 
     def settle(self, address: tuple[str, int] | None, bridges: Sequence[BridgeRuntime]) -> None:
-        """The bridge listens. @param bridges: all of the process; topics may migrate to their clusters."""
+        """Record where the bridge listens. @param bridges: all of the process; topics may migrate to their clusters."""
         self.address = address
         self._others = [bridge for bridge in bridges if bridge is not self]
 

@@ -204,7 +204,7 @@ def build_trust(
     make: Callable[[list[x509.Certificate], Certified | None], T],
     seconds: Seconds,
 ) -> Reloaded[T]:
-    """Make something of authorities and a certificate, again whenever the files change.
+    """Make a value from authorities and a certificate, and make it again when the files change.
 
     @param place: the place in the configuration, for errors. @param trust: a PEM file of authorities.
     @param certificate: a PEM file of a certificate with its key. None: no certificate.

@@ -87,7 +87,7 @@ class ConnectionManager:
         self.admission.change(limits, self._usable // DESCRIPTORS_PER_CONNECTION)
 
     def add_descriptors(self, count: int) -> None:
-        """Count descriptors beside those of connections. @param count: the change; negative: fewer."""
+        """Count descriptors in addition to those of connections. @param count: the change; negative: fewer."""
         self.admission.extra_descriptors += count
 
     def limits_status(self) -> LimitsStatus:

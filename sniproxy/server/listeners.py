@@ -180,9 +180,9 @@ def why_not_listening(error: CannotListenError) -> str:
     """Why a listener cannot be opened, the process that holds the port, and the cure."""
     path = unixsocket.unix_path(error)
     if path is not None:
-        said = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
         more = unixsocket.socket_owner(path)
-        return f"cannot listen on {path}: {said}{more and '; '}{more}"
+        return f"cannot listen on {path}: {reason}{more and '; '}{more}"
     where = (
         f"{error.interface or 'all addresses'} port {error.port}"
         if isinstance(error.port, int)

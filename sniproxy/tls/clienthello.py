@@ -302,15 +302,15 @@ def _server_name(body: bytes) -> str | None:
         if kind != 0:
             continue
         # latin-1 maps each byte to one character, so the error can show it.
-        said = body[start:at].decode("latin-1")
+        written = body[start:at].decode("latin-1")
         if name is not None:
-            raise HelloError(f"the hello has two host names: {name} and {quoted(said)}", Alert.ILLEGAL_PARAMETER)
+            raise HelloError(f"the hello has two host names: {name} and {quoted(written)}", Alert.ILLEGAL_PARAMETER)
         if at == start:
             raise HelloError("the server name is empty", Alert.DECODE_ERROR)
         try:
-            name = server_name(said if said.isascii() else sent_name(body[start:at]))
+            name = server_name(written if written.isascii() else sent_name(body[start:at]))
         except BadName as error:
-            raise HelloError(f"bad server name {quoted(said)}: {error}", Alert.ILLEGAL_PARAMETER) from error
+            raise HelloError(f"bad server name {quoted(written)}: {error}", Alert.ILLEGAL_PARAMETER) from error
     return name
 
 
