@@ -50,7 +50,7 @@ class CertificateStore:
         found = [each for pattern in (name, wildcard) for each in self._certificates.get(pattern, ())]
         chosen = choose(found, name, self._now())
         if chosen is None:
-            why = "no certificate is for this name; add one to the listener's certificates"
+            why = "no certificate covers this name; add one to the listener's certificates"
             raise Refusal(Result.NO_CERTIFICATE, why, Alert.UNRECOGNIZED_NAME)
         context = self._contexts.get(id(chosen))
         if context is None:

@@ -183,7 +183,7 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
     def shown() -> CertificateStore:
         found = certified(read(termination.certificates))
         if not found:
-            raise BadPem(f"{termination.certificates}: there is no certificate in it, with its key")
+            raise BadPem(f"{termination.certificates}: no certificate with its key found")
         check_usable(found)
         return CertificateStore(found, lambda: datetime.now(UTC))
 
