@@ -6,7 +6,7 @@
 ``hello``         reads the hello
 ``resolve``       asks the route's resolver for targets
 ``dial``          connects to a target
-``termination``   shakes hands with both sides, where TLS ends at the proxy
+``termination``   shakes hands with both sides, if the proxy terminates TLS
 ``tunnel``        starts the relay
 ``lifecycle``     begins and ends a connection; its result, alert and record
 ================  ===============================================================================

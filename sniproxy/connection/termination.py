@@ -75,7 +75,7 @@ class Terminator:
         """
         if name is None or ip_literal(name) is not None:
             what = "no server name" if name is None else f"the IP address {name} for a name"
-            why = f"the hello has {what}; a listener that ends TLS verifies the broker by it; use a dotted name"
+            why = f"the hello has {what}; a listener that terminates TLS verifies the broker by it; use a dotted name"
             raise Refusal(Result.NO_SERVER_NAME, why, Alert.UNRECOGNIZED_NAME)
         self.shown().context(name)
         return name
