@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from sniproxy.bridge.pending import PendingRequests
+from sniproxy.bridge.pending import PendingLookups
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, type_name, write
@@ -89,7 +89,7 @@ class Answers:
     """
 
     def __init__(
-        self, allowing: Allowing, callbacks: BridgeCallbacks, pending: PendingRequests | None, names_owners: bool
+        self, allowing: Allowing, callbacks: BridgeCallbacks, pending: PendingLookups | None, names_owners: bool
     ) -> None:
         self.limit = MAX_FRAME_BYTES
         self._allowing = allowing
