@@ -229,7 +229,7 @@ class HostLookups:
         return answer
 
     def _ask(self, pool: _Pool, host: str, client: str | None) -> Deferred[list[str]]:
-        answer: Deferred[list[str]] = Deferred(lambda answer: self._gave_up(pool, look, answer))
+        answer: Deferred[list[str]] = Deferred(lambda answer: self._cancel_waiter(pool, look, answer))
         look = pool.looks.get(host) or _Look(host, client)
         look.waiters.append(answer)
         if host not in pool.looks:
@@ -237,7 +237,7 @@ class HostLookups:
             self._next(pool)
         return answer
 
-    def _gave_up(self, pool: _Pool, look: _Look, answer: Deferred[list[str]]) -> None:
+    def _cancel_waiter(self, pool: _Pool, look: _Look, answer: Deferred[list[str]]) -> None:
         """A caller cancels. A running lookup continues: a thread cannot be stopped."""
         look.waiters.remove(answer)
         if not look.waiters and pool.queue.get(look.host) is look:

@@ -105,7 +105,7 @@ class Listeners:
                 self._stop(old)
                 log.info("listener {name}: closed", name=old.listener.name)
             if not self._open:
-                poller.hold(self._reactor)
+                poller.keep_open(self._reactor)
             self._open = now
             for one in now:
                 one.acceptor.name, one.acceptor.accepted = one.listener.name, accepting(one.listener)
@@ -125,7 +125,7 @@ class Listeners:
         for one in self._open:
             self._stop(one)
         if self._open:
-            poller.let_go(self._reactor)
+            poller.allow_close(self._reactor)
         self._open = []
         return self._closing
 
