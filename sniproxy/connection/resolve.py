@@ -1,4 +1,4 @@
-"""Asks the resolver of a route for the targets of a connection."""
+"""The stage that asks the resolver of the route for the targets of a connection."""
 
 from __future__ import annotations
 

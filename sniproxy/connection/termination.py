@@ -1,4 +1,4 @@
-"""TLS termination: two handshakes instead of one from end to end.
+"""The stage that terminates TLS: two handshakes instead of one from end to end.
 
 The handshake with the broker comes first. The broker's certificate must be valid for the server name that the client
 sent, so no client gets a handshake before the broker is verified.
