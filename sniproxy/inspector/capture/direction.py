@@ -101,7 +101,7 @@ class SegmentQueue:
         return before_first or any(first < end and start < last for first, last in self._given_up)
 
     def lacks_acked(self, acknowledged: int) -> bool:
-        """Whether the other end acknowledges bytes that have not arrived and are not yet given up as missing."""
+        """Whether the other end acknowledges bytes that have not arrived and are still awaited."""
         if self.expected < self.answered_to:
             return False
         position = self.acked_position(acknowledged)
