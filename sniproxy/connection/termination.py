@@ -62,10 +62,10 @@ class CertificateStore:
 class Terminator:
     """TLS settings of a listener that terminates TLS. Both functions read changed files again.
 
-    @ivar shown: returns the certificates for clients. @ivar broker: returns trust and certificate towards brokers.
+    @ivar certificates: returns those for clients. @ivar broker: returns trust and certificate towards brokers.
     """
 
-    shown: Callable[[], CertificateStore]
+    certificates: Callable[[], CertificateStore]
     broker: Callable[[], BrokerTLS]
 
     def server_name(self, name: str | None) -> str:
@@ -77,7 +77,7 @@ class Terminator:
             what = "no server name" if name is None else f"the IP address {name} for a name"
             why = f"the hello has {what}; a listener that terminates TLS verifies the broker by it; use a dotted name"
             raise Refusal(Result.NO_SERVER_NAME, why, Alert.UNRECOGNIZED_NAME)
-        self.shown().context(name)
+        self.certificates().context(name)
         return name
 
 
@@ -102,10 +102,10 @@ async def end_tls(conn: Lifecycle, terminator: Terminator, upstream: socket.sock
             await conn.while_connected(to_broker(context.reactor, broker, name, max(left, 0.0)))
         finally:
             record.connect_s = (record.connect_s or 0.0) + context.reactor.seconds() - began
-        tls, place = terminator.shown().context(name)
-        shown = SSL.Connection(tls, None)
-        shown.set_accept_state()
-        conn.sock = client = TLSSocket(client, shown, received)
+        tls, place = terminator.certificates().context(name)
+        serving = SSL.Connection(tls, None)
+        serving.set_accept_state()
+        conn.sock = client = TLSSocket(client, serving, received)
         await to_client(context.reactor, client, place, context.timeouts.hello)
     except BaseException:
         context.closer(upstream if broker is None else broker)

@@ -180,7 +180,7 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
     from sniproxy.tls.pem import BadPem, certified
     from sniproxy.tls.pemfiles import read
 
-    def shown() -> CertificateStore:
+    def load() -> CertificateStore:
         found = certified(read(termination.certificates))
         if not found:
             raise BadPem(f"{termination.certificates}: no certificate with its key found")
@@ -190,7 +190,7 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
     place = f"{configuration.filename}: {termination.key}"
     faults = Faults()
     with faults:
-        certificates = _reloaded(f"{place}.certificates", [termination.certificates], shown, seconds)
+        certificates = _reloaded(f"{place}.certificates", [termination.certificates], load, seconds)
     with faults:
         trust = build_trust(f"{place}.upstream_trust", termination.trust, termination.certificate, BrokerTLS, seconds)
     faults.check()
@@ -250,17 +250,17 @@ def build_bridges(
         return {}
     from sniproxy.bridge.runtime import BridgeRuntime, make_trust
 
-    patience = configuration.timeouts.connect
+    timeout_s = configuration.timeouts.connect
     made = {}
     faults = Faults()
     for bridge in configuration.bridges:
         old, runtime = before.get(bridge.name, (None, None))
         same = old is not None and replace(old, key=bridge.key, inspect=bridge.inspect) == bridge
-        if runtime is None or not same or runtime.patience != patience:
+        if runtime is None or not same or runtime.timeout_s != timeout_s:
             place = f"{configuration.filename}: {bridge.key}.trust"
             with faults:
                 trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
-                made[bridge.name] = (bridge, BridgeRuntime(bridge, trust, seconds, patience))
+                made[bridge.name] = (bridge, BridgeRuntime(bridge, trust, seconds, timeout_s))
         else:
             made[bridge.name] = (bridge, runtime)
     faults.check()
