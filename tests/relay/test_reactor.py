@@ -59,7 +59,7 @@ class ReactorTests(TestCase):
 
     async def test_others(self) -> None:
         """All other work of the reactor continues: hellos, dials, lookups in threads, closes in order, timeouts."""
-        await self.passes("tests.test_service.DrainTests", "tests.net.test_closer", "tests.net.test_dialer")
+        await self.passes("tests.server.test_shutdown.DrainTests", "tests.net.test_closer", "tests.net.test_dialer")
 
 
 class Echoing:
