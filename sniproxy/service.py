@@ -49,10 +49,12 @@ class ProxyService(Service):
     @param observer: called with the record of each ended connection, in addition to the access log.
     @param directions: makes the directions of relays. None: splice where the system has it, else copy.
     @param keeper: keeps listening sockets for the next process. None: they are closed at the stop.
-    @ivar warnings: about the current configuration, for the operator.
     @ivar view: status and drains, for the admin endpoint.
     @ivar kernel_relay: the kernel relay, if the configuration asks for it.
     """
+
+    warnings: Sequence[str]
+    """Warnings about the current configuration, for the operator."""
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class ProxyService(Service):
         self._reactor = reactor
         self._directions = directions or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
-        self.warnings: Sequence[str] = operator_warnings(configuration)
+        self.warnings = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
         self.kernel_relay = KernelRelayLoader(reactor)
         self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
