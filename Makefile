@@ -34,7 +34,7 @@ test: venv
 peers: dev
 	@$(BIN)/python -m tests.peers.provide
 
-# The tests with real peers as long as they can be: some are trimmed in `make test`.
+# The tests with real peers in full length; `make test` shortens some.
 peers-long: venv
 	PEERS_LONG=1 REQUIRE_PEERS=1 $(BIN)/trial tests.peers
 

@@ -1,33 +1,31 @@
-"""sniproxy: the layer-4 proxy that Apache Pulsar's PIP-60 asks for.
+"""sniproxy: a layer-4 SNI proxy for Apache Pulsar, as PIP-60 describes.
 
-The map of the house, in the order in which a connection meets it (docs/explanation/architecture.md has the picture):
+The packages in the order in which they take part (docs/explanation/architecture.md has the picture and the imports):
 
-==================  =====================================================================================
-``wire``            pure: bytes in, values out. The ClientHello reader, TLS alerts, what is not TLS
-``names``           pure: server names, wildcards, IP literals: how they are written and compared
-``text``            pure: how texts and numbers are written for people
-``routing``         pure: from a server name to a route, from a route to its targets in turn
-``policy``          pure: where clients may lead the proxy to; ``policycheck`` says what is odd about it
-``schema``          pure: the tables and keys of a configuration file, and errors in its own terms
-``config``          pure: TOML text in, a checked ``Configuration`` out, or an error that names the cure
-``events``          pure: what is known of a connection, and the closed set of its results
-``interfaces``      the words that resolver plugins are written against
-``resolvers``       one file a resolver; found through ``twisted.plugin``
-``net``             the only room with sockets: accept, hello, dial, relay, and closing in order
-``conversation``    one coroutine: the life of a connection
-``journal``         the access log
-``inspector``       looks at what passes through plaintext listeners, and keeps the ledger of topics
-``admin``           what the proxy does right now, over HTTP: page, JSON, Prometheus
-``siderooms``       opens, feeds and closes these three as the configuration asks
-``build``           from a configuration to resolvers, routes, endpoints
-``service``         starts and drains it all; what other Twisted programs embed
-``tap``             the command line of ``twistd sniproxy``
-``workers``         several processes that serve one configuration, and their supervisor
-``pulsar``          pure: Pulsar's frames and commands, what they say, who owns which topic
-``capture``         pure: packet captures: files, packets, TCP streams
-``ctl``             the command line of ``sniproxyctl``; ``topictable`` and ``adminclient`` are its
-``demo``            the embedded stand-in cluster and the tour that ``make run`` shows
-==================  =====================================================================================
+===============  =============================================================================
+``tap``          entry point of ``twistd sniproxy``
+``config``       from TOML text to a checked configuration
+``service``      ``ProxyService``: starts, reloads and drains; other Twisted programs embed it
+``server``       builds the parts, listens, tracks connections, feeds observers; workers
+``net``          sockets: accept, read the hello, look names up, dial, veto, close
+``connection``   the stages of one connection, from admission to the record of its end
+``tls``          ClientHello, alerts; certificates, keys and TLS contexts
+``routing``      from a server name to a route, and the order of its targets
+``resolvers``    from a server name to targets: a folder or file for each type, and the cache
+``relay``        moves the bytes of tunnels
+``bridge``       plaintext Pulsar clients to brokers behind an SNI proxy
+``events``       the record of a connection, and the closed set of results
+``logs``         access log, twistd's log, log of refused connections
+``inspector``    reads Pulsar commands in tunnels and captures; the ledger of topics
+``admin``        the HTTP endpoint: page, JSON, Prometheus metrics
+``ctl``          entry point of ``sniproxyctl``; ``cli`` has its commands
+``client``       an endpoint and a small Pulsar client with PIP-60's settings
+``pulsar``       Pulsar's frames, commands and service URLs
+``interfaces``   the types for resolver plugins; ``testing`` has tests for them
+``demo``         the embedded cluster and the tour of ``make run``
+``util``         small helpers
+``talk``         deprecated names of ``client``
+===============  =============================================================================
 """
 
 __version__ = "0.1.0"

@@ -46,13 +46,15 @@ log = Logger()
 class ProxyService(Service):
     """The proxy. L{startService} listens, L{reload} changes the configuration, L{stopService} drains.
 
-    @param observer: called with the record of each ended connection, beside the access log.
+    @param observer: called with the record of each ended connection, in addition to the access log.
     @param directions: makes the directions of relays. None: splice where the system has it, else copy.
     @param keeper: keeps listening sockets for the next process. None: they are closed at the stop.
-    @ivar warnings: about the current configuration, for the operator.
     @ivar view: status and drains, for the admin endpoint.
-    @ivar kernel_way: the kernel relay, if the configuration asks for it.
+    @ivar kernel_relay: the kernel relay, if the configuration asks for it.
     """
+
+    warnings: Sequence[str]
+    """Warnings about the current configuration, for the operator."""
 
     def __init__(
         self,
@@ -66,9 +68,9 @@ class ProxyService(Service):
         self._reactor = reactor
         self._directions = directions or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
-        self.warnings: Sequence[str] = operator_warnings(configuration)
+        self.warnings = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
-        self.kernel_way = KernelRelayLoader(reactor)
+        self.kernel_relay = KernelRelayLoader(reactor)
         self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
         live: dict[Lifecycle, None] = {}
         self._shutdown = Shutdown(reactor, live)
@@ -199,7 +201,7 @@ class ProxyService(Service):
             self._directions,
             self._observers.ended,
             self._upstreams,
-            self.kernel_way.open_if_wanted(configuration.kernel_relay),
+            self.kernel_relay.open_if_wanted(configuration.kernel_relay),
             self._connections.randoms,
         )
         with ExitStack() as undo:
@@ -230,7 +232,7 @@ class ProxyService(Service):
     def _stopped(self, _: object) -> Deferred[None]:
         splice.close_spare_pipes()
         self._connections.close()
-        self.kernel_way.close()
+        self.kernel_relay.close()
         closed = self._observers.close()
         log.info("stopped: {summary}", summary=self._observers.summary())
         return closed

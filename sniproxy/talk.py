@@ -1,4 +1,4 @@
-"""Deprecated: the modules of this package are in L{sniproxy.client}. This one goes with the next minor version."""
+"""Deprecated: the modules of this package are in L{sniproxy.client}. This one is removed in 0.2."""
 
 import sys
 import warnings

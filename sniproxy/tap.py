@@ -225,7 +225,7 @@ class Command(Service):
         self._daemon = options.parent is not None and not options.parent["nodaemon"]
         self._stalls: stall.StallWatch | None = None
         if isinstance(self._proxy, ProxyService):
-            self._proxy.kernel_way.keep_capabilities = False  # no other code shares this process
+            self._proxy.kernel_relay.keep_capabilities = False  # no other code shares this process
             self._stalls = stall.StallWatch(reactor)
         self._warnings = options.warnings
         self._reloader = Reloader(reactor, options.proxy, options.again, options.path)

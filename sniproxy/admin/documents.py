@@ -26,13 +26,13 @@ def status_document(
     now: float,
     limit: int,
     instance: int | None = None,
-    in_force: Mapping[str, Any] | None = None,
+    current_settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The state of the proxy as JSON.
 
     @param live: the open connections, the oldest first. @param refusals: the newest first.
     @param instance: the number of this worker; None without workers.
-    @param in_force: the current configuration, from L{sniproxy.config.dump}.
+    @param current_settings: the current configuration, from L{sniproxy.config.dump}.
     @param limit: maximum of entries of each list, such as the newest C{tunnels} and C{refusals}. C{live} and
         C{warning_count} are the total numbers.
     """
@@ -47,7 +47,7 @@ def status_document(
             "file": status.configuration,
             "since": status.since,
             "reloads": asdict(status.reloads),
-            **(in_force or {}),
+            **(current_settings or {}),
         },
         "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
         "totals": {**totals, "access_log_lost": status.access_log_lost, "event_log_lost": status.event_log_lost},

@@ -210,12 +210,12 @@ class AdminSite(Site):
         """
         limit = MAX_LISTED if limit is None else min(limit, MAX_LISTED)
         yield from self.metrics.refresh_steps()
-        in_force = self.proxy.in_force(limit)
+        current_settings = self.proxy.current_settings(limit)
         yield
         status, live, now = self.proxy.status(), self.proxy.live(), self._now()
         totals, refusals = self.metrics.totals(), self.refusals.latest()
         yield
-        document = status_document(status, (), totals, refusals, now, limit, self._instance, in_force)
+        document = status_document(status, (), totals, refusals, now, limit, self._instance, current_settings)
         return (yield from _json_steps({**document, "live": len(live), "tunnels": tunnels(live, now, limit)}))
 
     def topics_steps(self, fold: int | None, limit: int | None) -> Steps[bytes]:

@@ -218,7 +218,7 @@ class StatusSource(Protocol):
 
     def status(self) -> Status: ...
 
-    def in_force(self, limit: int) -> Mapping[str, Any]:
+    def current_settings(self, limit: int) -> Mapping[str, Any]:
         """The current configuration as JSON. @param limit: maximum of entries of each list."""
         ...
 

@@ -12,7 +12,7 @@ connects to that broker through the SNI proxy, with TLS and the broker's name as
 ``stream``      finds the frames to rewrite; pure
 ``answers``     rewrites them: lookup answers, CLOSE_PRODUCER, CLOSE_CONSUMER, TOPIC_MIGRATED; pure
 ``pending``     lookups that wait for an answer, and the client's newest credentials; pure
-``redirects``   follows redirects in place of the client, on connections of its own
+``redirects``   follows redirects for the client, on separate connections
 ``runtime``     what the connections of one bridge share
 ==============  ====================================================================================
 """

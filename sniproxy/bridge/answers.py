@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from sniproxy.bridge.pending import PendingRequests
+from sniproxy.bridge.pending import PendingLookups
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, type_name, write
@@ -89,7 +89,7 @@ class Answers:
     """
 
     def __init__(
-        self, allowing: Allowing, callbacks: BridgeCallbacks, pending: PendingRequests | None, names_owners: bool
+        self, allowing: Allowing, callbacks: BridgeCallbacks, pending: PendingLookups | None, names_owners: bool
     ) -> None:
         self.limit = MAX_FRAME_BYTES
         self._allowing = allowing
@@ -98,7 +98,7 @@ class Answers:
         self._names_owners = names_owners
 
     def __call__(self, kind: int, frame: bytes) -> bytes:
-        """The bytes to send in place of a frame of one of L{TYPES}.
+        """The bytes to send instead of a frame of one of L{TYPES}.
 
         @raise FrameError: it cannot be parsed. Passed on, it could lead the client past the bridge.
         """
@@ -125,9 +125,9 @@ class Answers:
         broker = tls_broker(answer, "brokerServiceUrlTls")
         if broker is None:
             listener = text(lookup, "advertised_listener_name") if lookup is not None else None
-            said = NO_TLS_URL.format(listener=f" for the listener {listener}" if listener else "")
-            self._callbacks.warn(f"a lookup's answer {said}")
-            return failed(answer.request_id, f"the broker's answer {said}")
+            problem = NO_TLS_URL.format(listener=f" for the listener {listener}" if listener else "")
+            self._callbacks.warn(f"a lookup's answer {problem}")
+            return failed(answer.request_id, f"the broker's answer {problem}")
         self._allowing.record_named(broker)
         why = self._allowing.denies(broker)
         if why is not None:

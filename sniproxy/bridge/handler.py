@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sniproxy.bridge.firstframe import FirstFrame, NotConnect
-from sniproxy.bridge.pending import PendingRequests
+from sniproxy.bridge.pending import PendingLookups
 from sniproxy.bridge.redirects import LookupObserver
 from sniproxy.bridge.runtime import BridgeRuntime
 from sniproxy.bridge.tunnel import BridgeTunnel
@@ -43,7 +43,7 @@ async def handle_bridge(
     if conn.permit is not None:
         conn.permit.enter_connecting(ROUTE, conn.record.listener)
     broker, upstream = await reach(conn, bridge, brokers)
-    tunnel = BridgeTunnel(conn, bridge, broker, None if named else PendingRequests(connect), tap, observe)
+    tunnel = BridgeTunnel(conn, bridge, broker, None if named else PendingLookups(connect), tap, observe)
     conn.call_at_end(tunnel.end)
     conn.directions = tunnel.directions
     start_relay(conn, upstream, received)

@@ -46,7 +46,7 @@ class Replayed(Login):
         return again
 
 
-class PendingRequests:
+class PendingLookups:
     """Reads what a client sends on its lookup connection.
 
     @param connect: its CONNECT.

@@ -1,4 +1,4 @@
-"""Follows redirects in place of a client, which never sees one.
+"""Follows redirects for a client, which never sees one.
 
 For each broker that a redirect names, the bridge opens one connection of its own, with the client's CONNECT, and sends
 the LOOKUP again. It keeps the connections while there are redirects to follow, and L{IDLE_TIMEOUT_S} longer.
@@ -65,14 +65,14 @@ class Follower:
         @raise ClientError: a broker is not allowed or cannot be reached, or the redirects form a circle, or there are
             more than 20.
         """
-        way = Redirects(*service, tls=True)
+        redirects = Redirects(*service, tls=True)
         number = lookup.request_id
         self._keep()
         self._following += 1
         try:
             while answer.HasField("response") and answer.response == Response.Redirect:
-                way.handle_answer(answer)
-                answer = await self._ask(way, lookup)
+                redirects.handle_answer(answer)
+                answer = await self._ask(redirects, lookup)
         finally:
             self._following -= 1
             if not self._following:
@@ -95,15 +95,15 @@ class Follower:
         if self._idle is not None and self._idle.active():
             self._idle.cancel()
 
-    async def _ask(self, way: Redirects, lookup: pb.CommandLookupTopic) -> Response:
-        broker = way.question.host, way.question.port
+    async def _ask(self, redirects: Redirects, lookup: pb.CommandLookupTopic) -> Response:
+        broker = redirects.question.host, redirects.question.port
         self._allowing.record_named(broker)
         why = self._allowing.denies(broker)
         if why is not None:
             raise ClientError(FailureKind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)
         again = pb.CommandLookupTopic()
         again.CopyFrom(lookup)
-        again.authoritative = way.question.authoritative
+        again.authoritative = redirects.question.authoritative
         session = await self._session(broker)
         answer = await session.ask(again, Response)
         self._observe(broker[0], write(again), write(answer))

@@ -42,7 +42,7 @@ class Trust:
 
 
 def make_trust(trusted: Sequence[x509.Certificate], own: Certified | None) -> Trust:
-    """Make it of certificates. @param own: None: brokers get none."""
+    """Make it from certificates. @param own: the client certificate. None: there is none."""
     return Trust(
         BrokerTLS(trusted, own), twisted_trust_root(trusted), None if own is None else twisted_certificate(own)
     )
@@ -52,14 +52,14 @@ class BridgeRuntime:
     """One bridge, for all its connections.
 
     @param settings: its table in the configuration. @param trust: returns the current trust; it reads changed files.
-    @param seconds: a clock. @param patience: timeout in seconds of lookups that the bridge itself sends.
+    @param seconds: a clock. @param timeout_s: timeout of lookups that the bridge itself sends.
     @ivar name: in logs. @ivar proxy: None: brokers are dialled by their own names.
     @ivar named_before: a topic migration has sent clients here, and Java clients of these must not skip the lookup.
     @ivar address: where it listens. None: it does not listen yet.
     """
 
     def __init__(
-        self, settings: Bridge, trust: Callable[[], Trust], seconds: Callable[[], float], patience: float
+        self, settings: Bridge, trust: Callable[[], Trust], seconds: Callable[[], float], timeout_s: float
     ) -> None:
         self.name = settings.name
         self.proxy: SniProxy | None = settings.proxy
@@ -69,13 +69,13 @@ class BridgeRuntime:
         self._service: ServiceURL = settings.service_url
         self._trust = trust
         self._seconds = seconds
-        self.patience = patience
+        self.timeout_s = timeout_s
         self._turn = 0
         self._others: Sequence[BridgeRuntime] = ()
         self._warned: BoundedMap[str, float] = BoundedMap(_MAX_WARNINGS)
 
     def settle(self, address: tuple[str, int] | None, bridges: Sequence[BridgeRuntime]) -> None:
-        """The bridge listens. @param bridges: all of the process; topics may migrate to their clusters."""
+        """Record where the bridge listens. @param bridges: all of the process; topics may migrate to their clusters."""
         self.address = address
         self._others = [bridge for bridge in bridges if bridge is not self]
 
@@ -92,7 +92,7 @@ class BridgeRuntime:
     def access(self, login: Login) -> Access:
         """How to reach brokers on connections of the bridge's own."""
         trust = self._trust()
-        return Access(True, self.proxy, trust.root, trust.certificate, login, self.patience, MAX_COMMAND_BYTES)
+        return Access(True, self.proxy, trust.root, trust.certificate, login, self.timeout_s, MAX_COMMAND_BYTES)
 
     def elsewhere(self, broker: Broker, here: str) -> str | None:
         """The plain URL of the bridge to another cluster. None: there is no such bridge.

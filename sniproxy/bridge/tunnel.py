@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.bridge.answers import Answers, BridgeCallbacks, Response, failed
 from sniproxy.bridge.direction import RewrittenDirection
-from sniproxy.bridge.pending import MAX_BYTES, MAX_REQUESTS, PendingRequests
+from sniproxy.bridge.pending import MAX_BYTES, MAX_REQUESTS, PendingLookups
 from sniproxy.bridge.redirects import Follower, LookupObserver
 from sniproxy.bridge.runtime import BridgeRuntime
 from sniproxy.client.failures import ClientError
@@ -38,7 +38,7 @@ class BridgeTunnel:
         conn: Lifecycle,
         bridge: BridgeRuntime,
         broker: Broker,
-        pending: PendingRequests | None,
+        pending: PendingLookups | None,
         tap: Paced | None,
         observe: LookupObserver | None,
     ) -> None:
@@ -93,7 +93,7 @@ class BridgeTunnel:
         following.addBoth(lambda _: self._followed.holds(self._followed.bytes - size))
         return True
 
-    async def _find(self, pending: PendingRequests, lookup: pb.CommandLookupTopic, answer: Response) -> None:
+    async def _find(self, pending: PendingLookups, lookup: pb.CommandLookupTopic, answer: Response) -> None:
         """Follow a redirect, and send the client its final answer."""
         reactor = self._conn.context.reactor
         # The Redirect is being read now. An answer that is ready at once must not go into the stream before it.

@@ -54,7 +54,7 @@ def add_topics(commands: Any) -> argparse.ArgumentParser:
         allow_abbrev=False,
         help="show which broker owns which topic, from a capture or a running proxy",
         description="Shows which broker owns which topic, from the lookups in a capture. With the URL of an admin "
-        "endpoint (http://127.0.0.1:9090) in place of FILE, shows the topics that a running proxy has inspected.",
+        "endpoint (http://127.0.0.1:9090) instead of FILE, shows the topics that a running proxy has inspected.",
         epilog=_STATUS,
     )
     form = ledger.add_mutually_exclusive_group()

@@ -61,7 +61,7 @@ class Redirects:
         self.followed = 0
         self._tls = tls
         self._most = most
-        # Any broker behind the service URL may answer first. A redirect to a broker that was already asked, with the
+        # Any broker behind the service URL may answer first. A redirect to a broker that was already queried, with the
         # same flag, is a loop.
         self._seen = {self.question}
 
@@ -79,7 +79,7 @@ class Redirects:
         if question in self._seen:
             raise ClientError(
                 FailureKind.REDIRECTS,
-                f"redirect loop: {self.question} redirects to {question}, which was already asked",
+                f"redirect loop: {self.question} redirects to {question}, which was already queried",
                 "give each broker its own advertised name, and route each name to its own broker",
             )
         if self.followed >= self._most:

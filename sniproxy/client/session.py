@@ -1,4 +1,4 @@
-"""A connection to a broker: login, requests and their answers, and commands that the broker sends unasked."""
+"""A connection to a broker: login, requests and their answers, and unsolicited commands of the broker."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The configuration, from TOML text to checked values.
 
-``schema`` has the tables and keys of the file; ``parser`` and the modules of single tables check them; ``model`` has
-the checked values. ``diagnostics`` finds all errors and their lines. ``describe``, ``warnings`` and ``dump`` show a
-configuration in ``--check`` and ``/status``.
+``schema`` has the tables and keys of the file. ``parser`` checks them with ``checks`` and the modules of single tables
+(``listeners``, ``limits``, ``bridges`` ...). ``model`` has the checked values. ``diagnostics`` finds all errors and
+their lines. ``describe``, ``warnings`` and ``dump`` show a configuration in ``--check`` and ``/status``.
 
 Programs that embed the proxy use L{parse}, L{from_options} and C{ConfigError} of this package.
 """

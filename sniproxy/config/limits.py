@@ -103,7 +103,7 @@ def connection_limit(key: str, value: int | None) -> int | None:
 
 def describe_limits(limits: Limits) -> str:
     """Describe the limits that are set, in one line."""
-    said = [
+    parts = [
         f"{key} {value}"
         for key in (
             "max_connections",
@@ -116,9 +116,9 @@ def describe_limits(limits: Limits) -> str:
         if (value := getattr(limits, key)) is not None
     ]
     if limits.rate_per_client is not None:
-        said.append(f"rate_per_client {limits.rate_per_client:g} (burst {limits.burst_per_client})")
+        parts.append(f"rate_per_client {limits.rate_per_client:g} (burst {limits.burst_per_client})")
     if limits.max_buffered is not None:
-        said.append(f"max_buffered {limits.max_buffered}")
+        parts.append(f"max_buffered {limits.max_buffered}")
     if limits.exempt:
-        said.append(f"exempt {', '.join(map(str, limits.exempt))}")
-    return ", ".join(said) or "none, capped by open files"
+        parts.append(f"exempt {', '.join(map(str, limits.exempt))}")
+    return ", ".join(parts) or "none, capped by open files"

@@ -130,7 +130,7 @@ def policy_warnings(configuration: Configuration) -> Iterator[str]:
                 yield f"{place}: {why_not}: every connection is refused"
             elif template.client_formed:
                 formed = True
-                yield from (f"{place}: {said}" for said in _useless(configuration, route, template))
+                yield from (f"{place}: {warning}" for warning in _useless(configuration, route, template))
                 if route.server_name == DEFAULT and policy.allow_names is None:
                     yield f"{place}: an open proxy: clients can reach any public host; set policy.allow_names"
     for network in policy.allow_cidrs:

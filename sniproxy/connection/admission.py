@@ -74,7 +74,7 @@ class Client:
 
 
 class Permit:
-    """What an admitted connection counts for, until L{release}."""
+    """The limits that an admitted connection counts in, until L{release}."""
 
     __slots__ = ("_admission", "_client", "_connecting", "_route", "_since", "_waiting")
 
@@ -116,13 +116,13 @@ class Permit:
         self._connecting = self._admission.enter_connecting(name, listener)
 
     def leave_connecting(self) -> None:
-        """It is a tunnel, or has ended."""
+        """Stop counting it as connecting: it is a tunnel, or has ended."""
         if self._connecting is not None:
             self._admission.leave_connecting(self._connecting)
             self._connecting = None
 
     def add_descriptors(self, count: int) -> None:
-        """Count descriptors beside its two. @param count: the change; negative: fewer."""
+        """Count descriptors in addition to its two. @param count: the change; negative: fewer."""
         self._admission.extra_descriptors += count
 
     def release(self) -> None:
@@ -264,8 +264,8 @@ class Admission:
     def enter_connecting(self, name: str, listener: str | None) -> tuple[str, str | None]:
         """Count a connecting connection of a route or bridge. @return: for L{leave_connecting}.
 
-        A route may have C{max_connecting_per_route}, by default as many as there is room for beside them. So each route
-        leaves room for the others, and the first connection of a route is admitted unless C{max_connecting} is reached.
+        A route may have C{max_connecting_per_route}, by default as many as it leaves free. So a dead route
+        does not block the others, and the first connection of a route is admitted unless C{max_connecting} is reached.
 
         @raise Refusal: C{max_connecting} or C{max_connecting_per_route} is reached.
         """

@@ -1,4 +1,4 @@
-"""Connects to a target of a connection."""
+"""The stage that connects to a target, and records which targets failed."""
 
 from __future__ import annotations
 

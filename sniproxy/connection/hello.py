@@ -1,4 +1,4 @@
-"""Reads the ClientHello of a connection."""
+"""The stage that reads the hello of a connection, and turns its faults into refusals."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Lifecycle:
     """One client connection, from accept to the end of its tunnel.
 
     @param handler: runs the stages.
-    @ivar record: what is known of the connection so far.
+    @ivar record: filled in by the stages; complete at the end.
     @ivar sock: the client's socket. None: the tunnel owns it.
     @ivar stage: what the connection waits for before it is a tunnel; see L{state}.
     @ivar directions: makes the directions of its relay; unless set, those of the context.
@@ -143,7 +143,7 @@ class Lifecycle:
             self._stages.cancel()
 
     def finish(self, ending: Ending) -> None:
-        """Complete the record, call the observer, and close the client's socket unless a tunnel had it."""
+        """Complete the record, call the observer, and close the client's socket if there was no tunnel."""
         self.record.result, self.record.reason = ending.result, ending.reason
         try:
             try:
@@ -198,7 +198,7 @@ class Lifecycle:
             self.permit.enter_route(route)
 
     def enter_target(self, target: Target) -> None:
-        """Count the connection for the target that is dialled now, in place of the target before."""
+        """Count the connection for the target that is dialled now, instead of the previous one."""
         self.record.target = str(target)
         if self.target is not None:
             self._leave_target()
@@ -304,7 +304,7 @@ It raises L{Refusal} if there is no tunnel. The lifecycle then closes the client
 
 
 def _resume(begun: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
-    """Run the rest of a coroutine that was begun by hand. @param waits_for: what it awaits. @return: its result."""
+    """Run the rest of a started coroutine. @param waits_for: what it awaits. @return: its result."""
     try:
         while True:
             try:

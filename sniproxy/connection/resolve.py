@@ -1,4 +1,4 @@
-"""Asks the resolver of a route for the targets of a connection."""
+"""The stage that asks the resolver of the route for the targets of a connection."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def resolve(conn: Lifecycle, route: LiveRoute, hello: ClientHello | None) 
     finally:
         record.resolve_s = reactor.seconds() - began
     targets = _in_order(conn, route, resolution, hello is None)
-    if conn.ending:  # the resolver has swallowed the cancellation
+    if conn.ending:  # the resolver ignored the cancellation
         raise CancelledError
     if hello is not None and any(target.client_formed for target in targets):
         _deny_loop(conn, hello, route)

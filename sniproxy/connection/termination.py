@@ -1,4 +1,4 @@
-"""TLS termination: two handshakes in place of one from end to end.
+"""The stage that terminates TLS: two handshakes instead of one from end to end.
 
 The handshake with the broker comes first. The broker's certificate must be valid for the server name that the client
 sent, so no client gets a handshake before the broker is verified.
@@ -42,7 +42,7 @@ class CertificateStore:
         self._contexts: dict[int, SSL.Context] = {}
 
     def context(self, name: str) -> tuple[SSL.Context, str]:
-        """The context for a server name, and the place of its certificate: its file.
+        """The context for a server name, and the file of its certificate.
 
         @raise Refusal: C{no_certificate}.
         """
@@ -50,7 +50,7 @@ class CertificateStore:
         found = [each for pattern in (name, wildcard) for each in self._certificates.get(pattern, ())]
         chosen = choose(found, name, self._now())
         if chosen is None:
-            why = "no certificate is for this name; add one to the listener's certificates"
+            why = "no certificate covers this name; add one to the listener's certificates"
             raise Refusal(Result.NO_CERTIFICATE, why, Alert.UNRECOGNIZED_NAME)
         context = self._contexts.get(id(chosen))
         if context is None:
@@ -62,10 +62,10 @@ class CertificateStore:
 class Terminator:
     """TLS settings of a listener that terminates TLS. Both functions read changed files again.
 
-    @ivar shown: returns the certificates for clients. @ivar broker: returns trust and certificate towards brokers.
+    @ivar certificates: returns those for clients. @ivar broker: returns trust and certificate towards brokers.
     """
 
-    shown: Callable[[], CertificateStore]
+    certificates: Callable[[], CertificateStore]
     broker: Callable[[], BrokerTLS]
 
     def server_name(self, name: str | None) -> str:
@@ -75,9 +75,9 @@ class Terminator:
         """
         if name is None or ip_literal(name) is not None:
             what = "no server name" if name is None else f"the IP address {name} for a name"
-            why = f"the hello has {what}; a listener that ends TLS verifies the broker by it; use a dotted name"
+            why = f"the hello has {what}; a listener that terminates TLS verifies the broker by it; use a dotted name"
             raise Refusal(Result.NO_SERVER_NAME, why, Alert.UNRECOGNIZED_NAME)
-        self.shown().context(name)
+        self.certificates().context(name)
         return name
 
 
@@ -102,10 +102,10 @@ async def end_tls(conn: Lifecycle, terminator: Terminator, upstream: socket.sock
             await conn.while_connected(to_broker(context.reactor, broker, name, max(left, 0.0)))
         finally:
             record.connect_s = (record.connect_s or 0.0) + context.reactor.seconds() - began
-        tls, place = terminator.shown().context(name)
-        shown = SSL.Connection(tls, None)
-        shown.set_accept_state()
-        conn.sock = client = TLSSocket(client, shown, received)
+        tls, place = terminator.certificates().context(name)
+        serving = SSL.Connection(tls, None)
+        serving.set_accept_state()
+        conn.sock = client = TLSSocket(client, serving, received)
         await to_client(context.reactor, client, place, context.timeouts.hello)
     except BaseException:
         context.closer(upstream if broker is None else broker)

@@ -1,4 +1,4 @@
-"""Starts the relay of a connection."""
+"""The last stage of a connection: starts its relay."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class Dialogue:
             self._consumers.pop(_as_int(asked.about["consumer_id"]))
 
     def _error(self, number: int, answer: pb.CommandError) -> None:
-        # An ERROR about the connection answers CONNECT in place of CONNECTED.
+        # An ERROR about the connection answers CONNECT instead of CONNECTED.
         asked_for = ((T.CONNECT,), 0) if answer.request_id == _CONNECTION else (ERROR_REQUESTS, answer.request_id)
         request, asked, latency = self._match(*asked_for)
         failure = error_name(answer), text(answer, "message")

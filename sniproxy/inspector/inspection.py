@@ -50,7 +50,7 @@ class _Stream:
         self.side: Side = side
         self.bytes = 0
         self.walker = FrameWalker(wanted=wanted)
-        # The first bytes, until they suffice to tell whether a frame begins; then None.
+        # The first bytes, until they show whether a frame begins; then None.
         self.first: bytes | None = b""
         self.search: FrameSearch | None = None
 

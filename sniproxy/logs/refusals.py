@@ -22,7 +22,7 @@ MAX_NAMED = 3
 
 
 class RefusalLog:
-    """Writes one line for the first refusal and one for each limit after `SUMMARY_INTERVAL_S`, however many come."""
+    """Writes one line for the first refusal and one for each limit after `SUMMARY_INTERVAL_S`, however many follow."""
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor

@@ -25,7 +25,7 @@ MAX_LINGER_BYTES = 524_288
 """Maximum bytes read and discarded: more than twice the largest hello that the proxy accepts.
 
 That hello has 131,400 bytes, or 213,320 with the headers of 16,384 records (L{sniproxy.tls.clienthello}). A client that
-sends a longer hello at once still receives the alert in place of a reset. Until it is closed, each socket counts in the
+sends a longer hello at once still receives the alert instead of a reset. Until it is closed, each socket counts in the
 limit of open files.
 """
 

@@ -203,8 +203,8 @@ class _Attempt:
             self._found([target.host])
         else:
             lookups = dialer.lookups
-            asked = lookups.formed(target.host, client) if target.client_formed else lookups.addresses(target.host)
-            self._lookup = asked.addCallbacks(self._found, self._not_found)
+            answer = lookups.formed(target.host, client) if target.client_formed else lookups.addresses(target.host)
+            self._lookup = answer.addCallbacks(self._found, self._not_found)
         if not self.result.called:  # it is often connected at once
             self._deadline = timer_wheel_of(self._reactor).after(seconds, self._timed_out)
 

@@ -1,4 +1,4 @@
-"""Reads a connection's ClientHello."""
+"""Reads a ClientHello from a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Twisted client endpoint that resolves names with L{sniproxy.net.lookup} in place of Twisted's thread pool."""
+"""A Twisted client endpoint that resolves names with L{sniproxy.net.lookup} instead of Twisted's thread pool."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Host names to addresses, by the system's resolver (getaddrinfo), which blocks and so runs in daemon threads.
 
-This is the only way of the project to look a host name up. The threads are not Twisted's: a program that ends does not
-wait for them.
+The whole project looks host names up here. The threads are not Twisted's: a program that ends does not wait for them.
 
 Names that the operator wrote and names that a client's hello formed have separate threads, so that clients cannot delay
 the operator's. A written name also keeps its last good answer, and falls back on it when name servers are slow or fail
@@ -23,41 +22,41 @@ from sniproxy.util.perreactor import PerReactor
 from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 MAX_THREADS = 32
-"""Lookups at once of written names, and as many of client-formed ones. Further names wait in a queue."""
+"""Concurrent lookups of written names, and as many of client-formed ones. Further names wait in a queue."""
 
 OVERDUE_S = 5.0
-"""A lookup that runs longer gives its place to the next name, while its thread waits for the system's resolver."""
+"""Seconds after which a lookup is overdue and no longer counts in L{MAX_THREADS}, although its thread still waits."""
 
 MAX_OVERDUE = 64
-"""Threads beyond their time, of each kind. When there are as many, no lookup gives its place away."""
+"""Overdue lookups of each kind that do not count in L{MAX_THREADS}; further ones count."""
 
 MAX_THREADS_PER_CLIENT = 8
-"""Client-formed lookups that run at once for one client, those beyond their time too; no more than threads are free, so
-that a few clients cannot take all."""
+"""Concurrent client-formed lookups of one client, overdue ones included; at most as many as threads are free, so that a
+few clients cannot take all."""
 
 MAX_QUEUED_PER_CLIENT = 32
-"""Client-formed names that wait for a thread, for one client, and no more than places are free. Further ones fail."""
+"""Queued client-formed names of one client; at most as many as places are free. Further names are refused."""
 
 MAX_QUEUED = 256
-"""Client-formed names that wait for a thread, for all clients together. Further ones are refused."""
+"""Queued client-formed names of all clients together. Further names are refused."""
 
 FORMED_TIMEOUT_S = 5.0
-"""A client waits this long for the lookup of a name that it formed, the time in the queue included."""
+"""Seconds for the lookup of a client-formed name, including the time in the queue."""
 
 STALE_AFTER_S = 0.5
-"""Seconds after which the last good answer of a written name is used in place of a fresh one."""
+"""Seconds after which the last good answer of a written name is used instead of a fresh one."""
 
 STALE_S = 3600.0
-"""The last good answer of a written name is kept this long."""
+"""Seconds for which the last good answer of a written name is kept."""
 
 RECHECK_INTERVAL_S = 30.0
-"""After a lookup that failed or was slow, the last good answer is used at once for this long (RFC 8767, section 5)."""
+"""Seconds after a failed or slow lookup for which the last good answer is used at once (RFC 8767, section 5)."""
 
 MAX_KEPT = 4096
 """Written names whose last good answer is kept; the least recently used one is dropped first."""
 
 _FINAL = frozenset({Cause.NO_NAME, Cause.NO_ADDRESS})
-"""A name server has answered: the last good answer is no longer true."""
+"""Causes after which the last good answer is discarded: a name server has answered."""
 
 
 @attrs.frozen
@@ -78,7 +77,7 @@ class LookupCounts:
 
 
 class _Look:
-    """One name that is looked up or waits for a thread. @ivar client: charged with it; None: no client is."""
+    """A name that is looked up or queued. @ivar client: the client whose limits it counts in. None: no client's."""
 
     def __init__(self, host: str, client: str | None) -> None:
         self.host = host
@@ -104,7 +103,7 @@ class _Pool:
 
 @attrs.define
 class _Kept:
-    """The last good answer of a written name. @ivar at_once_until: it is used without waiting until then."""
+    """The last good answer of a written name. @ivar at_once_until: until then it is used without waiting."""
 
     addresses: list[str]
     expires: float
@@ -114,8 +113,8 @@ class _Kept:
 class HostLookups:
     """Looks host names up. Callers that ask for the same name at the same time share one lookup.
 
-    L{lookups_of} has the one of a reactor: its bounds are the process's. Cancelling an answer gives the lookup up; a
-    name that no caller waits for leaves the queue.
+    L{lookups_of} returns the instance of a reactor, so the limits are those of the process. If all callers of a queued
+    name cancel, the name leaves the queue.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -131,8 +130,8 @@ class HostLookups:
     def addresses(self, host: str) -> Deferred[list[str]]:
         """The addresses of a name that the operator wrote, in the system's order (RFC 6724), each once.
 
-        It fails with L{LookupFailed}. When a fresh answer takes longer than L{STALE_AFTER_S}, or fails for a cause that
-        may pass, the last good one is the answer.
+        It fails with L{LookupFailed}. When a fresh answer takes longer than L{STALE_AFTER_S}, or fails for a
+        temporary cause, the last good one is the answer.
         """
         fresh = self._ask(self._written, host, None)
         kept, now = self._kept.get(host), self._reactor.seconds()
@@ -144,9 +143,9 @@ class HostLookups:
         return self._fall_back(fresh, kept)
 
     def formed(self, host: str, client: str | None) -> Deferred[list[str]]:
-        """As L{addresses}, of a name that a client formed, within bounds and without the last good answer.
+        """As L{addresses}, of a name that a client formed, within limits and without the last good answer.
 
-        @param client: charged with the lookup, as admission counts clients. None: only the bounds of all hold.
+        @param client: counted as admission counts clients. None: limits per client do not apply.
         """
         pool = self._formed
         look = pool.looks.get(host)
@@ -175,7 +174,7 @@ class HostLookups:
         )
 
     def _limit(self, client: str | None) -> tuple[str, str]:
-        """The bound that a further client-formed name would exceed, and a text; empty: none."""
+        """The limit that a further client-formed name would exceed, and a text; empty: none."""
         queue = self._formed.queue
         left = MAX_QUEUED - len(queue)
         if left <= 0:
@@ -230,7 +229,7 @@ class HostLookups:
         return answer
 
     def _ask(self, pool: _Pool, host: str, client: str | None) -> Deferred[list[str]]:
-        answer: Deferred[list[str]] = Deferred(lambda answer: self._gave_up(pool, look, answer))
+        answer: Deferred[list[str]] = Deferred(lambda answer: self._cancel_waiter(pool, look, answer))
         look = pool.looks.get(host) or _Look(host, client)
         look.waiters.append(answer)
         if host not in pool.looks:
@@ -238,7 +237,7 @@ class HostLookups:
             self._next(pool)
         return answer
 
-    def _gave_up(self, pool: _Pool, look: _Look, answer: Deferred[list[str]]) -> None:
+    def _cancel_waiter(self, pool: _Pool, look: _Look, answer: Deferred[list[str]]) -> None:
         """A caller cancels. A running lookup continues: a thread cannot be stopped."""
         look.waiters.remove(answer)
         if not look.waiters and pool.queue.get(look.host) is look:
@@ -246,7 +245,7 @@ class HostLookups:
             self._wait(pool)
 
     def _next(self, pool: _Pool) -> None:
-        """Begin with the names whose turn it is."""
+        """Start lookups of queued names while slots are free."""
         now = self._reactor.seconds()
         for look in list(pool.queue.values()):
             free = pool.free(now)
@@ -258,7 +257,7 @@ class HostLookups:
         self._wait(pool)
 
     def _wait(self, pool: _Pool) -> None:
-        """Wait for a place that a lookup gives away, if a name needs one: a timer that is not needed costs."""
+        """Set a timer for the next lookup that becomes overdue and so frees a slot, if names are queued."""
         if pool.timer is not None:
             pool.timer.cancel()
             pool.timer = None

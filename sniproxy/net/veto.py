@@ -1,4 +1,4 @@
-"""Which targets may not be dialled: the proxy's own listeners, which would be a loop, and what the policy denies."""
+"""Denies targets: the proxy's own listeners, which would be a loop, and client-formed ones that the policy denies."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class DestinationVeto:
         """Why this target may not be dialled, or None.
 
         @param address: a resolved IP address. None: the target's name has not been looked up.
-        @raise OSError: there is no descriptor to find out with.
+        @raise OSError: no descriptor is left for the check.
         """
         loop = None if address is None else self._guard.denies(address, target.port)
         return loop or (None if self._policy is None else self._policy.refuses(target, address))

@@ -85,7 +85,7 @@ class FrameReader:
                 end = at + _SIZE.size + size
                 if len(self._held) < end:
                     break
-                # One copy for each part, in however many pieces it came.
+                # One copy for each part, however many pieces it arrived in.
                 start = at + _SIZES.size
                 with memoryview(self._held) as view:
                     command = bytes(view[start : start + command_size])

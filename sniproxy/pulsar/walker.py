@@ -260,7 +260,7 @@ class FrameWalker:
         layout = locate(data, stop, end, min(have, room)) if stop < end and kind in (_SEND, _MESSAGE) else room + 1
         if isinstance(layout, int) and layout <= room:
             return layout
-        # Copied only once the head is whole, because it may come byte by byte.
+        # Copied only once the head is whole, because it may arrive byte by byte.
         command = bytes(data[start:stop])
         if isinstance(layout, int):
             return WalkedFrame(kind, command, 4 + size, end - stop)

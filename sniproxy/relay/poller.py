@@ -114,7 +114,8 @@ class ReactorPoller:
 class EdgePoller:
     """One epoll set for all relays of a reactor.
 
-    It is open while it has sockets, or while it is held (L{hold}). The proxy holds it, so that it is opened only once.
+    It is open while it has sockets, or between L{keep_open} and L{allow_close}. The proxy keeps it open, so that it is
+    opened only once.
     """
 
     tells_all = True
@@ -127,15 +128,15 @@ class EdgePoller:
         self._again: dict[Ready, None] = {}
         self._holds = 0
         self._looking = False
-        self._comes_back = False
+        self._round_scheduled = False
 
-    def hold(self) -> None:
+    def keep_open(self) -> None:
         """Keep the set open. @raise OSError: out of descriptors."""
         self._holds += 1
         self._open()
 
-    def let_go(self) -> None:
-        """The counterpart of L{hold}."""
+    def allow_close(self) -> None:
+        """The counterpart of L{keep_open}."""
         self._holds -= 1
         self._close_if_idle()
 
@@ -175,7 +176,7 @@ class EdgePoller:
         """See L{Poller}."""
         self._again[side] = None
         if not self._looking:
-            self._come_back()
+            self._schedule_round()
 
     def watch_end(self, side: Ready) -> None:
         """See L{Poller}. @raise OSError: the system cannot watch another socket."""
@@ -212,7 +213,7 @@ class EdgePoller:
                     return
         finally:
             self._looking = False
-        self._come_back()  # the set does not report these sides again
+        self._schedule_round()  # the set does not report these sides again
 
     def connectionLost(self, reason: Failure) -> None:
         for side in list(self._sides.values()):
@@ -243,33 +244,33 @@ class EdgePoller:
                     failed(side.connectionLost)
         return False
 
-    def _come_back(self) -> None:
-        """Schedule one more look in the reactor's next round; all requests share it."""
-        if not self._comes_back:
-            self._comes_back = True
-            self._reactor.callLater(0, self._look_again)
+    def _schedule_round(self) -> None:
+        """Schedule one more round of the set in the reactor's next round. Repeated calls share it."""
+        if not self._round_scheduled:
+            self._round_scheduled = True
+            self._reactor.callLater(0, self._run_round)
 
-    def _look_again(self) -> None:
-        self._comes_back = False
+    def _run_round(self) -> None:
+        self._round_scheduled = False
         self.doRead()
 
     def _open(self) -> None:
         if self._set is None:
             self._set = select.epoll()
-            self._enter()
+            self._add_to_reactor()
 
     def _close_if_idle(self) -> None:
         if self._set is not None and not self._holds and not self._sides:
-            self._leave()
+            self._remove_from_reactor()
             self._set.close()
             self._set = None
 
-    def _enter(self) -> None:
+    def _add_to_reactor(self) -> None:
         """Called when the set is opened: make the reactor wait for it."""
         self._reactor.addReader(self)
 
-    def _leave(self) -> None:
-        """Called when the set closes."""
+    def _remove_from_reactor(self) -> None:
+        """Called when the set closes: stop waiting for it."""
         self._reactor.removeReader(self)
 
 
@@ -291,16 +292,16 @@ def poller_of(reactor: Any) -> Poller:
     return edge_poller_of(reactor) if available else ReactorPoller(reactor)
 
 
-def hold(reactor: Any) -> None:
+def keep_open(reactor: Any) -> None:
     """Keep a reactor's epoll set open, if it has one, so that it is not opened for each relay.
 
     @raise OSError: no descriptor is left.
     """
     if available:
-        edge_poller_of(reactor).hold()
+        edge_poller_of(reactor).keep_open()
 
 
-def let_go(reactor: Any) -> None:
-    """The counterpart of L{hold}."""
+def allow_close(reactor: Any) -> None:
+    """The counterpart of L{keep_open}."""
     if available:
-        edge_poller_of(reactor).let_go()
+        edge_poller_of(reactor).allow_close()

@@ -47,13 +47,13 @@ class OuterSet(EdgePoller):
                 if seconds <= 0:
                     return False
 
-    def _enter(self) -> None:
+    def _add_to_reactor(self) -> None:
         self._set.register(self._inner, poller.IN)
 
-    def _leave(self) -> None:
+    def _remove_from_reactor(self) -> None:
         """Closing the set is enough."""
 
-    def _come_back(self) -> None:
+    def _schedule_round(self) -> None:
         """The next wait returns at once."""
 
 

@@ -180,17 +180,17 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
     from sniproxy.tls.pem import BadPem, certified
     from sniproxy.tls.pemfiles import read
 
-    def shown() -> CertificateStore:
+    def load() -> CertificateStore:
         found = certified(read(termination.certificates))
         if not found:
-            raise BadPem(f"{termination.certificates}: there is no certificate in it, with its key")
+            raise BadPem(f"{termination.certificates}: no certificate with its key found")
         check_usable(found)
         return CertificateStore(found, lambda: datetime.now(UTC))
 
     place = f"{configuration.filename}: {termination.key}"
     faults = Faults()
     with faults:
-        certificates = _reloaded(f"{place}.certificates", [termination.certificates], shown, seconds)
+        certificates = _reloaded(f"{place}.certificates", [termination.certificates], load, seconds)
     with faults:
         trust = build_trust(f"{place}.upstream_trust", termination.trust, termination.certificate, BrokerTLS, seconds)
     faults.check()
@@ -204,7 +204,7 @@ def build_trust(
     make: Callable[[list[x509.Certificate], Certified | None], T],
     seconds: Seconds,
 ) -> Reloaded[T]:
-    """Make something of authorities and a certificate, again whenever the files change.
+    """Make a value from authorities and a certificate, and make it again when the files change.
 
     @param place: the place in the configuration, for errors. @param trust: a PEM file of authorities.
     @param certificate: a PEM file of a certificate with its key. None: no certificate.
@@ -250,17 +250,17 @@ def build_bridges(
         return {}
     from sniproxy.bridge.runtime import BridgeRuntime, make_trust
 
-    patience = configuration.timeouts.connect
+    timeout_s = configuration.timeouts.connect
     made = {}
     faults = Faults()
     for bridge in configuration.bridges:
         old, runtime = before.get(bridge.name, (None, None))
         same = old is not None and replace(old, key=bridge.key, inspect=bridge.inspect) == bridge
-        if runtime is None or not same or runtime.patience != patience:
+        if runtime is None or not same or runtime.timeout_s != timeout_s:
             place = f"{configuration.filename}: {bridge.key}.trust"
             with faults:
                 trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
-                made[bridge.name] = (bridge, BridgeRuntime(bridge, trust, seconds, patience))
+                made[bridge.name] = (bridge, BridgeRuntime(bridge, trust, seconds, timeout_s))
         else:
             made[bridge.name] = (bridge, runtime)
     faults.check()

@@ -87,7 +87,7 @@ class ConnectionManager:
         self.admission.change(limits, self._usable // DESCRIPTORS_PER_CONNECTION)
 
     def add_descriptors(self, count: int) -> None:
-        """Count descriptors beside those of connections. @param count: the change; negative: fewer."""
+        """Count descriptors in addition to those of connections. @param count: the change; negative: fewer."""
         self.admission.extra_descriptors += count
 
     def limits_status(self) -> LimitsStatus:
@@ -149,9 +149,9 @@ class ConnectionManager:
     def must_wait(self) -> str | None:
         """Why no connection may be accepted now, or None. It may end a connection with a slow hello to make room."""
         while (limit := self._full()) is not None:
-            # max_buffered is reached by slow readers: to end a slow hello would free nothing.
+            # Slow readers cause max_buffered: ending a slow hello would free nothing.
             if limit == "max_buffered" or not self.admission.make_room():
-                if limit != self._waits_for:  # each listener asks again and again; a wait is counted once
+                if limit != self._waits_for:  # every listener asks repeatedly; a wait is counted once
                     self._waits_for = limit
                     self.admission.waits[limit] += 1
                 return _WHY[limit]
@@ -159,7 +159,7 @@ class ConnectionManager:
         return None
 
     def _full(self) -> str | None:
-        """The limit that is reached. Descriptors must suffice for one more connection and its dial, not for pipes."""
+        """The limit that is reached. One more connection and its dial need descriptors; pipes do not count."""
         taken = DESCRIPTORS_PER_CONNECTION * len(self.live) + len(self._closer) + self.admission.extra_descriptors
         if taken + DESCRIPTORS_PER_CONNECTION > self._usable:
             return "descriptors"

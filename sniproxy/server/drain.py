@@ -112,15 +112,15 @@ def _matcher(route: Route) -> Callable[[str], bool] | None:
 def _unknown_target(name: str, configuration: Configuration) -> str:
     """The message of L{UnknownDrainTarget}: lists the first routes with their targets."""
     routes = all_routes(configuration)
-    said = []
+    leads = []
     for route in routes[:MAX_ROUTES]:
         texts = [str(template) for template in templates(route)]
         where = ", ".join(texts[:MAX_TARGETS]) + (", ..." if len(texts) > MAX_TARGETS else "")
-        said.append(f"route {route.server_name} leads to {where or route.resolver.title}")
+        leads.append(f"route {route.server_name} leads to {where or route.resolver.title}")
     if len(routes) > MAX_ROUTES:
-        said.append(f"and {counted(len(routes) - MAX_ROUTES, 'more route')}")
+        leads.append(f"and {counted(len(routes) - MAX_ROUTES, 'more route')}")
     why = "no such route or target"
-    return f"{bounded(name)}: {why}; {'; '.join(said) or 'no routes'}"
+    return f"{bounded(name)}: {why}; {'; '.join(leads) or 'no routes'}"
 
 
 class DrainManager:

@@ -105,7 +105,7 @@ class Listeners:
                 self._stop(old)
                 log.info("listener {name}: closed", name=old.listener.name)
             if not self._open:
-                poller.hold(self._reactor)
+                poller.keep_open(self._reactor)
             self._open = now
             for one in now:
                 one.acceptor.name, one.acceptor.accepted = one.listener.name, accepting(one.listener)
@@ -125,7 +125,7 @@ class Listeners:
         for one in self._open:
             self._stop(one)
         if self._open:
-            poller.let_go(self._reactor)
+            poller.allow_close(self._reactor)
         self._open = []
         return self._closing
 
@@ -180,9 +180,9 @@ def why_not_listening(error: CannotListenError) -> str:
     """Why a listener cannot be opened, the process that holds the port, and the cure."""
     path = unixsocket.unix_path(error)
     if path is not None:
-        said = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
         more = unixsocket.socket_owner(path)
-        return f"cannot listen on {path}: {said}{more and '; '}{more}"
+        return f"cannot listen on {path}: {reason}{more and '; '}{more}"
     where = (
         f"{error.interface or 'all addresses'} port {error.port}"
         if isinstance(error.port, int)

@@ -21,7 +21,7 @@ from sniproxy.net.lookup import lookups_of
 from sniproxy.util.names import host_port
 from sniproxy.util.text import counted
 
-# The rooms are imported where they are opened: a web server and all of Pulsar's commands take their time.
+# Imported when they are opened: importing a web server and Pulsar's commands is slow.
 if TYPE_CHECKING:
     from sniproxy.admin.site import AdminSite
     from sniproxy.inspector.live import EventLog, Inspector

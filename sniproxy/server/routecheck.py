@@ -3,7 +3,7 @@
 A route is expected on each listener that this cluster's clients use. Which listeners these are depends on where the
 proxy saw the broker's name:
 
-* On a listener that ends TLS: that listener, because PIP-60 clients dial one proxy for all brokers.
+* On a listener that terminates TLS: that listener, because PIP-60 clients dial one proxy for all brokers.
 * On a bridge: the listener that its C{proxy_service_url} names, if it is one of this proxy.
 * On a plaintext listener, which TLS clients do not use: each listener with a route to some broker of the cluster.
   Clients of that listener can be redirected to any other broker, and then ask for it there.

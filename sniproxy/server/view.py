@@ -94,7 +94,7 @@ class ServiceView:
             0 if observers is None else observers.events_lost,
         )
 
-    def in_force(self, most: int) -> Mapping[str, Any]:
+    def current_settings(self, most: int) -> Mapping[str, Any]:
         """The current configuration, for JSON. @param most: entries of each list."""
         return dump_configuration(self._built.configuration, most)
 

@@ -105,7 +105,7 @@ class ClientHelloReader:
         self._head = bytearray()  # the first bytes, until they are known to be TLS
         self._header = bytearray()  # of the record that begins
         self._handshake = bytearray()
-        self._left = 0  # bytes of the current record still to come
+        self._left = 0  # bytes of the current record that have not arrived
         self._records = 0
         self._whole = 0  # length of the handshake message; 0: unknown
 
@@ -149,7 +149,7 @@ class ClientHelloReader:
                     if not self._begin_record():
                         return None
                 except HelloError as error:
-                    if len(self._handshake) >= 6:  # its version has come
+                    if len(self._handshake) >= 6:  # its version has arrived
                         error.legacy_version = self._handshake[4] << 8 | self._handshake[5]
                     raise
             taken = min(self._left, end - at)
@@ -162,7 +162,7 @@ class ClientHelloReader:
         return None
 
     def _begin_record(self) -> bool:
-        """Check the record header as far as it has come. @return: it is whole, and its length is in C{_left}."""
+        """Check the part of the record header that has arrived. @return: it is whole, and its length is in C{_left}."""
         header = self._header
         kind = header[0]
         if len(header) > 1 and header[1] != 3:
@@ -302,15 +302,15 @@ def _server_name(body: bytes) -> str | None:
         if kind != 0:
             continue
         # latin-1 maps each byte to one character, so the error can show it.
-        said = body[start:at].decode("latin-1")
+        written = body[start:at].decode("latin-1")
         if name is not None:
-            raise HelloError(f"the hello has two host names: {name} and {quoted(said)}", Alert.ILLEGAL_PARAMETER)
+            raise HelloError(f"the hello has two host names: {name} and {quoted(written)}", Alert.ILLEGAL_PARAMETER)
         if at == start:
             raise HelloError("the server name is empty", Alert.DECODE_ERROR)
         try:
-            name = server_name(said if said.isascii() else sent_name(body[start:at]))
+            name = server_name(written if written.isascii() else sent_name(body[start:at]))
         except BadName as error:
-            raise HelloError(f"bad server name {quoted(said)}: {error}", Alert.ILLEGAL_PARAMETER) from error
+            raise HelloError(f"bad server name {quoted(written)}: {error}", Alert.ILLEGAL_PARAMETER) from error
     return name
 
 

@@ -111,7 +111,7 @@ def verify_name(connection: SSL.Connection, name: str) -> None:
         else:
             verify_ip_address(connection, name)
     except (VerificationError, CertificateError, x509.UnsupportedGeneralNameType, ValueError) as error:
-        raise BadCertificate(f"its certificate is not for {name}; {certificate_names_text(connection)}") from error
+        raise BadCertificate(f"its certificate does not cover {name}; {certificate_names_text(connection)}") from error
 
 
 def certificate_names_text(connection: SSL.Connection) -> str:

@@ -50,7 +50,7 @@ _FAULTS = {
 _UNKNOWN = "the first bytes are not TLS"
 
 MAX_PREFIX_BYTES = 12
-"""Bytes that suffice to identify each protocol."""
+"""Bytes that are enough to identify each protocol."""
 
 
 def protocol_of(head: bytes) -> Protocol | None:
@@ -65,7 +65,7 @@ def protocol_of(head: bytes) -> Protocol | None:
 
 
 def diagnose(head: bytes) -> str | None:
-    """Say for the log what a client sent in place of TLS.
+    """Describe for the log what a client sent instead of TLS.
 
     @param head: the first 1 to L{MAX_PREFIX_BYTES} bytes of a stream that is not TLS.
     @return: None while more bytes could change the answer. How the bytes are split does not matter.

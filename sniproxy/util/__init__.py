@@ -1,1 +1,1 @@
-"""Small helpers that every room may import."""
+"""Small helpers that all packages may import."""

@@ -90,7 +90,7 @@ class SampleProxy:
         """None."""
         return LimitsStatus()
 
-    def in_force(self, most: int) -> dict[str, Any]:
+    def current_settings(self, most: int) -> dict[str, Any]:
         """Only the argument."""
         return {"most": most}
 

@@ -50,10 +50,10 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual({**TOTALS, "access_log_lost": 4, "event_log_lost": 0}, found["totals"])
         self.assertEqual(["look here"], found["warnings"])
 
-    def test_in_force(self) -> None:
+    def test_current_settings(self) -> None:
         """The configuration is shown with its source."""
         status = SampleProxy().status()
-        found = status_document(status, (), TOTALS, (), NOW, 10, in_force={"routes": [1]})["configuration"]
+        found = status_document(status, (), TOTALS, (), NOW, 10, current_settings={"routes": [1]})["configuration"]
         self.assertEqual(("/etc/sniproxy.toml", [1]), (found["file"], found["routes"]))
 
     def test_refused_reload(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.bridge.answers import HEADER_BYTES, TYPES, Answers, BridgeCallbacks, Response, failed
-from sniproxy.bridge.pending import PendingRequests
+from sniproxy.bridge.pending import PendingLookups
 from sniproxy.config.allowed import Allowing, Broker, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
@@ -27,7 +27,7 @@ class AnswersTests(SynchronousTestCase):
         self.warned: list[str] = []
         self.bridges: dict[Broker, str] = {}
         self.allowing = Allowing(None)
-        self.pending = PendingRequests(pb.CommandConnect(client_version="c"))
+        self.pending = PendingLookups(pb.CommandConnect(client_version="c"))
         self.answers = self.made()
 
     def made(self, allowing: Allowing | None = None, names_owners: bool = True, service: bool = True) -> Answers:

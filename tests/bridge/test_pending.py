@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.pending import MAX_BYTES, MAX_LOOKUP_BYTES, PendingRequests
+from sniproxy.bridge.pending import MAX_BYTES, MAX_LOOKUP_BYTES, PendingLookups
 from sniproxy.client.logins import by_token
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
@@ -16,12 +16,12 @@ _Base = pb.BaseCommand
 TOPIC = "persistent://public/default/t"
 
 
-class PendingRequestsTests(SynchronousTestCase):
-    """PendingRequests."""
+class PendingLookupsTests(SynchronousTestCase):
+    """PendingLookups."""
 
     def setUp(self) -> None:
         self.connect = by_token("first").connect("broker-1.pulsar.test:6651")
-        self.pending = PendingRequests(self.connect)
+        self.pending = PendingLookups(self.connect)
 
     def lookup(self, number: int, topic: str = TOPIC) -> bytes:
         return write(pb.CommandLookupTopic(topic=topic, request_id=number))
@@ -74,7 +74,7 @@ class PendingRequestsTests(SynchronousTestCase):
         """What is no Pulsar is not looked at any more."""
         no_command = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:-1])
         for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", no_command):
-            pending = PendingRequests(self.connect)
+            pending = PendingLookups(self.connect)
             pending.client(data)
             pending.client(self.lookup(1))
             self.assertFalse(pending.readable)

@@ -75,7 +75,7 @@ class LookupTests(BridgeCase):
         crowd = Crowd(self, {VIP: redirects(B1), B1: redirects(B2), B2: redirects(B1)})
         failed = await self.failure(self.client(crowd).owner(TOPIC))
         self.assertEqual(FailureKind.NOT_READY, failed.kind)
-        self.assertIn("which was already asked", str(failed))
+        self.assertIn("which was already queried", str(failed))
 
     async def test_redirect_fails(self) -> None:
         """A broker that cannot be reached, or says no, is a failure of this lookup; the connection lives on."""

@@ -54,7 +54,7 @@ class RedirectsTests(SynchronousTestCase):
         for host in ("b1.test", "b2.test"):
             self.way.handle_answer(said(Response.Redirect, tls=f"pulsar+ssl://{host}"))
         reason = self.fails(said(Response.Redirect, tls="pulsar+ssl://B1.test:6651"), FailureKind.REDIRECTS)
-        self.assertEqual(reason, "redirect loop: b2.test:6651 redirects to b1.test:6651, which was already asked")
+        self.assertEqual(reason, "redirect loop: b2.test:6651 redirects to b1.test:6651, which was already queried")
 
     def test_limit(self) -> None:
         """Twenty redirects are followed, not one more."""

@@ -216,7 +216,7 @@ class RefusalTests(TerminatingCase):
     async def test_broker_is_another(self) -> None:
         """A broker's certificate for other names, or of somebody else's, ends in an alert, and the record names why."""
         for names, ca, why in (
-            (("other.test",), OTHER_CA, f"its certificate is not for {NAME}; it names other.test"),
+            (("other.test",), OTHER_CA, f"its certificate does not cover {NAME}; it names other.test"),
             ((NAME,), CA, "its certificate is not trusted: its issuer is not in the trust file"),
         ):
             proxy = self.start()

@@ -378,7 +378,9 @@ class FailureTests(BridgeTestCase):
         trustme.CA().cert_pem.write_to_path(nobody)
         refused = "upstream_tls_failed"
         self.fails(self.span(proxy, trust=nobody), "its certificate is not trusted", result=refused)
-        self.fails(self.span(proxy, UNCERTIFIED_NAME), f"its certificate is not for {UNCERTIFIED_NAME}", result=refused)
+        self.fails(
+            self.span(proxy, UNCERTIFIED_NAME), f"its certificate does not cover {UNCERTIFIED_NAME}", result=refused
+        )
 
     def test_no_tls_url(self) -> None:
         """A lookup that is answered without a TLS URL is told to the client with the cause."""

@@ -173,9 +173,9 @@ class EdgePollerTests(SocketTestCase):
         self.assertNotEqual(before, links())
         self.poller.unwatch(told)
         self.assertEqual(opened_since(before), {})
-        self.poller.hold()
+        self.poller.keep_open()
         self.assertNotEqual(before, links())
-        self.poller.let_go()
+        self.poller.allow_close()
         self.assertEqual(opened_since(before), {})
 
     async def test_reactor_ends(self) -> None:

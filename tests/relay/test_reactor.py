@@ -191,7 +191,7 @@ class InstallTests(SynchronousTestCase):
             "from sniproxy.relay.poller import edge_poller_of\n"
             "own = edge_poller_of(reactor)\n"
             "assert not own.is_open\n"
-            "own.hold()\n"
+            "own.keep_open()\n"
             "own.connectionLost = lambda reason: print('told')\n"
             "reactor.callWhenRunning(lambda: reactor.callInThread(reactor.callFromThread, reactor.stop))\n"
             "reactor.run()\n"

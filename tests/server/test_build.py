@@ -113,7 +113,7 @@ class BuildTests(TestCase):
         folder(files / "two", a_pem=pem("a.test"), b_pem=pem("b.test"))
         for shown, trust, own, said in (
             ("nowhere", "ca.pem", None, "certificates: {}/nowhere: cannot read: No such file"),
-            ("empty.pem", "ca.pem", None, "certificates: {}/empty.pem: there is no certificate in it, with its key"),
+            ("empty.pem", "ca.pem", None, "certificates: {}/empty.pem: no certificate with its key found"),
             ("weak.pem", "ca.pem", None, "certificates: {}/weak.pem: OpenSSL rejects its certificate"),
             ("shown.pem", "ca.pem", "weak.pem", "upstream_trust: {}/weak.pem: OpenSSL rejects its certificate"),
             ("shown.pem", "empty.pem", None, "upstream_trust: {}/empty.pem: no PEM certificate found; name the"),

@@ -24,7 +24,7 @@ class ViewTests(SocketTestCase):
         self.assertEqual([("127.0.0.1:9", "up", 0)], [(x.target, x.state, x.connections) for x in status.targets])
         self.assertEqual((0, 0, []), (status.access_log_lost, status.event_log_lost, list(status.resolvers)))
         self.assertEqual(view.limits_status(), status.limits)
-        self.assertEqual(1, view.in_force(9)["route_count"])
+        self.assertEqual(1, view.current_settings(9)["route_count"])
 
         def broken() -> None:
             raise ConfigError("no")

@@ -44,7 +44,7 @@ class BrokerTests(SynchronousTestCase):
             client = trust().connection(NAME)
             shake_hands(client, accepting(issued(*names)))
             error = self.assertRaises(BadCertificate, verify_name, client, NAME)
-            self.assertEqual(f"its certificate is not for {NAME}; it names {names[0]}", str(error))
+            self.assertEqual(f"its certificate does not cover {NAME}; it names {names[0]}", str(error))
 
     def test_address(self) -> None:
         """An address is held against the addresses of the certificate, and is not sent."""

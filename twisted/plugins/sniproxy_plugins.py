@@ -1,4 +1,4 @@
-"""What sniproxy adds to Twisted, as names: nothing of it is imported until it is used, a reactor least of all."""
+"""The Twisted plugins of sniproxy, by dotted names: their code, and a reactor, are imported only on use."""
 
 from twisted.application.service import ServiceMaker
 

@@ -90,7 +90,7 @@ class TargetReport:
 
 
 @attrs.frozen
-class WatchState:
+class WatchReport:
     """The state of a resolver that watches its source.
 
     @ivar knows: what it currently knows. @ivar error: why the last refresh failed; None if it succeeded.
@@ -130,7 +130,7 @@ class Report:
     notes: Sequence[str] = ()
     answered: str | None = None
     passed: Sequence[str] = ()
-    watches: Sequence[WatchState] = ()
+    watches: Sequence[WatchReport] = ()
     unchecked: str | None = None
 
     @property

@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
-from sniproxy.cli.explain.report import WatchState
+from sniproxy.cli.explain.report import WatchReport
 from sniproxy.config.model import Listener, ResolverTable, Route
 from sniproxy.interfaces import Refused, Request, Resolution, ask
 from sniproxy.resolvers.cache.fallback import FallbackAnswer, FallbackResolver
@@ -82,14 +82,14 @@ class ResolverQueries:
             if not no.refused:
                 raise NoAnswer(f"probe with {name}: {no}") from no
 
-    def watch_states(self, table: ResolverTable) -> tuple[WatchState, ...]:
+    def watch_states(self, table: ResolverTable) -> tuple[WatchReport, ...]:
         """The states of those resolvers of a route that watch their source."""
         found = []
         for each in table.members:
             _, resolver = self.built.resolvers.cached.get(each.key, (None, None))
             state = None if resolver is None else resolver.watch_state()
             if state is not None:
-                found.append(WatchState(each.title, state.summary, state.error))
+                found.append(WatchReport(each.title, state.summary, state.error))
         return tuple(found)
 
 

@@ -107,7 +107,7 @@ def client_notes(
     own: frozenset[str],
     certificates: bool,
 ) -> Iterator[str]:
-    """What Pulsar's clients do with this name on a TLS listener, as measured with real clients (README.md).
+    """What Pulsar's clients do with this name on a TLS listener, as measured (docs/reference/clients.md).
 
     @param places_by_name: the brokers of each name. @param own: the brokers of this name.
     @param certificates: whether certificates were checked without C{--also}.

@@ -80,14 +80,14 @@ class SegmentQueue:
     def note_answer(self, acknowledged: int) -> None:
         """Note that the other end acknowledged bytes up to this sequence number before any byte was captured.
 
-        The bytes come later, or the capture began after them.
+        The bytes arrive later, or the capture began after them.
         """
         newer = self._acked_before is None or (acknowledged - self._acked_before) & _ALL < _HALF
         if newer and self.base is None and self.first is None:
             self._acked_before = acknowledged
 
     def is_late(self, start: int, end: int, time: float) -> bool:
-        """Whether bytes come too late to be released in order.
+        """Whether bytes arrive too late to be released in order.
 
         That is after their answer was released, or, if their capture time is earlier than that of the bytes behind
         them (otherwise they are retransmissions), after their hole was abandoned or, if the SYN was not captured,
@@ -101,7 +101,7 @@ class SegmentQueue:
         return before_first or any(first < end and start < last for first, last in self._given_up)
 
     def lacks_acked(self, acknowledged: int) -> bool:
-        """Whether the other end acknowledges bytes that have not come, and that were not awaited in vain."""
+        """Whether the other end acknowledges bytes that have not arrived and are still awaited."""
         if self.expected < self.answered_to:
             return False
         position = self.acked_position(acknowledged)

@@ -10,7 +10,7 @@ from enum import Enum
 from sniproxy.pulsar.resync import frame_at
 
 MAX_HELD_BYTES = 14
-"""Bytes that always suffice to recognize a stream."""
+"""Bytes that are always enough to recognize a stream."""
 
 _EITHER_TYPES = {15, 16, 18, 19}  # CLOSE_PRODUCER, CLOSE_CONSUMER, PING, PONG
 # Types that only brokers send. All other types are sent by clients.

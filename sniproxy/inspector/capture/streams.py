@@ -90,7 +90,7 @@ class _State:
     connection: CapturedConnection
     directions: tuple[SegmentQueue, SegmentQueue] = attrs.Factory(lambda: (SegmentQueue(), SegmentQueue()))
     over: bool = False  # kept, so that late packets do not begin a new connection
-    early: list[Segment] = attrs.Factory(list)  # segments that acknowledge bytes that have not come
+    early: list[Segment] = attrs.Factory(list)  # segments that acknowledge bytes that have not arrived
     early_held: int = 0  # bytes of memory
     early_since: float = 0.0
 
@@ -98,10 +98,10 @@ class _State:
 class Reassembly:
     """Orders the bytes of each direction by sequence number, and the two directions by acknowledgements.
 
-    A segment that acknowledges bytes that have not come waits for them: a capture from two clocks or two queues may
-    have the answer before its request. It waits at most C{gap_wait_s} seconds, and at most C{max_held_bytes_each} bytes
-    of a connection and C{max_held_bytes} of all connections wait. Bytes that come after their answer was released are
-    counted in C{late}, as are others that come too late: L{SegmentQueue.is_late}.
+    A segment that acknowledges bytes that have not arrived waits for them: a capture from two clocks or two queues
+    may have the answer before its request. It waits at most C{gap_wait_s} seconds, and at most C{max_held_bytes_each}
+    bytes of a connection and C{max_held_bytes} of all connections wait. Bytes that arrive after their answer was
+    released are counted in C{late}, as are others that arrive too late: L{SegmentQueue.is_late}.
 
     A hole is abandoned after C{gap_wait_s} seconds; after C{acked_wait_s} seconds if the other end has acknowledged
     its bytes; if more than C{max_held_bytes_each} bytes of memory are held behind it; or, the oldest hole first, if
@@ -196,7 +196,7 @@ class Reassembly:
         return (segment.sequence + 1) & 0xFFFFFFFF != direction.base
 
     def _take_or_hold(self, state: _State, sender: int, segment: Segment) -> Iterator[Piece]:
-        """Take a segment and those that waited for it, or hold it until the bytes that it acknowledges come."""
+        """Take a segment and those that waited for it, or hold it until the bytes that it acknowledges arrive."""
         if self._is_early(state, sender, segment):
             other = state.directions[1 - sender]
             other.peer_has = max(other.peer_has, other.acked_position(segment.acknowledged) or 0)

@@ -65,7 +65,7 @@ class KernelRelayFactory:
 
 
 def _why(error: OSError) -> str:
-    said = error.strerror or str(error)
+    reason = error.strerror or str(error)
     if error.errno in (errno.EPERM, errno.EACCES):
-        return f"{said}: needs CAP_BPF and CAP_NET_ADMIN"
-    return f"{said}: needs Linux 6.6 or newer with BPF_SYSCALL and BPF_STREAM_PARSER"
+        return f"{reason}: needs CAP_BPF and CAP_NET_ADMIN"
+    return f"{reason}: needs Linux 6.6 or newer with BPF_SYSCALL and BPF_STREAM_PARSER"

@@ -7,7 +7,7 @@ process, which reads it with C{recv}. These rules keep every byte in order, with
 * It redirects only while the direction's window has room: C{spent + cost <= limit}. The process sets the limit by the
   room in the other socket's send buffer, so that redirected bytes do not wait outside of that buffer for long.
 * It cuts off bytes that it has seen before. TCP queues a retransmitted segment that also has new bytes whole, and lets
-  the reader skip the old part; a BPF program is not told where the new part begins. So the program keeps the next
+  the reader skip the old part; a BPF program does not learn where the new part begins. So the program keeps the next
   expected sequence number, and cuts off what lies before it.
 * It passes segments of sockets that it does not know, or that have no other socket.
 * It drops a segment without bytes, which is a bare FIN. TCP has processed the FIN before the program runs, so C{recv}

@@ -44,7 +44,7 @@ def run() -> None:
     factory = KernelRelayFactory(loop, 8)
     try:
         for step in STEPS:
-            tunnel = Tunnel(loop, factory)
+            tunnel = LoopbackTunnel(loop, factory)
             try:
                 try:
                     step(tunnel)
@@ -56,7 +56,7 @@ def run() -> None:
         factory.close()
 
 
-def _sequence(tunnel: Tunnel) -> None:
+def _sequence(tunnel: LoopbackTunnel) -> None:
     """The next sequence number advances with the bytes. Otherwise the program would not detect duplicates."""
     tunnel.begin(b"")
     tunnel.send(tunnel.client, b"first")
@@ -69,7 +69,7 @@ def _sequence(tunnel: Tunnel) -> None:
         raise OSError(f"no TCP sequence number found: {first}, then {then} after 10,000 more bytes")
 
 
-def _order(tunnel: Tunnel) -> None:
+def _order(tunnel: LoopbackTunnel) -> None:
     """Bytes arrive in order, behind the head, in small and large pieces, both ways at once, through used-up windows."""
     sizes, up, down = random.Random(1), bytearray(b"head"), bytearray()
     tunnel.begin(b"head")
@@ -94,7 +94,7 @@ def _order(tunnel: Tunnel) -> None:
             raise OSError(f"{row.redirected} bytes redirected and {row.passed} passed; expected some of both")
 
 
-def _ends(tunnel: Tunnel) -> None:
+def _ends(tunnel: LoopbackTunnel) -> None:
     """The target sends bytes and a FIN; then the client does, with its last bytes and the FIN together."""
     tunnel.begin(b"")
     answer, last = random.Random(2).randbytes(300_000), random.Random(3).randbytes(100_000)
@@ -112,7 +112,7 @@ def _ends(tunnel: Tunnel) -> None:
         raise OSError(f"both directions ended, but the relay reports {tunnel.ending}")
 
 
-def _waiting(tunnel: Tunnel) -> None:
+def _waiting(tunnel: LoopbackTunnel) -> None:
     """The client sends a FIN while bytes wait for it in the kernel: the FIN is passed on, and it gets all bytes."""
     tunnel.begin(b"")
     tunnel.pair.target.open_window(1 << 24)  # more than any buffer holds, so that bytes wait
@@ -128,7 +128,7 @@ def _waiting(tunnel: Tunnel) -> None:
         raise OSError(f"both directions ended, but the relay reports {tunnel.ending}")
 
 
-def _bound(tunnel: Tunnel) -> None:
+def _bound(tunnel: LoopbackTunnel) -> None:
     """A reader that does not read stops the sender within a bound, and gets all bytes when it reads."""
     tunnel.begin(b"")
     data, sent, got = random.Random(4).randbytes(2 * MAX_QUEUED_BYTES), 0, bytearray()
@@ -149,7 +149,7 @@ def _bound(tunnel: Tunnel) -> None:
     _same(data, got)
 
 
-def _reset(tunnel: Tunnel) -> None:
+def _reset(tunnel: LoopbackTunnel) -> None:
     """A reset is passed on as a reset, behind the bytes before it."""
     tunnel.begin(b"")
     tunnel.send(tunnel.client, b"alert")
@@ -174,7 +174,7 @@ def _same(sent: bytes | bytearray, got: bytearray) -> None:
 STEPS = (_sequence, _order, _ends, _waiting, _bound, _reset)
 
 
-class Tunnel:
+class LoopbackTunnel:
     """Two connections on loopback with a kernel relay between them, all in this thread."""
 
     def __init__(self, loop: Loop, factory: KernelRelayFactory) -> None:

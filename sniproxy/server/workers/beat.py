@@ -28,9 +28,9 @@ RELOAD_TIMEOUT_S = 60.0
 
 @attrs.define
 class _Question:
-    """@ivar asked: the reactor's time. @ivar late: a warning was logged. @ivar lost: the worker is being killed."""
+    """@ivar asked_at: the reactor's time. @ivar late: a warning was logged. @ivar lost: the worker is being killed."""
 
-    asked: float
+    asked_at: float
     late: bool = False
     lost: bool = False
 
@@ -67,7 +67,7 @@ class HeartbeatMonitor:
                 "worker {index} (pid {pid}) answers again after {seconds:.1f} s",
                 index=worker.index,
                 pid=worker.pid,
-                seconds=self._reactor.seconds() - question.asked,
+                seconds=self._reactor.seconds() - question.asked_at,
             )
 
     def _look(self) -> None:
@@ -83,9 +83,9 @@ class HeartbeatMonitor:
                 self._questions[worker] = _Question(now)
                 worker.send_order(HEARTBEAT)
             elif own_gap >= WARN_TIMEOUT_S:
-                question.asked = now
+                question.asked_at = now
             else:
-                self._judge(worker, question, now - question.asked)
+                self._judge(worker, question, now - question.asked_at)
 
     def _judge(self, worker: Worker, question: _Question, silent: float) -> None:
         if silent >= (RELOAD_TIMEOUT_S if worker.reloading else KILL_TIMEOUT_S) and not question.lost:

@@ -73,7 +73,7 @@ class PipeLogObserver:
         if text:
             with self._lock:
                 self._take(_line(level, namespace, text))
-                self._go_on()
+                self._write_waiting()
 
     def finish(self) -> None:
         """Write waiting lines for up to L{FLUSH_TIMEOUT_S} seconds."""
@@ -91,7 +91,7 @@ class PipeLogObserver:
         with self._lock:
             self._reactor.removeWriter(self)
             self._watched = False
-            self._go_on()
+            self._write_waiting()
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor stops while lines wait, or the supervisor has ended."""
@@ -102,18 +102,18 @@ class PipeLogObserver:
             self.lost += 1
             return
         if self.lost:  # reported between the lines before and after the gap
-            self._say_lost()
+            self._report_lost()
         self._waiting.append(line)
         self._size += len(line)
 
-    def _say_lost(self) -> None:
-        said = f"{counted(self.lost, 'log line')} lost: the supervisor did not read them in time"
+    def _report_lost(self) -> None:
+        text = f"{counted(self.lost, 'log line')} lost: the supervisor did not read them in time"
         self.lost = 0
-        line = _line(LogLevel.warn, __name__, said)
+        line = _line(LogLevel.warn, __name__, text)
         self._waiting.append(line)
         self._size += len(line)
 
-    def _go_on(self) -> None:
+    def _write_waiting(self) -> None:
         self._write()
         if self._waiting and not self._watched:
             self._watched = True
@@ -134,7 +134,7 @@ class PipeLogObserver:
                     continue
                 self._waiting.popleft()
                 if not self._waiting and self.lost:
-                    self._say_lost()
+                    self._report_lost()
         except OSError:  # the supervisor has ended
             self._waiting.clear()
             self._size = self.lost = 0
@@ -189,8 +189,8 @@ def log_worker_line(index: int, line: bytes) -> str | None:
     @return: the error that the worker exits for, which is not logged here; None for other lines.
     """
     try:
-        said: Any = json.loads(line)
-        namespace, level, text = said["namespace"], LogLevel.lookupByName(said["level"]), said["text"]
+        event: Any = json.loads(line)
+        namespace, level, text = event["namespace"], LogLevel.lookupByName(event["level"]), event["text"]
     except (ValueError, TypeError, KeyError):
         plain = line.decode("utf-8", "backslashreplace")
         if plain.startswith(ERROR):

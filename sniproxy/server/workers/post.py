@@ -1,7 +1,7 @@
 """A worker's link to its supervisor: its index, the configuration to serve, and the supervisor's orders.
 
 The supervisor passes the text of the configuration and not its file name. So all workers serve the same configuration,
-and a worker that is restarted serves the current one, whatever the file has by then.
+and a worker that is restarted serves the current one, even if the file has changed.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def environment_of(index: int, text: int, orders: int, reports: int) -> Mapping[
 
 def from_environment(environment: MutableMapping[str, str] = os.environ) -> SupervisorLink | None:
     """The link that the supervisor has passed; the first call only. @return: None if this process is no worker."""
-    said = environment.pop(VARIABLE, None)
-    if said is None:
+    value = environment.pop(VARIABLE, None)
+    if value is None:
         return None
-    index, text, orders, reports = map(int, said.split(":"))
+    index, text, orders, reports = map(int, value.split(":"))
     os.set_blocking(orders, False)
     return SupervisorLink(index, _whole(text), orders, reports)
 

@@ -88,9 +88,9 @@ class Worker(ProcessProtocol):
         with ExitStack() as stack:
             descriptors: dict[int, int] = {}
             if kept is not None:
-                said, descriptors, channel = kept.open_channel(reports + 1)
+                variables, descriptors, channel = kept.open_channel(reports + 1)
                 stack.enter_context(channel)
-                environment.update(said)
+                environment.update(variables)
             file = stack.enter_context(tempfile.TemporaryFile())
             file.write(text.encode())
             file.flush()

@@ -139,10 +139,10 @@ class KeptSockets:
 
 def from_environment(environment: MutableMapping[str, str] = os.environ) -> SocketChannel | None:
     """The channel to the supervisor; the first call only. @return: None if there is none."""
-    said = environment.pop(VARIABLE, None)
-    if said is None:
+    value = environment.pop(VARIABLE, None)
+    if value is None:
         return None
-    channel, kept = json.loads(said)
+    channel, kept = json.loads(value)
     for number in (channel, *kept.values()):
         os.set_inheritable(number, False)
     return SocketChannel(socket.socket(fileno=channel), kept)

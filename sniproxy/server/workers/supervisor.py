@@ -36,7 +36,7 @@ STOP_GRACE_S = 10.0
 
 
 class Supervisor(Service):
-    """Takes the place of C{sniproxy.service.ProxyService} if C{workers} is more than 1.
+    """Replaces C{sniproxy.service.ProxyService} if C{workers} is more than 1.
 
     @param text: returns the text of the configuration that was read last.
     @param arguments: for the workers' twistd.
@@ -54,7 +54,7 @@ class Supervisor(Service):
         self._workers: dict[int, Worker] = {}
         self._pauses: dict[int, Any] = {}
         self._kept = {index: KeptSockets(reactor) for index in range(configuration.workers if available else 0)}
-        self._in_force = ""
+        self._current_text = ""
         self._before: tuple[Configuration, str] | None = None
         self._refused: set[int] = set()
         self._passed = 0
@@ -68,7 +68,7 @@ class Supervisor(Service):
 
         @raise CannotStart: a worker failed; the others were killed.
         """
-        self._in_force = self._text()
+        self._current_text = self._text()
         raise_descriptor_limit()  # because it keeps the workers' sockets
         if any(one.endpoint.kind == "systemd" for one in self.configuration.entrances):
             self._passed = len(os.environ.get("LISTEN_FDNAMES", "").split(":"))
@@ -104,10 +104,10 @@ class Supervisor(Service):
             log.failure("internal error while reading the configuration")
             why = f"internal error while reading it: {type(error).__name__}: {error}"
         else:
-            self._before = (self.configuration, self._in_force)
+            self._before = (self.configuration, self._current_text)
             self._refused = set()
-            self.configuration, self._in_force = configuration, self._text()
-            self._tell(RELOAD, self._in_force)
+            self.configuration, self._current_text = configuration, self._text()
+            self._tell(RELOAD, self._current_text)
             return None
         log.error("reload failed, keeping the current configuration: {why}", why=why)
         # The workers show it in their metrics and pages.
@@ -153,7 +153,7 @@ class Supervisor(Service):
     def _start(self, index: int, waited: float) -> None:
         self._pauses.pop(index, None)
         worker = Worker(index, self._reactor.seconds(), waited, self._reported, self._ended)
-        worker.start(self._reactor, self._arguments, self._in_force, self._passed, self._kept.get(index))
+        worker.start(self._reactor, self._arguments, self._current_text, self._passed, self._kept.get(index))
         self._workers[index] = worker
 
     def _start_again(self, index: int, waited: float) -> None:
@@ -175,7 +175,7 @@ class Supervisor(Service):
             self._refused.add(worker.index)
             if self._refused >= self._workers.keys():
                 # All workers have kept the previous configuration.
-                (self.configuration, self._in_force), self._before = self._before, None
+                (self.configuration, self._current_text), self._before = self._before, None
 
     def _ended(self, worker: Worker, how: str) -> None:
         if self._workers.get(worker.index) is worker:

@@ -32,8 +32,8 @@ def adjust_pid_file(twistd: MutableMapping[str, Any], words: Sequence[str]) -> N
     """
     if "pidfile" not in twistd:  # the program is not twistd
         return
-    asked = twistd["pidfile"] != PID_FILE or any(word.startswith("--pid") for word in words)
-    if twistd["nodaemon"] and not asked:
+    has_option = twistd["pidfile"] != PID_FILE or any(word.startswith("--pid") for word in words)
+    if twistd["nodaemon"] and not has_option:
         twistd["pidfile"] = ""
     if twistd["pidfile"]:
         with suppress(OSError, ValueError):

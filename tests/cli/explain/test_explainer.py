@@ -231,4 +231,4 @@ class ConnectTests(ExplainerCase):
         report = await self.explain(text, "a.test", str(files / "x.toml"), connect=True)
         self.assertIn("its certificate is not trusted", report.problems[0])
         report = await self.explain(text, "c.test", str(files / "x.toml"))
-        self.assertIn("no certificate is for this name", report.problems[0])
+        self.assertIn("no certificate covers this name", report.problems[0])

@@ -12,7 +12,7 @@ from sniproxy.cli.explain.report import (
     DialReport,
     Report,
     TargetReport,
-    WatchState,
+    WatchReport,
     document,
     lines,
     summary,
@@ -79,7 +79,7 @@ class ReportTests(SynchronousTestCase):
             resolver="resolver.f (type file), then resolver.p (type pulsar)",
             answered="resolver.p (type pulsar)",
             passed=("f: refused: no",),
-            watches=(WatchState("f", "7 names", None), WatchState("p", "", "no\nhost")),
+            watches=(WatchReport("f", "7 names", None), WatchReport("p", "", "no\nhost")),
         )
         said = list(lines(report))[3:7]
         self.assertEqual(

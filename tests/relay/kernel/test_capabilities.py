@@ -17,7 +17,7 @@ import os, sys
 from sniproxy.relay.kernel.capabilities import CAP_BPF, CAP_NET_ADMIN, drop, effective
 from sniproxy.relay.kernel.factory import KernelRelayUnavailable, KernelRelayFactory
 from sniproxy.relay.kernel.loop import Loop
-from sniproxy.relay.kernel.selftest import STEPS, Tunnel
+from sniproxy.relay.kernel.selftest import STEPS, LoopbackTunnel
 loop = Loop()
 factory = KernelRelayFactory(loop, 8)
 assert drop(CAP_NET_ADMIN, CAP_BPF)
@@ -26,7 +26,7 @@ assert not effective() & (1 << CAP_BPF | 1 << CAP_NET_ADMIN)
 if os.getuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
 for step in STEPS:
-    tunnel = Tunnel(loop, factory)
+    tunnel = LoopbackTunnel(loop, factory)
     step(tunnel)
     tunnel.close()
 try:

@@ -98,7 +98,7 @@ class ProxyTests(KernelTestCase):
         backend = Backend(self)
         proxy = Proxy(self, KERNEL + route(backend.address))
         await self.passes(proxy, backend)
-        self.assertIsNotNone(proxy.service.kernel_way.open_if_wanted(wanted=True))
+        self.assertIsNotNone(proxy.service.kernel_relay.open_if_wanted(wanted=True))
 
     async def test_cannot(self) -> None:
         """Without the kernel relay one line gives the reason, and tunnels use the user-space relay."""
