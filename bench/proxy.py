@@ -18,6 +18,7 @@ from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.direction import DirectionFactory
 from sniproxy.relay.splice import SpliceDirection
 from sniproxy.service import ProxyService
+from sniproxy.util.reactor import global_reactor
 
 WAYS: dict[str, DirectionFactory] = {"copy": CopyDirection, "splice": SpliceDirection}
 
@@ -55,8 +56,7 @@ def main() -> None:
         from sniproxy.relay import reactor as relayreactor
 
         relayreactor.install()
-    from twisted.internet import reactor
-
+    reactor = global_reactor()
     text = Path(sys.argv[2]).read_text() if sys.argv[2:] else sys.stdin.read()
     service = ProxyService(parse(text, "the bench's own"), reactor, directions=WAYS[sys.argv[1]])
     service.startService()

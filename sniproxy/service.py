@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
 
 import attrs
 from twisted.application.service import Service
@@ -38,6 +37,7 @@ from sniproxy.server.routecheck import RouteCheck
 from sniproxy.server.shutdown import Shutdown
 from sniproxy.server.view import ServiceView
 from sniproxy.util.gcpause import gc_paused
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import counted
 
 log = Logger()
@@ -59,7 +59,7 @@ class ProxyService(Service):
     def __init__(
         self,
         configuration: Configuration,
-        reactor: Any,
+        reactor: IReactor,
         observer: Observer | None = None,
         directions: DirectionFactory | None = None,
         keeper: SocketKeeper | None = None,

@@ -34,6 +34,7 @@ from sniproxy.server.workers import post, sockets, stall, twistdoptions
 from sniproxy.service import ProxyService
 from sniproxy.util.closedpipe import exit_on_broken_pipe
 from sniproxy.util.gcpause import gc_paused, unfreeze
+from sniproxy.util.reactor import IReactor, global_reactor
 from sniproxy.util.text import counted, printable
 
 if TYPE_CHECKING:
@@ -131,8 +132,7 @@ class Options(usage.Options):
             from sniproxy.relay import reactor as relayreactor
 
             relayreactor.install()
-        from twisted.internet import reactor
-
+        reactor = global_reactor()
         if self.parent is not None:
             twistd.select_observer(self.parent)
             twistdoptions.adjust_pid_file(self.parent, sys.argv)
@@ -154,7 +154,7 @@ class Options(usage.Options):
         if self["check"]:
             _say(describe.report(configuration, self.warnings, self.path is not None))
 
-    def _made(self, configuration: Configuration, reactor: Any) -> ProxyService | Supervisor:
+    def _made(self, configuration: Configuration, reactor: IReactor) -> ProxyService | Supervisor:
         if configuration.workers == 1 or self.post is not None:
             return ProxyService(configuration, reactor, keeper=sockets.from_environment())
         # Imported here: a single process does not need it.
@@ -189,8 +189,6 @@ class Options(usage.Options):
             if not self._listen:
                 raise ConfigError("nothing to do: give --config FILE, or --listen ENDPOINT and --route NAME=HOST:PORT")
             return from_options(self._listen, self._routes, self["access-log"])
-        from twisted.internet import reactor
-
         if self._listen or self._routes:
             raise ConfigError("--config cannot be combined with --listen or --route; write them into the file")
         try:
@@ -199,7 +197,9 @@ class Options(usage.Options):
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigError(f"{path}: cannot be read: {why}") from error
-        return parse(self.text, path, access_log=self["access-log"], use=lambda found: build.build(found, reactor))
+        return parse(
+            self.text, path, access_log=self["access-log"], use=lambda found: build.build(found, global_reactor())
+        )
 
 
 def _with_absolute_log(configuration: Configuration) -> Configuration:
@@ -217,7 +217,7 @@ class NotStarted(Exception):
 class Command(Service):
     """Runs the proxy as a program: reports start errors in one line and handles signals."""
 
-    def __init__(self, options: Options, reactor: Any) -> None:
+    def __init__(self, options: Options, reactor: IReactor) -> None:
         self._reactor = reactor
         self._proxy = options.proxy
         self._post = options.post
@@ -327,9 +327,7 @@ class Command(Service):
 
 def makeService(options: Options) -> IService:
     """Make the service. twistd calls this."""
-    from twisted.internet import reactor
-
-    return Command(options, reactor)
+    return Command(options, global_reactor())
 
 
 def _raise(why: str) -> NoReturn:

@@ -26,6 +26,7 @@ from typing import Any
 import attrs
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from sniproxy.interfaces import (
@@ -38,6 +39,7 @@ from sniproxy.interfaces import (
     WatchState,
 )
 from sniproxy.resolvers.cache.cache import CachedResolver
+from sniproxy.util.reactor import IReactor, global_reactor
 
 MANY = 50
 """Concurrent queries."""
@@ -235,10 +237,8 @@ class ResolverContract:
         return self
 
     @property
-    def _reactor(self) -> Any:
-        from twisted.internet import reactor  # imported late, so that trial can choose the reactor
-
-        return reactor
+    def _reactor(self) -> IReactor:
+        return global_reactor()  # called late, so that trial can choose the reactor
 
     def _cached(self) -> CachedResolver:
         cached = CachedResolver("contract", self.make(), self._reactor, deadline=self.seconds)
@@ -274,7 +274,7 @@ class ResolverContract:
         self._case.fail(f"descriptors, timers: {before} before, {found} now")
 
 
-def _left_over(reactor: Any) -> tuple[int, int]:
+def _left_over(reactor: IReactorTime) -> tuple[int, int]:
     """The numbers of open descriptors and of timers. The test's own timeout is one of the timers."""
     return len(os.listdir("/proc/self/fd")), len(reactor.getDelayedCalls())
 

@@ -46,6 +46,7 @@ PRIVATE = {
 """Rooms inside rooms, and entry points, with the only modules outside them that may import them."""
 
 REACTOR = "twisted.internet.reactor"
+ACCESSOR = "sniproxy.util.reactor.global_reactor"
 PROGRAMS = (
     "sniproxy.tap",
     "sniproxy.demo.tour",
@@ -53,7 +54,10 @@ PROGRAMS = (
     "sniproxy.testing",
     "sniproxy.server.workers.lines",  # twistd calls its observer without arguments
 )
-"""Only these import the global reactor, inside functions. Everything else gets it by constructor."""
+"""Only these call L{sniproxy.util.reactor.global_reactor}. Everything else gets the reactor by constructor."""
+
+UNTYPED_REACTOR = {"sniproxy.interfaces"}
+"""Modules that have C{reactor: Any}: plugin authors choose the type."""
 
 
 def modules() -> dict[str, Path]:
@@ -79,7 +83,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
             assert node.level == 0, "imports are absolute here"
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
-                yield whole if whole in MODULES or whole == REACTOR else str(node.module)
+                yield whole if whole in MODULES or whole in (REACTOR, ACCESSOR) else str(node.module)
 
 
 IMPORTS = {name: set(imported(tree)) for name, tree in TREES.items()}
@@ -119,6 +123,26 @@ def circle(graph: Mapping[str, set[str]]) -> list[str]:
         for others in left.values():
             others.difference_update(free)
     return sorted(left)
+
+
+def run_at_loading(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module outside functions."""
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from run_at_loading(node)
+
+
+def untyped_reactors(tree: ast.AST) -> list[str]:
+    """The parameters, attributes and variables that are called reactor or clock, and whose type is or contains Any."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
+            name = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target).rpartition(".")[2]
+            is_any = any(isinstance(part, ast.Name) and part.id == "Any" for part in ast.walk(node.annotation))
+            if name.strip("_") in ("reactor", "clock") and is_any:
+                found.append(name)
+    return found
 
 
 class RoomTests(SynchronousTestCase):
@@ -187,12 +211,22 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual([], bad)
 
     def test_reactor_comes_by_constructor(self) -> None:
-        """Only programs import the global reactor, and never when a module is loaded."""
-        importers = [name for name, others in IMPORTS.items() if REACTOR in others and not inside(name, *PROGRAMS)]
+        """Only programs get the global reactor, and never when a module is loaded."""
+        self.assertEqual(["sniproxy.util.reactor"], [name for name, others in IMPORTS.items() if REACTOR in others])
+        importers = [name for name, others in IMPORTS.items() if ACCESSOR in others and not inside(name, *PROGRAMS)]
         self.assertEqual([], importers)
         for name, tree in TREES.items():
             at_loading = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
             self.assertNotIn(REACTOR, {other for node in at_loading for other in imported(node)}, name)
+            called = {ast.unparse(node.func) for node in run_at_loading(tree) if isinstance(node, ast.Call)}
+            self.assertNotIn("global_reactor", called, name)
+
+    def test_reactor_is_typed(self) -> None:
+        """mypy checks the use of the reactor: no parameter, attribute or variable of this name is C{Any}."""
+        text = "class A:\n    reactor: Any\ndef f(clock: Any | None, a: Any, *, reactor: IReactor): pass\n"
+        self.assertEqual(["reactor", "clock"], untyped_reactors(ast.parse(text)))
+        untyped = {name for name, tree in TREES.items() if untyped_reactors(tree)}
+        self.assertEqual(UNTYPED_REACTOR, untyped)
 
     def test_plugins(self) -> None:
         """Twisted finds our plugins without importing a reactor, or the proxy behind the names."""

@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
@@ -73,7 +73,7 @@ class ExampleTests(TestCase):
 
     def build(self, place: str, text: str) -> list[str]:
         """What a sample's warnings are; the files that it names are there."""
-        from twisted.internet import reactor
+        from tests.support.reactor import reactor
 
         folder = Path(self.mktemp())
         text = text.replace('"/var/run/secrets/', '"secrets/')
@@ -192,9 +192,9 @@ class ToolTests(TestCase):
 
     async def test_cluster(self) -> None:
         """Lookups and explanations are what the commands print where the embedded cluster is."""
-        from twisted.internet import reactor
+        from tests.support.reactor import reactor
 
-        cluster = DemoCluster(cast(Any, reactor))
+        cluster = DemoCluster(reactor)
         cluster.start()
         self.addCleanup(cluster.stop)
         one, two = (f"{host}:{port}" for host, port in cluster.addresses.values())

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet import reactor as global_reactor
 from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.config.parser import parse
@@ -18,9 +17,8 @@ from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.support.conversation import ConversationCase
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.reactor import reactor
 from tests.support.sockets import in_thread, read_exactly, read_to_end
-
-reactor: Any = global_reactor
 
 ROUTE = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{target}"\n'
 

@@ -34,7 +34,8 @@ from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import BadPem
 from tests.client.scripted import Scripted, connected
 from tests.resolvers.adminserver import AdminServer
-from tests.support.tlsservers import GUESTS, SayingFactory, ServerTLS, listen, reactor
+from tests.support.reactor import reactor
+from tests.support.tlsservers import GUESTS, SayingFactory, ServerTLS, listen
 from tests.tls.material import CA, OTHER_CA, folder, issued, pem
 
 NAME = "localhost"

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -16,6 +15,7 @@ from zope.interface import implementer
 from sniproxy.interfaces import IWatchingResolver, Refused, Request, Resolution, Target, WatchState
 from sniproxy.resolvers import make_resolver
 from sniproxy.testing import ResolverContract, question
+from tests.support.reactor import reactor
 
 ANSWER = Resolution([Target("b.test", 1)], 1)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -98,7 +99,7 @@ class AdminChannel(HTTPChannel):
     def start_deadline(self) -> None:
         """Start the deadline for a request."""
         self._cancel_deadline()
-        self._deadline = cast(Any, self.connections.reactor).callLater(REQUEST_TIMEOUT_S, self._time_out)
+        self._deadline = self.connections.reactor.callLater(REQUEST_TIMEOUT_S, self._time_out)
 
     def abort(self) -> None:
         """Abort the connection."""
@@ -162,7 +163,7 @@ class AdminConnections:
     """
 
     def __init__(
-        self, reactor: Any, holds: Callable[[int], None], refused: Callable[[str], None], slices: Slices
+        self, reactor: IReactorTime, holds: Callable[[int], None], refused: Callable[[str], None], slices: Slices
     ) -> None:
         self.reactor = reactor
         self.slices = slices

@@ -13,7 +13,7 @@ from typing import Any, cast
 from msgspec.structs import asdict
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request as BaseRequest
@@ -168,7 +168,7 @@ class AdminSite(Site):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         status: StatusSource,
         metrics: Metrics,
         refusals: RecentRefusals,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ class Slices:
     @param reactor: schedules the slices. @param seconds: a clock to measure a slice.
     """
 
-    def __init__(self, reactor: Any, seconds: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, reactor: IReactorTime, seconds: Callable[[], float] = time.perf_counter) -> None:
         self._reactor = reactor
         self._seconds = seconds
         self._waiting: deque[tuple[Steps[Any], Deferred[Any]]] = deque()

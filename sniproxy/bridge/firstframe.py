@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 from sniproxy.net.firstbytes import FirstBytes
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, read, type_name
 from sniproxy.pulsar.frames import FrameError, FrameReader
 from sniproxy.tls.nottls import MAX_PREFIX_BYTES, Protocol, protocol_of
+from sniproxy.util.reactor import IReactor
 
 MAX_FRAME_BYTES = 256 * 1024
 """Largest CONNECT in bytes. Credentials may be long."""
@@ -32,7 +32,7 @@ class FirstFrame(FirstBytes[pb.CommandConnect]):
 
     __slots__ = ("_reader",)
 
-    def __init__(self, reactor: Any, sock: socket.socket, seconds: float) -> None:
+    def __init__(self, reactor: IReactor, sock: socket.socket, seconds: float) -> None:
         super().__init__(reactor, sock, seconds, "CONNECT")
         self._reader = FrameReader(MAX_FRAME_BYTES)
 

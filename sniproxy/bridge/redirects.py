@@ -19,6 +19,7 @@ from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.util.names import host_port
+from sniproxy.util.reactor import IReactor
 
 Response = pb.CommandLookupTopicResponse
 
@@ -42,7 +43,7 @@ class Follower:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         access: Callable[[], Access],
         allowing: Allowing,
         observe: LookupObserver,

@@ -19,6 +19,7 @@ from sniproxy.client.redirects import Owner
 from sniproxy.client.topics import BadTopic, full_name, partitions
 from sniproxy.pulsar.serviceurl import BadServiceURL, ProxySettings, pip60
 from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_root
+from sniproxy.util.reactor import IReactor
 
 _MAX_TOKEN_BYTES = 1 << 20
 
@@ -63,7 +64,7 @@ def read(options: argparse.Namespace) -> tuple[str, ProxySettings, Access]:
 
 
 async def look_up(
-    reactor: Any,
+    reactor: IReactor,
     topic: str,
     settings: ProxySettings,
     access: Access,

@@ -9,17 +9,15 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.cli.exitstatus import INTERRUPTED
+from sniproxy.util.reactor import IReactor, global_reactor
 
 
-def run_in_reactor(command: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
+def run_in_reactor(command: Callable[[IReactor], Coroutine[Any, Any, int]]) -> int:
     """Run a coroutine to its end. Raises its exception. Ctrl-C cancels it.
 
     @param command: called with the running reactor. @return: its result, or L{INTERRUPTED} after Ctrl-C.
     """
-    # Imported here, because importing a module must not install a reactor.
-    from twisted.internet import reactor as global_reactor
-
-    reactor: Any = global_reactor
+    reactor = global_reactor()
     results: list[int | Failure] = []
     stopping = False
 

@@ -24,6 +24,7 @@ from sniproxy.pulsar.serviceurl import SniProxy
 from sniproxy.tls import clientcontext
 from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot
 from sniproxy.util.names import host_port
+from sniproxy.util.reactor import IReactor
 
 TIMEOUT_S = 30.0
 """Seconds; the default operation timeout of Pulsar clients."""
@@ -50,7 +51,7 @@ class Access:
 class Brokers:
     """Links to brokers, one per broker."""
 
-    def __init__(self, reactor: Any, access: Access) -> None:
+    def __init__(self, reactor: IReactor, access: Access) -> None:
         self.access = access
         self.reactor = reactor
         self._links: dict[tuple[str, int, str], Link] = {}
@@ -86,7 +87,7 @@ class Link:
         CONNECT. Each is None if that stage has not been reached.
     """
 
-    def __init__(self, reactor: Any, access: Access, host: str, port: int, proxy_to_broker_url: str = "") -> None:
+    def __init__(self, reactor: IReactor, access: Access, host: str, port: int, proxy_to_broker_url: str = "") -> None:
         self.host = host
         self.port = port
         where = (access.proxy.host, access.proxy.port) if access.proxy else (host, port)

@@ -12,7 +12,6 @@ this name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
@@ -37,6 +36,7 @@ from sniproxy.pulsar.serviceurl import (
 )
 from sniproxy.tls.clientcontext import BadPem, ClientCertificate, TrustRoot, client_certificate, client_tls, trust_root
 from sniproxy.util.names import BadName, ip_literal, server_name
+from sniproxy.util.reactor import IReactor
 
 __all__ = [
     "CONNECT_SECONDS",
@@ -71,7 +71,7 @@ class SniProxyEndpoint:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         host: str,
         proxy: tuple[str, int],
         trust: TrustRoot | None = None,
@@ -108,7 +108,7 @@ class SniProxyEndpoint:
 
 
 def from_string(
-    reactor: Any,
+    reactor: IReactor,
     host: str = "",
     port: str = "6651",
     proxy: str = "",

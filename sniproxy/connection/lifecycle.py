@@ -30,6 +30,7 @@ from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.tls.alerts import fatal_alert
 from sniproxy.util.buffered import Share
+from sniproxy.util.reactor import IReactor
 
 if TYPE_CHECKING:
     from sniproxy.relay.kernel.factory import KernelRelayFactory
@@ -56,7 +57,7 @@ class ConnectionContext:
     @ivar randoms: finds loops through other proxies; the same object in all contexts.
     """
 
-    reactor: Any
+    reactor: IReactor
     routing: Routing
     timeouts: Timeouts
     dialer: Dialer

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from functools import partial
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.connection.lifecycle import Lifecycle
@@ -81,7 +81,7 @@ async def _ask(conn: Lifecycle, route: LiveRoute) -> Resolution:
     return resolution
 
 
-async def _answer(resolution: Awaitable[Resolution], seconds: float, reactor: Any) -> object:
+async def _answer(resolution: Awaitable[Resolution], seconds: float, reactor: IReactorTime) -> object:
     """Wait for an answer. @raise DeferredTimeout: none came within C{seconds}."""
     return await Deferred.fromCoroutine(as_coroutine(resolution)).addTimeout(seconds, reactor)
 

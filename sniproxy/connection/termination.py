@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 import attrs
 from OpenSSL import SSL
@@ -23,6 +22,7 @@ from sniproxy.tls.contexts import BadCertificate, BrokerTLS, server_context, ver
 from sniproxy.tls.pem import Certified, certificate_names
 from sniproxy.tls.selection import choose
 from sniproxy.util.names import ip_literal
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
 
 
@@ -113,7 +113,7 @@ async def end_tls(conn: Lifecycle, terminator: Terminator, upstream: socket.sock
     return broker
 
 
-async def to_broker(reactor: Any, sock: TLSSocket, name: str, seconds: float) -> None:
+async def to_broker(reactor: IReactor, sock: TLSSocket, name: str, seconds: float) -> None:
     """Shake hands with a broker, and verify that its certificate is trusted and valid for the name.
 
     @param seconds: the timeout.
@@ -131,7 +131,7 @@ async def to_broker(reactor: Any, sock: TLSSocket, name: str, seconds: float) ->
         raise Refusal(Result.UPSTREAM_TLS_FAILED, why, Alert.INTERNAL_ERROR) from error
 
 
-async def to_client(reactor: Any, sock: TLSSocket, place: str, seconds: float) -> None:
+async def to_client(reactor: IReactor, sock: TLSSocket, place: str, seconds: float) -> None:
     """Shake hands with a client. @param place: of the certificate that it gets. @param seconds: the timeout.
 
     @raise Refusal: C{tls_failed}; OpenSSL has sent the alert. C{client_gone}: the client ended or lost the connection.

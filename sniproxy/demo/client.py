@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from attrs import frozen
 from twisted.internet import ssl
@@ -19,6 +18,7 @@ from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.lookups import Lookups
 from sniproxy.client.messages import produce, subscribe
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
+from sniproxy.util.reactor import IReactor
 
 _TIMEOUT_S = 10.0
 
@@ -64,7 +64,7 @@ class DemoClient:
     """A client that trusts one CA and dials one proxy. ``on_step``: called after each step."""
 
     def __init__(
-        self, reactor: Any, proxy: tuple[str, int], authority_pem: bytes, on_step: Callable[[Step], None]
+        self, reactor: IReactor, proxy: tuple[str, int], authority_pem: bytes, on_step: Callable[[Step], None]
     ) -> None:
         self._reactor = reactor
         trust = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(authority_pem)])

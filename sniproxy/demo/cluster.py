@@ -7,19 +7,16 @@ from collections.abc import Callable, Sequence
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorSSL, IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.ssl import ContextFactory
 
 from sniproxy.demo.broker import BrokerEvent, DemoBroker
 from sniproxy.demo.certificates import Authority, Issued
 from sniproxy.demo.topics import Topic
+from sniproxy.util.reactor import IReactor
 
 #: The port in the Pulsar TLS URLs. No broker listens on it: the proxy knows the actual ports.
 TLS_PORT = 6651
-
-
-class ClusterReactor(IReactorTCP, IReactorSSL, IReactorTime):
-    """The reactor interfaces that a cluster uses."""
 
 
 class DemoTLS(ContextFactory):
@@ -48,7 +45,7 @@ class DemoCluster:
 
     def __init__(
         self,
-        reactor: ClusterReactor,
+        reactor: IReactor,
         names: Sequence[str] = ("broker-1.pulsar.test", "broker-2.pulsar.test"),
         service_name: str = "pulsar-vip.test",
         tls: bool = True,

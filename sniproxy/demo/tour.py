@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TextIO
+from typing import TextIO
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredQueue
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -26,6 +26,7 @@ from sniproxy.events import Connection
 from sniproxy.logs.writer import WRITE_DELAY_S
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.service import ProxyService
+from sniproxy.util.reactor import IReactor, global_reactor
 
 #: The broker that the first lookup reaches does not own this topic, so that the answer names another broker.
 TOPIC = "persistent://public/default/my-topic"
@@ -80,7 +81,7 @@ class Tour:
     ``address``: the address of the proxy, after the start.
     """
 
-    def __init__(self, reactor: Any, printer: TourPrinter, folder: Path, port: int) -> None:
+    def __init__(self, reactor: IReactor, printer: TourPrinter, folder: Path, port: int) -> None:
         self._reactor = reactor
         self._printer = printer
         self._port = port
@@ -182,7 +183,7 @@ def _short(name: str) -> str:
     return name.partition(".")[0]
 
 
-def run(reactor: Any, tour: Tour, printer: TourPrinter, once: bool) -> int:
+def run(reactor: IReactor, tour: Tour, printer: TourPrinter, once: bool) -> int:
     """Run the reactor until the tour ends (`once`) or Ctrl-C. @return: the exit status."""
     status = 0
     walk: Deferred[None] | None = None
@@ -237,9 +238,7 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
     )
     parser.add_argument("--once", action="store_true", help="exit after the tour, with status 0 if all steps succeeded")
     options = parser.parse_args(arguments)
-    # Imported here, because importing a module must not install a reactor.
-    from twisted.internet import reactor
-
+    reactor = global_reactor()
     printer = TourPrinter(sys.stdout if out is None else out)
     with TemporaryDirectory(prefix="sniproxy-demo-") as folder:
         tour = Tour(reactor, printer, Path(folder), options.port)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -16,6 +15,7 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.net.sockopts import reset_on_close
 from sniproxy.net.tlssocket import TLSSocket
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 LINGER_TIMEOUT_S = 1.0
@@ -40,7 +40,7 @@ class LingeringCloser:
     once, and events of the old socket that are pending in the same round would go to the new one.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactor) -> None:
         self._reactor = reactor
         self._done_with: list[socket.socket] = []
         self._open: set[_Dropper] = set()
@@ -110,7 +110,7 @@ class _Dropper(SocketDescriptor):
 
     __slots__ = ("_dropped", "_left", "_reactor", "_timer")
 
-    def __init__(self, reactor: Any, sock: socket.socket, dropped: Callable[[_Dropper], None]) -> None:
+    def __init__(self, reactor: IReactor, sock: socket.socket, dropped: Callable[[_Dropper], None]) -> None:
         super().__init__(sock)
         self._dropped = dropped
         self._left = MAX_LINGER_BYTES

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from sniproxy.util.reactor import IReactor
+
 T = TypeVar("T")
 
 
-def in_daemon_thread(reactor: Any, work: Callable[[], T]) -> Deferred[T]:
+def in_daemon_thread(reactor: IReactor, work: Callable[[], T]) -> Deferred[T]:
     """The result of the work. Fails with RuntimeError if the system cannot start a thread.
 
     Cancelling it does not stop the thread; its result is dropped.

@@ -21,6 +21,7 @@ from sniproxy.net.opensockets import AttemptSockets, Connecting, DialSockets
 from sniproxy.net.overlapping import ATTEMPT_DELAY_S, MIN_ATTEMPT_S, Overlapping
 from sniproxy.net.sockopts import tune_tcp
 from sniproxy.util.names import ip_literal
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 MIN_DELAY_S = 0.05
@@ -56,7 +57,7 @@ class Dialer:
     """
 
     def __init__(
-        self, reactor: Any, veto: Veto, closer: LingeringCloser, holds: Callable[[int], None] = lambda _: None
+        self, reactor: IReactor, veto: Veto, closer: LingeringCloser, holds: Callable[[int], None] = lambda _: None
     ) -> None:
         self.holds = holds
         self.reactor = reactor

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
 from sniproxy.util.buffered import Share
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
 
     __slots__ = ("_deadline", "_done", "_reactor", "_seconds", "_waiting", "_what", "received")
 
-    def __init__(self, reactor: Any, sock: socket.socket, seconds: float, what: str) -> None:
+    def __init__(self, reactor: IReactor, sock: socket.socket, seconds: float, what: str) -> None:
         super().__init__(sock)
         self.received: bytes | bytearray = b""
         self._waiting: Share | None = None

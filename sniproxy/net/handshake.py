@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -11,6 +10,7 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.util.buffered import Share
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import timer_wheel_of
 
 MAX_RECEIVED_BYTES = 524_288
@@ -36,7 +36,7 @@ class Handshake(SocketDescriptor):
 
     __slots__ = ("_done", "_finished", "_reactor", "_received", "_timer", "_tls")
 
-    def __init__(self, reactor: Any, sock: TLSSocket, seconds: float) -> None:
+    def __init__(self, reactor: IReactor, sock: TLSSocket, seconds: float) -> None:
         super().__init__(sock)
         self._tls = sock
         self._reactor = reactor

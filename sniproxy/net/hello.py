@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 from sniproxy.net.firstbytes import FirstBytes
 from sniproxy.tls.clienthello import ClientHello, ClientHelloReader
+from sniproxy.util.reactor import IReactor
 
 
 class HelloStage(FirstBytes[ClientHello]):
@@ -14,7 +14,7 @@ class HelloStage(FirstBytes[ClientHello]):
 
     __slots__ = ("_reader",)
 
-    def __init__(self, reactor: Any, sock: socket.socket, seconds: float) -> None:
+    def __init__(self, reactor: IReactor, sock: socket.socket, seconds: float) -> None:
         super().__init__(reactor, sock, seconds, "hello")
         self._reader = ClientHelloReader()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet._resolver import GAIResolver  # the one that every reactor begins with
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -25,6 +25,7 @@ from sniproxy.net.getaddrinfo import LookupFailed, no_answer
 from sniproxy.net.lookup import lookups_of
 from sniproxy.net.overlapping import ATTEMPT_DELAY_S
 from sniproxy.util.names import ip_literal
+from sniproxy.util.reactor import IReactor
 
 
 @implementer(IStreamClientEndpoint)
@@ -38,7 +39,7 @@ class HostEndpoint:
     @param timeout: seconds for the lookup and each connection.
     """
 
-    def __init__(self, reactor: Any, host: str, port: int, timeout: float) -> None:
+    def __init__(self, reactor: IReactor, host: str, port: int, timeout: float) -> None:
         self._reactor = reactor
         self._host = host
         self._port = port
@@ -56,7 +57,7 @@ class HostEndpoint:
         reactor, timeout = self._reactor, self._timeout
         began = reactor.seconds()
         if ip_literal(self._host) is not None:
-            reactor = _Known(reactor, [self._host])
+            reactor = cast(IReactor, _Known(reactor, [self._host]))
         elif isinstance(reactor.nameResolver, GAIResolver):
             looking = lookups_of(reactor).addresses(self._host)
             try:
@@ -66,7 +67,7 @@ class HostEndpoint:
             except DeferredTimeout as error:
                 raise DNSLookupError(no_answer(timeout)) from error
             timeout = max(timeout - (reactor.seconds() - began), 0.001)
-            reactor = _Known(reactor, addresses)
+            reactor = cast(IReactor, _Known(reactor, addresses))
         endpoint = HostnameEndpoint(reactor, self._host, self._port, timeout, attemptDelay=ATTEMPT_DELAY_S)
         return await endpoint.connect(factory)
 
@@ -75,7 +76,7 @@ class HostEndpoint:
 class _Known:
     """A reactor for one C{HostnameEndpoint} that resolves every name to the given addresses."""
 
-    def __init__(self, reactor: Any, addresses: Sequence[str]) -> None:
+    def __init__(self, reactor: IReactor, addresses: Sequence[str]) -> None:
         self._reactor = reactor
         self._addresses = addresses
         self.nameResolver = self

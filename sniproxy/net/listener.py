@@ -20,6 +20,7 @@ from sniproxy.net.sockopts import tune
 from sniproxy.net.synfilter import ignore_new, welcome_new
 from sniproxy.net.unixsocket import remove_stale, unix_path
 from sniproxy.util.names import host_port
+from sniproxy.util.reactor import IReactor
 
 log = Logger()
 
@@ -106,7 +107,12 @@ class Acceptor(SocketDescriptor):
     __slots__ = ("_kind", "_must_wait", "_paused", "_port", "_quiet_until", "_reactor", "_stopping", "accepted", "name")
 
     def __init__(
-        self, reactor: Any, port: IListeningPort, name: str, accepted: Accepted, must_wait: Callable[[], str | None]
+        self,
+        reactor: IReactor,
+        port: IListeningPort,
+        name: str,
+        accepted: Accepted,
+        must_wait: Callable[[], str | None],
     ) -> None:
         """@param must_wait: returns the reason to pause accepting. None: there is none.
 

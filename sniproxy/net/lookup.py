@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer, system_addresses
 from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.perreactor import PerReactor
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 MAX_THREADS = 32
@@ -117,7 +118,7 @@ class HostLookups:
     name cancel, the name leaves the queue.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactor) -> None:
         self._reactor = reactor
         self._written = _Pool()
         self._formed = _Pool()

@@ -6,13 +6,14 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from twisted.python.failure import Failure
 
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.net.overlapping import MIN_ATTEMPT_S
+from sniproxy.util.reactor import IReactor
 
 MAX_SOCKETS = 20
 """Maximum open sockets of one dial. Attempts start at least 0.05 s apart, so each has a second before the limit
@@ -81,7 +82,7 @@ class Connecting(SocketDescriptor):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         closer: LingeringCloser,
         sock: socket.socket,
         connected: Connected,

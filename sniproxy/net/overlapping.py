@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from sniproxy.interfaces import Target
@@ -51,7 +52,7 @@ class Overlapping(Generic[T]):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         targets: Sequence[Target],
         seconds: float,
         begin: Callable[[Target, float], Deferred[T]],

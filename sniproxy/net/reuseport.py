@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import ServerFactory
 from zope.interface import implementer
 
 from sniproxy.net.endpoints import Endpoint
+from sniproxy.util.reactor import IReactor
 
 
 class SocketKeeper(Protocol):
@@ -38,7 +40,7 @@ class SharedEndpoint:
     @param endpoint: a TCP endpoint.
     """
 
-    def __init__(self, reactor: Any, endpoint: Endpoint) -> None:
+    def __init__(self, reactor: IReactor, endpoint: Endpoint) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
 
@@ -66,7 +68,7 @@ class SharedEndpoint:
 class KeptEndpoint:
     """A socket that already listens. @param sock: closed once its port exists."""
 
-    def __init__(self, reactor: Any, sock: socket.socket) -> None:
+    def __init__(self, reactor: IReactor, sock: socket.socket) -> None:
         self._reactor = reactor
         self._sock = sock
 
@@ -77,7 +79,6 @@ class KeptEndpoint:
             return execute(_adopt, self._reactor, sock, protocolFactory)
 
 
-def _adopt(reactor: Any, sock: socket.socket, factory: IProtocolFactory) -> IListeningPort:
+def _adopt(reactor: IReactor, sock: socket.socket, factory: IProtocolFactory) -> IListeningPort:
     # The reactor duplicates the descriptor.
-    adopted: IListeningPort = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
-    return adopted
+    return reactor.adoptStreamPort(sock.fileno(), sock.family, cast("ServerFactory[Any]", factory))

@@ -6,12 +6,12 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.relay import poller
+from sniproxy.util.reactor import IReactor
 
 CLOSED = "it closed the connection"
 """The reason for a client that sent a FIN."""
@@ -30,7 +30,7 @@ class ClientWatch(SocketDescriptor):
 
     __slots__ = ("_half_close", "_left", "_poller")
 
-    def __init__(self, reactor: Any, sock: socket.socket, half_close: bool, left: Callable[[str], None]) -> None:
+    def __init__(self, reactor: IReactor, sock: socket.socket, half_close: bool, left: Callable[[str], None]) -> None:
         super().__init__(sock)
         self._half_close = half_close
         self._left = left

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.relay.direction import Direction
@@ -46,7 +47,7 @@ class Tap(Protocol):
 class Pace:
     """The budget of one reactor. @param clock: seconds, with the highest precision available."""
 
-    def __init__(self, reactor: Any, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, reactor: IReactorTime, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
         self._reactor = reactor
         self._seconds = 0.0

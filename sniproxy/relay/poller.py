@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sniproxy.util.perreactor import PerReactor
+from sniproxy.util.reactor import IReactor
 
 log = Logger()
 
@@ -96,10 +97,11 @@ class ReactorPoller:
 
     tells_all = False
 
-    def __init__(self, reactor: Any) -> None:
-        self.watch = self.resume = self.watch_end = reactor.addReader
-        self.pause = self.release = reactor.removeReader
-        self.want_room, self.has_room = reactor.addWriter, reactor.removeWriter
+    def __init__(self, reactor: IReactor) -> None:
+        descriptors: Any = reactor  # a L{Ready} does not declare the interfaces that the methods ask for
+        self.watch = self.resume = self.watch_end = descriptors.addReader
+        self.pause = self.release = descriptors.removeReader
+        self.want_room, self.has_room = descriptors.addWriter, descriptors.removeWriter
 
     def unwatch(self, side: Ready) -> None:
         """See L{Poller}."""
@@ -120,7 +122,7 @@ class EdgePoller:
 
     tells_all = True
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactor) -> None:
         self._reactor = reactor
         self._set: Any = None
         self._sides: dict[int, Ready] = {}
@@ -287,12 +289,12 @@ edge_poller_of = PerReactor(EdgePoller)
 """The epoll set of a reactor."""
 
 
-def poller_of(reactor: Any) -> Poller:
+def poller_of(reactor: IReactor) -> Poller:
     """The best poller for a reactor on this system."""
     return edge_poller_of(reactor) if available else ReactorPoller(reactor)
 
 
-def keep_open(reactor: Any) -> None:
+def keep_open(reactor: IReactor) -> None:
     """Keep a reactor's epoll set open, if it has one, so that it is not opened for each relay.
 
     @raise OSError: no descriptor is left.
@@ -301,7 +303,7 @@ def keep_open(reactor: Any) -> None:
         edge_poller_of(reactor).keep_open()
 
 
-def allow_close(reactor: Any) -> None:
+def allow_close(reactor: IReactor) -> None:
     """The counterpart of L{keep_open}."""
     if available:
         edge_poller_of(reactor).allow_close()

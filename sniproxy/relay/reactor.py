@@ -10,19 +10,20 @@ from __future__ import annotations
 import select
 import sys
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.epollreactor import EPollReactor
 
 from sniproxy.relay import poller
 from sniproxy.relay.poller import BATCH, EdgePoller
+from sniproxy.util.reactor import IReactor
 
 
 class OuterSet(EdgePoller):
     """The relays' set, which includes the reactor's own set."""
 
-    def __init__(self, reactor: Any, inner: select.epoll) -> None:
+    def __init__(self, reactor: IReactor, inner: select.epoll) -> None:
         super().__init__(reactor)
         self._inner = inner.fileno()
 
@@ -68,7 +69,7 @@ class RelayReactor(EPollReactor):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._relays = OuterSet(self, self._poller)
+        self._relays = OuterSet(cast(IReactor, self), self._poller)
         poller.edge_poller_of.set(self, self._relays)
 
     def doPoll(self, timeout: float | None) -> None:
@@ -84,7 +85,7 @@ class RelayReactor(EPollReactor):
         return [*others, self._relays] if self._relays.is_open else others
 
 
-def set_steady_clock(reactor: Any) -> bool:
+def set_steady_clock(reactor: object) -> bool:
     """Give another reactor a monotonic clock, as L{RelayReactor} has.
 
     Call it before the reactor has deadlines, which would follow the old clock.

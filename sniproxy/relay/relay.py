@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -26,6 +26,7 @@ from sniproxy.net.descriptor import WAIT, how_broken, pending_error
 from sniproxy.net.sockopts import is_over
 from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.poller import Poller, poller_of
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import TICK_S, Deadline, timer_wheel_of
 
 ROUNDS = 4
@@ -152,7 +153,7 @@ class Relay(BaseRelay):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         client: socket.socket,
         upstream: socket.socket,
         head: bytes,

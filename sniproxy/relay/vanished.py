@@ -15,6 +15,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
+
 from sniproxy.net.sockopts import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
 from sniproxy.util.timerwheel import TICK_S, Deadline, timer_wheel_of
 
@@ -53,7 +55,7 @@ class VanishedPeers:
     @param tunnels: returns both sockets of each current tunnel.
     """
 
-    def __init__(self, reactor: Any, tunnels: Callable[[], Iterable[Sockets]]) -> None:
+    def __init__(self, reactor: IReactorTime, tunnels: Callable[[], Iterable[Sockets]]) -> None:
         self._reactor = reactor
         self._tunnels = tunnels
         self._timer: Deadline | None = None

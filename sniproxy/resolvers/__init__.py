@@ -52,7 +52,7 @@ class LazyResolverMaker:
         options: Sequence[Option] = namedAny(self.described)
         return options
 
-    def make(self, options: Mapping[str, Any], reactor: Any) -> IServerNameResolver:
+    def make(self, options: Mapping[str, Any], reactor: object) -> IServerNameResolver:
         resolver: IServerNameResolver = namedAny(self.factory)(options, reactor)
         return resolver
 
@@ -85,7 +85,7 @@ def makers_by_name() -> dict[str, IResolverMaker]:
 def make_resolver(
     kind: str,
     options: Mapping[str, Any],
-    reactor: Any,
+    reactor: object,
     folder: str = "",
     known: Mapping[str, IResolverMaker] | None = None,
 ) -> IServerNameResolver:

@@ -18,6 +18,7 @@ from sniproxy.interfaces import BadOption, IWatchingResolver, Kind, Option, Refu
 from sniproxy.net.daemonthread import in_daemon_thread
 from sniproxy.resolvers.namefile import BadNameFile, NameTable, parse_map, parse_toml
 from sniproxy.util.files import CannotRead, FileWatch
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import counted
 
 log = Logger()
@@ -42,7 +43,7 @@ OPTIONS = (
 class FileResolver:
     """Made by L{make}. @param read: reads and parses the file. @param path: the file to watch."""
 
-    def __init__(self, read: Callable[[], NameTable], path: str, reactor: Any) -> None:
+    def __init__(self, read: Callable[[], NameTable], path: str, reactor: IReactor) -> None:
         """@raise CannotRead: the file cannot be read or is invalid."""
         self._path = path
         self._read = read
@@ -97,7 +98,7 @@ class FileResolver:
             log.failure("unexpected error while reading {path}", failure, path=self._path)
 
 
-def make(options: Mapping[str, Any], reactor: Any) -> FileResolver:
+def make(options: Mapping[str, Any], reactor: IReactor) -> FileResolver:
     """@raise BadOption: the file cannot be read or is invalid, or its format is unknown."""
     path, kind = options["path"], options["format"]
     if kind is not None and kind not in FORMATS:

@@ -46,7 +46,7 @@ class StaticResolver:
             raise Refused(f"cannot form a target from this name: {error}") from error
 
 
-def make(options: Mapping[str, Any], reactor: Any) -> StaticResolver:
+def make(options: Mapping[str, Any], reactor: object) -> StaticResolver:
     """Make a resolver from ``target``, a text or a list of texts (see L{parse_template}).
 
     @raise BadOption: a target is missing or invalid, or another option is given.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 from msgspec.structs import replace
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from sniproxy.config.model import Bridge, Configuration, Route, Termination
 from sniproxy.config.schema import ConfigError, ConfigErrors, Faults, shown
@@ -25,6 +25,7 @@ from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.server.listeners import ListenerSpec
 from sniproxy.server.resolverset import Resolvers
+from sniproxy.util.reactor import IReactor
 
 # Imported where they are needed: most configurations have neither TLS termination nor a bridge, and start faster.
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Built:
     token: bytes | None = attrs.field(default=None, repr=False)
 
 
-def build(configuration: Configuration, reactor: Any, before: Built | None = None) -> Built:
+def build(configuration: Configuration, reactor: IReactor, before: Built | None = None) -> Built:
     """Build a configuration.
 
     @param before: the current one. Resolvers and bridges whose tables are unchanged are taken over with their state.
@@ -79,7 +80,7 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
         raise located(error, configuration.text, configuration.filename) from error
 
 
-def _build(configuration: Configuration, reactor: Any, before: Built | None) -> Built:
+def _build(configuration: Configuration, reactor: IReactor, before: Built | None) -> Built:
     resolvers = Resolvers(reactor, None if before is None else before.resolvers)
     admin = configuration.admin
     faults = Faults()
@@ -152,14 +153,16 @@ def build_token(configuration: Configuration) -> bytes | None:
         raise ConfigError(f"{configuration.filename}: admin.token_file = {shown(path)}: {error}") from error
 
 
-def build_entrance(configuration: Configuration, key: str, endpoint: Endpoint, reactor: Any) -> IStreamServerEndpoint:
+def build_entrance(
+    configuration: Configuration, key: str, endpoint: Endpoint, reactor: IReactor
+) -> IStreamServerEndpoint:
     """Make the endpoint of a listener or bridge. @raise ConfigError: as L{build_endpoint}."""
     if endpoint.shared:
         return SharedEndpoint(reactor, endpoint)
     return build_endpoint(configuration, key, endpoint.text, reactor)
 
 
-def build_endpoint(configuration: Configuration, key: str, text: str, reactor: Any) -> IStreamServerEndpoint:
+def build_endpoint(configuration: Configuration, key: str, text: str, reactor: IReactorTime) -> IStreamServerEndpoint:
     """Make a Twisted endpoint. @raise ConfigError: no installed endpoint type accepts the text."""
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
@@ -277,7 +280,7 @@ def _reloaded(place: str, paths: Sequence[str], make: Callable[[], T], seconds: 
         raise ConfigError(f"{place}: {error}") from error
 
 
-def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolvers | None = None) -> Routing:
+def build_routing(configuration: Configuration, reactor: IReactorTime, resolvers: Resolvers | None = None) -> Routing:
     """Make the route table with its resolvers.
 
     @param resolvers: makes or reuses resolvers. None: new ones are made.

@@ -7,7 +7,9 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IReactorTime
 
 from sniproxy.admin.sources import LimitsStatus
 from sniproxy.config.limits import Limits
@@ -60,7 +62,7 @@ class ConnectionManager:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         live: dict[Lifecycle, None],
         closer: LingeringCloser,
         inspector: Callable[[], Inspector | None],

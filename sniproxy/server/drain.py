@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import DrainStatus, UnknownDrainTarget
@@ -132,7 +133,7 @@ class DrainManager:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         upstreams: UpstreamTable,
         live: Callable[[], Iterable[Lifecycle]],
         now: Callable[[], float],

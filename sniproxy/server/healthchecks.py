@@ -14,6 +14,7 @@ from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.upstreams import Upstream, UpstreamTable, address
 from sniproxy.tls.contexts import unverified_connection
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
 
 log = Logger()
@@ -29,7 +30,7 @@ class HealthChecker:
     """
 
     def __init__(
-        self, reactor: Any, upstreams: UpstreamTable, closer: LingeringCloser, dice: random.Random | None = None
+        self, reactor: IReactor, upstreams: UpstreamTable, closer: LingeringCloser, dice: random.Random | None = None
     ) -> None:
         self._reactor = reactor
         self._upstreams = upstreams

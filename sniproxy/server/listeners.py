@@ -21,6 +21,7 @@ from sniproxy.net.portowner import port_owner
 from sniproxy.net.reuseport import KeptEndpoint, SocketKeeper
 from sniproxy.relay import poller
 from sniproxy.util.names import host_port
+from sniproxy.util.reactor import IReactor
 
 log = Logger()
 
@@ -57,7 +58,9 @@ class Listeners:
     @param keeper: keeps sockets of shared ports for the next process. None: they are not kept.
     """
 
-    def __init__(self, reactor: Any, must_wait: Callable[[], str | None], keeper: SocketKeeper | None = None) -> None:
+    def __init__(
+        self, reactor: IReactor, must_wait: Callable[[], str | None], keeper: SocketKeeper | None = None
+    ) -> None:
         self._reactor = reactor
         self._keeper = keeper
         self._must_wait = must_wait

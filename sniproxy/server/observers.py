@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import Resolutions, StatusSource
@@ -45,7 +45,7 @@ class Observers:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         status: StatusSource,
         unrouted: Callable[[str, str], str | None],
         observer: Observer | None,

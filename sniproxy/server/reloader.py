@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
 
 from sniproxy.config.model import Configuration
 from sniproxy.util.files import FileWatch
@@ -26,7 +28,7 @@ class Reloader:
     """
 
     def __init__(
-        self, reactor: Any, proxy: Reloadable, read: Callable[[], Configuration], path: str | None = None
+        self, reactor: IReactorTime, proxy: Reloadable, read: Callable[[], Configuration], path: str | None = None
     ) -> None:
         self._proxy = proxy
         self._read = read

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
 
 from sniproxy.admin.sources import ResolverStatus
 from sniproxy.config.model import ResolverTable
@@ -30,7 +31,7 @@ class Resolvers:
     @ivar cached: the resolvers that have a table, by the table's key in the configuration.
     """
 
-    def __init__(self, reactor: Any, before: Resolvers | None = None) -> None:
+    def __init__(self, reactor: IReactorTime, before: Resolvers | None = None) -> None:
         self._reactor = reactor
         self._known: dict[str, IResolverMaker] = {}
         self._before: Mapping[str, tuple[ResolverTable, CachedResolver]] = {} if before is None else before.cached

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.connection.lifecycle import Lifecycle
@@ -24,7 +25,7 @@ class Shutdown:
     @param live: the connections that have not ended.
     """
 
-    def __init__(self, reactor: Any, live: Collection[Lifecycle]) -> None:
+    def __init__(self, reactor: IReactorTime, live: Collection[Lifecycle]) -> None:
         self._reactor = reactor
         self._live = live
         self._seconds = 0.0

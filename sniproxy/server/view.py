@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
+
 from sniproxy.admin.sources import (
     DrainStatus,
     LimitsStatus,
@@ -37,7 +39,7 @@ class ServiceView:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         listeners: Listeners,
         connections: ConnectionManager,
         upstreams: UpstreamTable,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 WATCH_INTERVAL_S = 1.0
@@ -35,7 +35,7 @@ class FileWatch:
     @param changed: called at each check while the file differs from its state at the last call of L{note}.
     """
 
-    def __init__(self, reactor: Any, path: str, changed: Callable[[], object]) -> None:
+    def __init__(self, reactor: IReactorTime, path: str, changed: Callable[[], object]) -> None:
         self._path = path
         self._changed = changed
         self._looking = LoopingCall(self._look)

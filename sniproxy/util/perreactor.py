@@ -19,12 +19,12 @@ class PerReactor(Generic[T]):
         self._make = make
         self._found: WeakKeyDictionary[Any, T] = WeakKeyDictionary()
 
-    def __call__(self, reactor: Any) -> T:
+    def __call__(self, reactor: object) -> T:
         found = self._found.get(reactor)
         if found is None:
             found = self._found[reactor] = self._make(reactor)
         return found
 
-    def set(self, reactor: Any, value: T) -> None:
+    def set(self, reactor: object, value: T) -> None:
         """Set the object of a reactor that made it itself."""
         self._found[reactor] = value

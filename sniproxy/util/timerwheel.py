@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.util.perreactor import PerReactor
@@ -48,7 +49,7 @@ class Deadline:
 class TimerWheel:
     """All deadlines of one reactor; see L{timer_wheel_of}."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._slots: dict[int, dict[Deadline, None]] = {}  # by the number of the tick at which they fire
         self._next = 0

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import random
 import sys
-from typing import Any
+from typing import Any, cast
 
-from twisted.internet import reactor as real_reactor
-
+from sniproxy.util.reactor import IReactor
 from tests.admin.sample import SampleSite
+from tests.support.reactor import reactor as real_reactor
 
 PERIOD = 2.0
 """Seconds by which each request of C{/status} advances the sample. The data does not depend on the real time."""
 
 
-def serve(reactor: Any, port: int) -> Any:
+def serve(reactor: IReactor, port: int) -> Any:
     """Serve a filled sample that advances with each request. @return: the listening port."""
     sample = SampleSite(reactor)
     sample.fill()
     dice = random.Random(7)
     sample.proxy.look = lambda: sample.pass_time(PERIOD, dice)
-    return reactor.listenTCP(port, sample.site, interface="127.0.0.1")
+    return reactor.listenTCP(port, cast(Any, sample.site), interface="127.0.0.1")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from collections import Counter
 from itertools import count
 from typing import Any, cast
 
-from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -20,6 +19,7 @@ from sniproxy.admin.site import AdminSite
 from sniproxy.admin.slices import Slices
 from tests.admin.rounds import Rounds
 from tests.admin.sample import SampleProxy
+from tests.support.reactor import reactor
 
 READY = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -218,7 +218,7 @@ class AcceptTests(SynchronousTestCase):
     def test_singly(self) -> None:
         """The port accepts one connection per iteration."""
         site = AdminSite(reactor, SampleProxy(), Metrics(), RecentRefusals())
-        port: Any = cast(Any, reactor).listenTCP(0, site, interface="127.0.0.1")
+        port: Any = reactor.listenTCP(0, cast(Any, site), interface="127.0.0.1")
         clients = []
         site.connections.accept_at(port)
         try:
@@ -231,5 +231,5 @@ class AcceptTests(SynchronousTestCase):
             for client in clients:
                 client.close()
             port.stopListening()
-            cast(Any, reactor).iterate(0)
-            cast(Any, reactor).iterate(0)
+            reactor.iterate(0)
+            reactor.iterate(0)

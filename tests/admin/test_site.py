@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import attrs
-from twisted.internet import reactor
 from twisted.logger import capturedLogs
 from twisted.web.test.requesthelper import DummyChannel
 
@@ -20,6 +19,7 @@ from sniproxy.admin.guard import HEADERS
 from sniproxy.admin.site import MAX_LISTED, PAGE, AdminRequest
 from tests.admin.sample import SampleLive, SampleSite, connection, lookup
 from tests.admin.token import TOKEN
+from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_to_end
 
 

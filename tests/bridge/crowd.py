@@ -15,8 +15,9 @@ from sniproxy.client.lookups import Lookups
 from sniproxy.pulsar.serviceurl import parse_service_url
 from tests.client.scripted import Answer, Script, Scripted, lookup_answer, polite
 from tests.support.proxies import Proxy
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
-from tests.support.tlsservers import ServerTLS, listen, reactor
+from tests.support.tlsservers import ServerTLS, listen
 from tests.tls.material import CA, folder
 
 TOPIC = "persistent://public/default/t"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet import reactor
-
 from sniproxy.bridge.answers import Answers, BridgeCallbacks
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.config.allowed import Allowing
@@ -20,6 +18,7 @@ from sniproxy.relay.pacing import Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.util.buffered import TOTAL
 from tests.relay.taps import Recorder
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end
 from tests.tls.material import tls_pair
 

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.bridge.firstframe import MAX_FRAME_BYTES, FirstFrame, NotConnect
@@ -15,6 +14,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
 from tests.support.hellos import hello
+from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
 
 CONNECT = write(pb.CommandConnect(client_version="c", proxy_to_broker_url="b.test:6651"))

@@ -21,8 +21,9 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.tls.pem import certificates
 from tests.bridge.connects import secrets
 from tests.client.scripted import Answer, Scripted, connected, lookup_answer, polite
+from tests.support.reactor import reactor
 from tests.support.sockets import in_thread
-from tests.support.tlsservers import ServerTLS, listen, reactor, trust
+from tests.support.tlsservers import ServerTLS, listen, trust
 
 NAME = "localhost"
 SERVICE = ("pulsar-vip.test", 6651)

@@ -25,8 +25,8 @@ from tests.support.conversation import NAME, route
 from tests.support.fullconfig import TEXT
 from tests.support.hellos import hello
 from tests.support.proxies import Backend, Proxy
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly
-from tests.support.tlsservers import reactor
 
 
 class CommandCase(SocketTestCase):

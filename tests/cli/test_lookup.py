@@ -27,8 +27,9 @@ from sniproxy.pulsar.serviceurl import BadServiceURL, SniProxy
 from sniproxy.tls.clientcontext import BadPem
 from tests.client.scripted import Answer, Partitions, Scripted, connected, lookup_answer
 from tests.support.proxies import Proxy
+from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S
-from tests.support.tlsservers import ServerTLS, listen, reactor, write_pem
+from tests.support.tlsservers import ServerTLS, listen, write_pem
 
 TOPIC = "persistent://public/default/my-topic"
 VIP = "pulsar-vip.test"

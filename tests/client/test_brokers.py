@@ -21,7 +21,8 @@ from sniproxy.pulsar.serviceurl import SniProxy
 from sniproxy.tls.clientcontext import client_certificate
 from tests.client.scripted import Scripted, connected, polite
 from tests.support.proxies import Proxy
-from tests.support.tlsservers import SayingFactory, ServerTLS, listen, reactor, trust, write_pem
+from tests.support.reactor import reactor
+from tests.support.tlsservers import SayingFactory, ServerTLS, listen, trust, write_pem
 
 NAME = "broker-1.pulsar.test"
 

@@ -21,7 +21,8 @@ import sniproxy
 from sniproxy.client.endpoint import SniProxyEndpoint, client_certificate, from_string, sends_server_name, trust_root
 from sniproxy.demo.cluster import DemoCluster
 from tests.support.proxies import Proxy
-from tests.support.tlsservers import GUESTS, Guest, SayingFactory, ServerTLS, listen, reactor, trust, write_pem
+from tests.support.reactor import reactor
+from tests.support.tlsservers import GUESTS, Guest, SayingFactory, ServerTLS, listen, trust, write_pem
 
 BROKERS = ("broker-1.pulsar.test", "broker-2.pulsar.test")
 

@@ -17,7 +17,8 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
 from tests.client.scripted import Answer, Partitions, Script, Scripted, lookup_answer, polite
 from tests.support.proxies import Proxy
-from tests.support.tlsservers import ServerTLS, listen, reactor, trust
+from tests.support.reactor import reactor
+from tests.support.tlsservers import ServerTLS, listen, trust
 
 TOPIC = "persistent://public/default/t"
 VIP = "pulsar-vip.test"

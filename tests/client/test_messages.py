@@ -16,7 +16,8 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode_section
 from tests.client.scripted import Script, Scripted, polite
-from tests.support.tlsservers import listen, reactor
+from tests.support.reactor import reactor
+from tests.support.tlsservers import listen
 
 TOPIC = "persistent://public/default/t"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import Any, cast
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.config.schema import Timeouts
@@ -20,6 +19,7 @@ from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy, SilentTarget
+from tests.support.reactor import reactor
 from tests.support.scripted import Scripted
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end, reset
 

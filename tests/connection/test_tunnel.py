@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from twisted.internet import reactor
-
 from sniproxy.config.schema import Timeouts
 from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
 from sniproxy.connection.tunnel import start_relay
@@ -17,6 +15,7 @@ from sniproxy.relay.splice import SpliceDirection
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.hellos import hello
 from tests.support.proxies import Backend, Proxy
+from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
 
 

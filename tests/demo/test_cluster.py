@@ -4,7 +4,6 @@ import socket
 import ssl
 from typing import Any
 
-from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
@@ -17,8 +16,7 @@ from sniproxy.demo.cluster import DemoCluster
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
 from sniproxy.pulsar.frames import FrameReader
-
-reactor: Any = global_reactor
+from tests.support.reactor import reactor
 
 
 class Asks(Protocol):

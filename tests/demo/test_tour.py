@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
@@ -19,8 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.demo.tour import MESSAGE, TIMEOUT_S, TOPIC, TourPrinter, main, run
-
-reactor: Any = global_reactor
+from tests.support.reactor import as_reactor, reactor
 
 
 class Demo(ProcessProtocol):
@@ -181,7 +179,7 @@ class RunTests(SynchronousTestCase):
         self.patch(sys, "stderr", err)
         tour: Any = TakesItsTime(walk)
         reactor = Reactor(seconds)
-        status = run(reactor, tour, TourPrinter(io.StringIO()), once)
+        status = run(as_reactor(reactor), tour, TourPrinter(io.StringIO()), once)
         self.assertEqual(reactor.getDelayedCalls(), [])
         return status, tour.did, err.getvalue()
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import socket
 
-from twisted.internet import reactor
-
 from sniproxy.net.closer import LINGER_TIMEOUT_S, MAX_LINGER_BYTES, LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
+from tests.support.reactor import as_reactor, reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import FarTLS, tls_pair
 
@@ -45,7 +44,7 @@ class CloserTests(SocketTestCase):
     async def test_peer_that_stays(self) -> None:
         """A peer that does not end its side is closed after a second; all of one second are one call to the reactor."""
         clock = HandClock()
-        closer = LingeringCloser(clock)
+        closer = LingeringCloser(as_reactor(clock))
         (theirs, ours), (other, ours_too) = connected(), connected()
         closer(ours)
         closer(ours_too)

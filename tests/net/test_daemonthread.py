@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import TestCase
 
 from sniproxy.net.daemonthread import in_daemon_thread
+from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, in_thread
 
 
@@ -21,7 +21,7 @@ class DaemonThreadTests(TestCase):
         """What the work returns is the answer; the thread is a daemon, and none of the pool's."""
         thread = await in_daemon_thread(reactor, threading.current_thread)
         self.assertTrue(thread.daemon)
-        self.assertNotIn(thread, reactor.getThreadPool().threads)  # type: ignore[attr-defined]
+        self.assertNotIn(thread, reactor.getThreadPool().threads)
 
     async def test_failure(self) -> None:
         """What the work raises is the answer, too."""

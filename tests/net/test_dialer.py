@@ -6,7 +6,6 @@ import errno
 import socket
 from typing import Any, cast
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from sniproxy.events import Result
@@ -17,6 +16,7 @@ from sniproxy.net.dialer import Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.opensockets import MAX_SOCKETS
 from sniproxy.net.overlapping import ATTEMPT_DELAY_S
+from tests.support.reactor import as_reactor, reactor
 from tests.support.sockets import HandClock, SocketTestCase, in_thread
 
 
@@ -134,7 +134,9 @@ class DialerTests(SocketTestCase):
         clock = HandClock()
         looked_up: list[str] = []
         dialer = Dialer(
-            clock, lambda target, host: f"not {target.host}" if host is None else None, LingeringCloser(clock)
+            as_reactor(clock),
+            lambda target, host: f"not {target.host}" if host is None else None,
+            LingeringCloser(as_reactor(clock)),
         )
         self.patch(dialer.lookups, "addresses", looked_up.append)
         error = await self.failure(self.dial(dialer, Target("one", 6651)))
@@ -247,7 +249,7 @@ class DialerTests(SocketTestCase):
             return None
 
         addresses = [f"127.0.0.{number}" for number in range(1, 61)]
-        dialer = Dialer(clock, veto, LingeringCloser(clock), holds)
+        dialer = Dialer(as_reactor(clock), veto, LingeringCloser(as_reactor(clock)), holds)
         for seconds in (10.0, 4.0):
             began.clear()
             dialling = self.dial(dialer, Target("a.test", silent.port, addresses=tuple(addresses)), seconds=seconds)

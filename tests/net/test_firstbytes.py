@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from twisted.internet import reactor
-
 from sniproxy.net.firstbytes import FirstBytes
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread
 
 

@@ -7,7 +7,6 @@ import ssl
 from functools import partial
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
@@ -16,6 +15,7 @@ from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.tls.contexts import verification_fault
 from sniproxy.util.buffered import TOTAL
+from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
 

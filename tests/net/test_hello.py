@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 
 from sniproxy.net.firstbytes import ClientGone, ReadTimeout
@@ -10,6 +9,7 @@ from sniproxy.net.hello import HelloStage
 from sniproxy.tls.clienthello import NotTLS
 from sniproxy.util.buffered import TOTAL
 from tests.support.hellos import hello
+from tests.support.reactor import as_reactor, reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
 
 
@@ -55,7 +55,7 @@ class HelloStageTests(SocketTestCase):
         """A hello that is incomplete at the deadline fails; arriving bytes do not extend the deadline."""
         clock = HandClock()
         theirs, ours = connected()
-        stage = HelloStage(clock, ours, 5.0)
+        stage = HelloStage(as_reactor(clock), ours, 5.0)
         theirs.sendall(b"\x16\x03\x01")
         first = stage.first()
         clock.advance(4.9)

@@ -6,7 +6,6 @@ import socket
 import threading
 from typing import Any, cast
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -17,6 +16,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.net.lookup import lookups_of
+from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase
 
 
@@ -56,7 +56,7 @@ class HostEndpointTests(SocketTestCase):
     async def test_name(self) -> None:
         """A name's addresses are tried, beside each other; no thread of Twisted's pool looks it up."""
         port = self.listen()
-        pooled = set(reactor.getThreadPool().threads)  # type: ignore[attr-defined]
+        pooled = set(reactor.getThreadPool().threads)
         threads = []
 
         def getaddrinfo(host: str, *args: object, **more: object) -> list[tuple[object, ...]]:
@@ -100,14 +100,14 @@ class HostEndpointTests(SocketTestCase):
     async def test_installed_resolver(self) -> None:
         """A resolver that an application has installed in the reactor is used."""
         asked = []
-        beneath = reactor.nameResolver  # type: ignore[attr-defined]
+        beneath = reactor.nameResolver
 
         class Installed:
             def resolveHostName(self, receiver: Any, host: str, *args: Any, **more: Any) -> Any:
                 asked.append(host)
                 return beneath.resolveHostName(receiver, "127.0.0.1", *args, **more)
 
-        self.addCleanup(reactor.installNameResolver, reactor.installNameResolver(Installed()))  # type: ignore[attr-defined]
+        self.addCleanup(reactor.installNameResolver, reactor.installNameResolver(cast(Any, Installed())))
         self.patch(lookups_of(reactor), "addresses", lambda host: succeed([]))
         self.assertEqual("127.0.0.1", await self.meets(self.connect("a.test", self.listen())))
         self.assertEqual(["a.test"], asked)

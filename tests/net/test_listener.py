@@ -8,7 +8,6 @@ import socket
 from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
@@ -28,6 +27,7 @@ from sniproxy.net.listener import (
 from sniproxy.net.reuseport import SharedEndpoint
 from sniproxy.net.sockopts import KEEPALIVE_IDLE
 from sniproxy.net.synfilter import welcome_new
+from tests.support.reactor import as_reactor, reactor
 from tests.support.sockets import TIMEOUT_S, HandClock, SocketTestCase, in_thread
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -247,7 +247,7 @@ class AcceptorTests(SocketTestCase):
         clock = HandClock()
         port = listen_at_once(SharedEndpoint(reactor, parse_endpoint(LOOPBACK)), Factory(), LOOPBACK)
         arrived: list[socket.socket] = []
-        acceptor = Acceptor(clock, port, "public", lambda sock, client: arrived.append(sock), lambda: None)
+        acceptor = Acceptor(as_reactor(clock), port, "public", lambda sock, client: arrived.append(sock), lambda: None)
         assert acceptor.address is not None
         stopped = maybeDeferred(acceptor.stop)
         welcome_new(acceptor.sock)  # a client whose handshake had begun

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, cast
 
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from sniproxy.net import lookup
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import HostLookups, lookups_of
+from tests.support.reactor import as_reactor, reactor
 from tests.support.sockets import TIMEOUT_S, HandClock, SocketTestCase, in_thread
 
 ADDRESSES = ["192.0.2.7"]
@@ -30,7 +30,7 @@ class LookupCase(SocketTestCase):
         self.addCleanup(self.answer.set)
         self.patch(socket, "getaddrinfo", self.getaddrinfo)
         self.clock = HandClock()
-        self.lookups = HostLookups(self.clock)
+        self.lookups = HostLookups(as_reactor(self.clock))
 
     def getaddrinfo(self, host: str, port: int, **more: object) -> list[tuple[object, ...]]:
         self.asked.append(host)
@@ -170,7 +170,7 @@ class StaleTests(LookupCase):
     async def test_bounded(self) -> None:
         """The answers of the last names only are kept."""
         self.patch(lookup, "MAX_KEPT", 1)
-        self.lookups = HostLookups(self.clock)
+        self.lookups = HostLookups(as_reactor(self.clock))
         for host in ("a", "b"):
             await self.lookups.addresses(host)
         self.error = socket.EAI_AGAIN

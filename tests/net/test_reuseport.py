@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 
-from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
@@ -12,6 +11,7 @@ from twisted.internet.protocol import Factory
 from sniproxy.net.endpoints import parse_endpoint
 from sniproxy.net.listener import listen_at_once
 from sniproxy.net.reuseport import KeptEndpoint, SharedEndpoint
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
 
 

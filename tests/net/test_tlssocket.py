@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import socket
 
-from twisted.internet import reactor
-
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending, Relay
 from tests.relay import relaycontract
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end
 from tests.tls.material import NAME, FarTLS, accepting, issued, shake_hands, tls_pair, trust
 

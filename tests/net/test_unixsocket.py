@@ -6,7 +6,6 @@ import os
 import socket
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -16,6 +15,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy.net.listener import listen_at_once
 from sniproxy.net.unixsocket import LOCK, remove_stale
 from sniproxy.server.listeners import why_not_listening
+from tests.support.reactor import reactor
 
 
 class StaleTests(TestCase):

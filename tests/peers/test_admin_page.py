@@ -10,13 +10,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy import __version__
 from sniproxy.admin.sources import DrainStatus, TargetStatus
 from tests.admin.sample import HOSTILE, NOW, SampleSite, lookup
 from tests.peers.needs import require
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, in_thread
 
 FLAGS = (

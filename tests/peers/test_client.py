@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor as global_reactor
 from twisted.trial.unittest import TestCase
 
 from sniproxy.client.brokers import Access, Brokers
@@ -24,8 +23,8 @@ from tests.peers.case import PulsarTestCase
 from tests.peers.cluster import free_ports
 from tests.peers.material import CLIENT_ROLE, SERVICE_NAME, UNCERTIFIED_NAME
 from tests.peers.proxy import Proxy
+from tests.support.reactor import reactor
 
-reactor: Any = global_reactor
 URL = f"pulsar+ssl://{SERVICE_NAME}:6651"
 
 

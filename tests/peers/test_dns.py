@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
@@ -26,6 +25,7 @@ from tests.peers.needs import require
 from tests.resolvers.cache.scripted import request
 from tests.support.hellos import hello
 from tests.support.proxies import Backend, Proxy
+from tests.support.reactor import reactor
 from tests.support.sockets import in_thread
 
 ZONE = """

@@ -9,7 +9,6 @@ import threading
 from typing import Any
 
 from kazoo.security import make_digest_acl
-from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
@@ -22,8 +21,7 @@ from tests.peers.cluster import free_ports
 from tests.peers.needs import require
 from tests.peers.zookeeper import ZooKeeper
 from tests.resolvers.cache.scripted import request
-
-reactor: Any = global_reactor
+from tests.support.reactor import reactor
 
 
 @functools.cache

@@ -12,7 +12,6 @@ import socket
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.events import Result
@@ -20,6 +19,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.direction import Direction, DirectionFactory
 from sniproxy.relay.poller import Poller, poller_of
 from sniproxy.relay.relay import IDLE_CHECK_INTERVAL_S, IDLE_CHECKS, Ending, Relay
+from tests.support.reactor import reactor
 from tests.support.sockets import (
     HandClock,
     SocketTestCase,

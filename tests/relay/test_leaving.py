@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 from unittest.mock import patch
 
-from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from sniproxy.relay import poller
 from sniproxy.relay.leaving import CLOSED, ClientWatch
 from sniproxy.relay.poller import ReactorPoller, edge_poller_of
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, reset
 
 

@@ -11,6 +11,7 @@ from sniproxy.relay.direction import Direction
 from sniproxy.relay.pacing import ROUND_BYTES, ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.util.buffered import TOTAL
 from tests.relay.taps import Recorder
+from tests.support.reactor import as_reactor
 
 
 class Slow(Recorder):
@@ -59,7 +60,7 @@ class PacingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.now = [0.0]
         self.rounds = Rounds()
-        self.pace = Pace(self.rounds, lambda: self.now[0])
+        self.pace = Pace(as_reactor(self.rounds), lambda: self.now[0])
         self.held = TOTAL.bytes
 
     def test_at_once(self) -> None:

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from sniproxy.relay import poller
 from sniproxy.relay.poller import EdgePoller, ReactorPoller, edge_poller_of, poller_of
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, links, opened_since
 
 ROOT = Path(__file__).parent.parent.parent

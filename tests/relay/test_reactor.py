@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -19,6 +18,7 @@ from sniproxy.relay.poller import Poller, edge_poller_of
 from sniproxy.relay.reactor import OuterSet
 from sniproxy.relay.splice import SpliceDirection
 from tests.relay import relaycontract
+from tests.support.reactor import as_reactor, reactor
 from tests.support.sockets import TIMEOUT_S, connected, in_thread
 
 ROOT = Path(__file__).parent.parent.parent
@@ -99,7 +99,7 @@ class WaitTests(SynchronousTestCase):
         self.addCleanup(self.others.close)
         self.addCleanup(self.far.close)
         inner.register(self.others, select.EPOLLIN)
-        self.set = OuterSet(None, inner)
+        self.set = OuterSet(as_reactor(None), inner)
 
     def echoing(self, messages: int) -> Echoing:
         side = Echoing(messages)

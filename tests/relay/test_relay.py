@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from sniproxy.events import Result
@@ -14,6 +13,7 @@ from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.splice import SpliceDirection
 from tests.relay import relaycontract
 from tests.relay.relaycontract import Tunnel
+from tests.support.reactor import reactor
 from tests.support.sockets import connected
 
 

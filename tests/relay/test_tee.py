@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 
-from twisted.internet import reactor
-
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.pacing import ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
@@ -13,6 +11,7 @@ from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection, tapped_directions
 from tests.relay import relaycontract
 from tests.relay.taps import Recorder
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly
 
 

@@ -12,6 +12,7 @@ from sniproxy.config.schema import ConfigError
 from sniproxy.routing import trial
 from sniproxy.server.build import build, build_endpoint, build_routing, build_terminator
 from tests.support.proxies import LISTENER
+from tests.support.reactor import as_reactor
 from tests.support.sockets import HandClock
 from tests.tls.material import CA, folder, pem, weak
 
@@ -68,8 +69,8 @@ class BuildTests(TestCase):
             '[[route]]\nserver_name = "b.test"\nresolver = "y"\n'
             '[resolver.x]\ntype = "static"\ntarget = "a"\n[resolver.y]\ntype = "static"\ntarget = "b"\n'
         )
-        first = build(parse(text, "x.toml"), HandClock())
-        second = build(parse(text.replace('target = "b"', 'target = "c"'), "x.toml"), HandClock(), first)
+        first = build(parse(text, "x.toml"), as_reactor(HandClock()))
+        second = build(parse(text.replace('target = "b"', 'target = "c"'), "x.toml"), as_reactor(HandClock()), first)
         found = []
         for built in (first, second):
             for name in ("a.test", "b.test"):
@@ -82,7 +83,7 @@ class BuildTests(TestCase):
     def test_plaintext_listeners(self) -> None:
         """A plaintext listener has a route of its own, by its name; a TLS listener has none."""
         text = LISTENER + '[[listener]]\nendpoint = "tcp:0"\nname = "plain"\nplaintext = true\ntarget = "b"\n'
-        routing = build_routing(parse(text, "x.toml"), HandClock())
+        routing = build_routing(parse(text, "x.toml"), as_reactor(HandClock()))
         self.assertEqual(["plain"], list(routing.plaintext))
 
     def test_same_bridge(self) -> None:
@@ -92,12 +93,14 @@ class BuildTests(TestCase):
             '[[bridge]]\nname = "one"\nendpoint = "tcp:0:interface=127.0.0.1"\ntrust = "ca.pem"\n'
             'service_url = "pulsar+ssl://vip.test"\n'
         )
-        first = build(parse(text, str(files / "x.toml")), HandClock())
+        first = build(parse(text, str(files / "x.toml")), as_reactor(HandClock()))
         other = '[[bridge]]\nname = "new"\nendpoint = "tcp:0"\ntrust = "ca.pem"\nservice_url = "pulsar+ssl://b.test"\n'
-        second = build(parse(other + text + 'inspect = "pulsar"\n', str(files / "x.toml")), HandClock(), first)
+        second = build(
+            parse(other + text + 'inspect = "pulsar"\n', str(files / "x.toml")), as_reactor(HandClock()), first
+        )
         self.assertIs(first.bridges["one"][1], second.bridges["one"][1])
         self.assertTrue(second.bridges["one"][0].inspect)
-        third = build(parse(text.replace("vip", "other"), str(files / "x.toml")), HandClock(), second)
+        third = build(parse(text.replace("vip", "other"), str(files / "x.toml")), as_reactor(HandClock()), second)
         self.assertIsNot(first.bridges["one"][1], third.bridges["one"][1])
 
     def test_terminator(self) -> None:
@@ -152,7 +155,7 @@ class BuildTests(TestCase):
             f'{LISTENER}[[route]]\nserver_name = "a.test"\ntarget = "b:1"\n'
             "[[route]]\nserver_name = '~a.*'\ntarget = \"b:1\"\n[policy]\nallow_names = [\"b\", '~b.*']\n"
         )
-        build(parse(text, "x.toml"), HandClock())
+        build(parse(text, "x.toml"), as_reactor(HandClock()))
         self.patch(trial, "MAX_MATCH_S", -1.0)
         error = str(self.assertRaises(ConfigError, build, parse(text, "x.toml"), HandClock()))
         line = LISTENER.count("\n") + 5

@@ -7,7 +7,6 @@ import resource
 import socket
 from contextlib import ExitStack
 
-from twisted.internet import reactor
 from twisted.internet.defer import DeferredList
 from twisted.internet.error import CannotListenError
 
@@ -19,6 +18,7 @@ from sniproxy.server.listeners import Listeners, ListenerSpec, raise_descriptor_
 from tests.support.conversation import route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Proxy
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, in_thread, read_to_end
 
 

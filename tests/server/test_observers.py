@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
 
 from sniproxy.admin.sources import StatusSource
@@ -25,6 +24,7 @@ from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.lookups import ASK, TOPIC, answer
 from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_exactly, read_to_end
 
 INSPECTED = '[[listener]]\nname = "tap"\nendpoint = "tcp:6650"\nplaintext = true\ntarget = "h:1"\ninspect = "pulsar"\n'

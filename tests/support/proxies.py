@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import TestCase
 
 from sniproxy.config.parser import parse
 from sniproxy.events import Connection
 from sniproxy.service import ProxyService
+from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S
 
 LISTENER = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public"\n'

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted._version import __version__ as twisted_version
-from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock, deferLater
@@ -19,6 +18,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from sniproxy.relay.splice import close_spare_pipes
+from tests.support.reactor import reactor as real_reactor
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import trustme
 from OpenSSL import SSL
-from twisted.internet import reactor as global_reactor
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, ITCPTransport
@@ -18,8 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-reactor: Any = global_reactor
-
+from tests.support.reactor import reactor
 
 SECRET = b"for the right broker only"
 """What a L{Guest} sends when it is connected, and again after the TLS handshake."""
@@ -49,6 +47,7 @@ class ServerTLS(ContextFactory):
 
 def listen(case: TestCase, factory: ServerFactory, tls: ContextFactory | None) -> tuple[str, int]:
     """Listen on loopback until the test ends. @return: the address."""
+    port: Any
     if tls is None:
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
     else:

@@ -19,6 +19,7 @@ from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError, shown
 from sniproxy.server.build import build
 from sniproxy.util.names import BadName, server_name
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import counted
 
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO) -
         raise
 
 
-async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int:
+async def explain(options: argparse.Namespace, reactor: IReactor, out: TextIO) -> int:
     """Explain the names or routes, and print the reports. @return: the exit status.
 
     @raise ConfigError: the configuration is invalid, or the options do not fit it. @raise BadName: NAME is invalid.

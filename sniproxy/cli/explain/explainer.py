@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import attrs
 from OpenSSL import SSL
@@ -32,6 +31,7 @@ from sniproxy.tls.contexts import unverified_connection
 from sniproxy.tls.pem import certificate_names
 from sniproxy.tls.selection import covers
 from sniproxy.util.names import host_port, ip_literal
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
 
 
@@ -49,7 +49,9 @@ class Explainer:
     @param now: returns the current time, with a time zone.
     """
 
-    def __init__(self, built: Built, reactor: Any, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, built: Built, reactor: IReactor, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._built = built
         self._configuration = built.configuration
         self._reactor = reactor

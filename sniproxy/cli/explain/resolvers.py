@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
 
 from sniproxy.cli.explain.report import WatchReport
 from sniproxy.config.model import Listener, ResolverTable, Route
@@ -39,7 +38,7 @@ class ResolverQueries:
     """Queries the resolvers that were built from a configuration."""
 
     built: Built
-    reactor: Any
+    reactor: IReactorTime
 
     async def query(self, name: str | None, listener: Listener, route: Route) -> FallbackAnswer:
         """Query the resolver of a route for the targets of a name, for at most C{timeouts.connect} seconds.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
 
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.kernel.relay import KernelRelay
 from sniproxy.relay.kernel.sockmap import MAX_PAIRS, SocketMap
 from sniproxy.relay.kernel.watch import ReadyWatch
+from sniproxy.util.reactor import IReactor
 
 
 class KernelRelayUnavailable(Exception):
@@ -23,7 +23,7 @@ class KernelRelayFactory:
     @raise KernelRelayUnavailable: the kernel refuses.
     """
 
-    def __init__(self, reactor: Any, pairs: int = MAX_PAIRS) -> None:
+    def __init__(self, reactor: IReactor, pairs: int = MAX_PAIRS) -> None:
         self._reactor = reactor
         try:
             self.sockets = SocketMap(pairs)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from sniproxy.relay.kernel.capabilities import drop_loading_capabilities
+from sniproxy.util.reactor import IReactor
 
 if TYPE_CHECKING:
     from sniproxy.relay.kernel.factory import KernelRelayFactory
@@ -22,7 +23,7 @@ class KernelRelayLoader:
     @ivar keep_capabilities: do not drop the process's capabilities: another program embeds the proxy.
     """
 
-    def __init__(self, reactor: Any, keep_capabilities: bool = True) -> None:
+    def __init__(self, reactor: IReactor, keep_capabilities: bool = True) -> None:
         self.keep_capabilities = keep_capabilities
         self._reactor = reactor
         self._factory: KernelRelayFactory | None = None

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
@@ -55,7 +56,7 @@ class KernelRelay(BaseRelay):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         sockets: SocketMap,
         watch: ReadyWatch,
         pair: SocketPair,

@@ -14,6 +14,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from typing import cast
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
@@ -21,6 +22,7 @@ from sniproxy.relay.kernel.bpf import MACHINE
 from sniproxy.relay.kernel.factory import KernelRelayFactory, KernelRelayUnavailable
 from sniproxy.relay.kernel.loop import Loop
 from sniproxy.relay.relay import Ending
+from sniproxy.util.reactor import IReactor
 
 MIN_LINUX = (6, 6)
 """Older versions of Linux reorder and lose bytes of such sockets. A short test cannot show all of that."""
@@ -41,7 +43,7 @@ def run() -> None:
     if platform.machine() != MACHINE:
         raise KernelRelayUnavailable(f"needs an x86-64 machine; this is {platform.machine()}")
     loop = Loop()
-    factory = KernelRelayFactory(loop, 8)
+    factory = KernelRelayFactory(cast(IReactor, loop), 8)
     try:
         for step in STEPS:
             tunnel = LoopbackTunnel(loop, factory)
@@ -182,7 +184,7 @@ class LoopbackTunnel:
         self._factory = factory
         self.client, self._relay_client = _connection()
         self.target, self._relay_target = _connection()
-        self._closer = LingeringCloser(loop)
+        self._closer = LingeringCloser(cast(IReactor, loop))
         self.ending: Ending | None = None
         self._begun = False
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
@@ -21,6 +20,7 @@ from zope.interface import implementer
 from sniproxy.relay.kernel.flow import KernelSide
 from sniproxy.relay.kernel.ring import Ring
 from sniproxy.relay.poller import BATCH, ENDS, IN, OUT, failed
+from sniproxy.util.reactor import IReactor
 
 _ERROR: int = getattr(select, "EPOLLERR", 8)
 _EDGE: int = getattr(select, "EPOLLET", 1 << 31)
@@ -33,7 +33,7 @@ class ReadyWatch:
     @param ring: of the L{SocketMap} that has the sides' sockets.
     """
 
-    def __init__(self, reactor: Any, ring: Ring) -> None:
+    def __init__(self, reactor: IReactor, ring: Ring) -> None:
         self._reactor = reactor
         self._ring = ring
         self._epoll = select.epoll()

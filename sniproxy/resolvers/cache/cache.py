@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Hashable
-from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -104,7 +104,7 @@ class CachedResolver:
         self,
         name: str,
         resolver: IServerNameResolver,
-        reactor: Any,
+        reactor: IReactorTime,
         deadline: float = DEFAULT_DEADLINE_S,
         stale: float = DEFAULT_STALE_S,
     ) -> None:

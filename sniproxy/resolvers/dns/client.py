@@ -39,6 +39,7 @@ from sniproxy.resolvers.dns.wire import (
     why_unusable,
 )
 from sniproxy.util.names import host_port
+from sniproxy.util.reactor import IReactor
 
 NEXT_SERVER_DELAY_S = 0.3
 """Seconds without an answer before the next server is queried, too. The delay doubles with each round."""
@@ -68,7 +69,7 @@ class NameServers:
     @param conf: gives the settings; it is called for each lookup.
     """
 
-    def __init__(self, reactor: Any, conf: Callable[[], ResolvConf]) -> None:
+    def __init__(self, reactor: IReactor, conf: Callable[[], ResolvConf]) -> None:
         self._reactor = reactor
         self._conf = conf
         self._states = ServerStates()
@@ -103,7 +104,7 @@ class _Lookup:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         conf: ResolvConf,
         servers: list[Server],
         states: ServerStates,
@@ -234,7 +235,7 @@ class _Exchange:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         server: Server,
         name: str,
         kind: dns.rdatatype.RdataType,

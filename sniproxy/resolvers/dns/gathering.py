@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
 
 
 def gather(
-    reactor: Any, lookups: Sequence[Deferred[T]], grace: Callable[[T], float | None]
+    reactor: IReactorTime, lookups: Sequence[Deferred[T]], grace: Callable[[T], float | None]
 ) -> Deferred[list[T | BaseException | None]]:
     """Wait for all lookups, or until the grace period after one of the answers ends.
 
@@ -24,7 +25,9 @@ def gather(
 
 
 class _Gathering:
-    def __init__(self, reactor: Any, lookups: Sequence[Deferred[T]], grace: Callable[[T], float | None]) -> None:
+    def __init__(
+        self, reactor: IReactorTime, lookups: Sequence[Deferred[T]], grace: Callable[[T], float | None]
+    ) -> None:
         self._reactor = reactor
         self._lookups = list(lookups)
         self._grace: Callable[[Any], float | None] = grace

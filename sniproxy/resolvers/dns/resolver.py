@@ -36,6 +36,7 @@ from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, Template, parse_template
 from sniproxy.util.files import WATCH_INTERVAL_S, signature
 from sniproxy.util.names import client_of, ip_literal
+from sniproxy.util.reactor import IReactor
 
 SYSTEM = "/etc/resolv.conf"
 
@@ -96,7 +97,7 @@ class DNSResolver:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         servers: NameServers,
         conf: Callable[[], ResolvConf],
         template: Template,
@@ -253,7 +254,7 @@ def _grace(answer: DNSAnswer) -> float | None:
 class SystemConf:
     """The system's resolv.conf. Checks once a second at most whether it has changed, and reads it again then."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactor) -> None:
         self._reactor = reactor
         self._next_check = 0.0
         self._seen: object = None
@@ -280,7 +281,7 @@ def _parse(text: str) -> ResolvConf:
     return parse_resolv_conf(text, socket.gethostname(), os.environ)
 
 
-def make(options: Mapping[str, Any], reactor: Any) -> DNSResolver:
+def make(options: Mapping[str, Any], reactor: IReactor) -> DNSResolver:
     """@raise BadOption: an option is invalid."""
     target, srv = options["target"], options["srv"]
     if target is not None and srv is not None:
@@ -307,7 +308,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> DNSResolver:
     return DNSResolver(reactor, NameServers(reactor, conf), conf, template, srv is not None, kinds, absolute)
 
 
-def _conf(reactor: Any, texts: Sequence[str] | None) -> Callable[[], ResolvConf]:
+def _conf(reactor: IReactor, texts: Sequence[str] | None) -> Callable[[], ResolvConf]:
     if texts is None:
         return SystemConf(reactor)
     servers = []

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from sniproxy.util.reactor import IReactor
 
 MAX_DATAGRAM_BYTES = 65535
 """The largest datagram."""
@@ -33,7 +34,7 @@ class DatagramSocket:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         address: str,
         port: int,
         received: Callable[[bytes], None],

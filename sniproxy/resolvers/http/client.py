@@ -34,6 +34,7 @@ from sniproxy.tls.clientcontext import (
 )
 from sniproxy.util.files import signature
 from sniproxy.util.names import server_name
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
 
 MAX_TOKEN_BYTES = 64 * 2**10
@@ -100,7 +101,7 @@ class HTTPClient:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         credentials: Credentials,
         timeout: float,
         max_body_bytes: int,
@@ -183,7 +184,7 @@ def body_excerpt(body: bytes) -> str:
 @implementer(IAgentEndpointFactory)
 @attrs.frozen
 class _Endpoints:
-    reactor: Any
+    reactor: IReactor
     trust: TrustRoot | None
     certificate: ClientCertificate | None
     timeout: float

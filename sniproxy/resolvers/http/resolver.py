@@ -52,6 +52,7 @@ from sniproxy.resolvers.http.request import (
     parse_url,
 )
 from sniproxy.resolvers.options import bad_file
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
 
 MAX_BYTES = 2**20
@@ -168,7 +169,7 @@ def _status(answer: HTTPAnswer) -> str:
     return f"{answer.status}{body_excerpt(answer.body)}"
 
 
-def make(options: Mapping[str, Any], reactor: Any) -> HTTPResolver:
+def make(options: Mapping[str, Any], reactor: IReactor) -> HTTPResolver:
     """@raise BadOption: an option or a file is invalid."""
     # The query may have a secret.
     shown = display_url(options["url"]) if "@" not in options["url"] else "..."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from twisted.internet.defer import Deferred
@@ -11,6 +10,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.resolvers.http.client import Credentials, HTTPAnswer, HTTPClient, HTTPFailure, body_excerpt, display_url
 from sniproxy.util.names import BadName, server_name
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
 
 MAX_BYTES = 4 * 2**20
@@ -27,7 +27,7 @@ class AdminClient:
     """
 
     def __init__(
-        self, reactor: Any, credentials: Credentials, timeout: float, address: Callable[[str], str] = str
+        self, reactor: IReactor, credentials: Credentials, timeout: float, address: Callable[[str], str] = str
     ) -> None:
         """@raise HTTPFailure: a file cannot be read or is invalid."""
         self._reactor = reactor

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -41,6 +42,7 @@ from sniproxy.resolvers.pulsar.advertised import (
 from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers, keeping_note
 from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, check_port, read_listeners, read_service_names
 from sniproxy.util.names import BadName, host_port, server_name
+from sniproxy.util.reactor import IReactor
 
 log = Logger()
 
@@ -83,7 +85,7 @@ class PulsarResolver:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         admin: AdminClient,
         choice: BrokerListeners,
         service_names: tuple[str, ...],
@@ -269,7 +271,7 @@ class PulsarResolver:
             self._on_change()
 
 
-def make(options: Mapping[str, Any], reactor: Any) -> PulsarResolver:
+def make(options: Mapping[str, Any], reactor: IReactor) -> PulsarResolver:
     """@raise BadOption: an option or a file is invalid."""
     for url in options["url"]:
         _check_url(url)

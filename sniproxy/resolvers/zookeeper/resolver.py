@@ -30,6 +30,7 @@ from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, read_listeners, re
 from sniproxy.resolvers.zookeeper.access import BadAccess, ZooKeeperCredentials
 from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import server_name
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
 
 log = Logger()
@@ -75,7 +76,7 @@ class ZooKeeperResolver:
     """Made by L{make}. @param keep: seconds to use the last known brokers while ZooKeeper does not answer."""
 
     def __init__(
-        self, reactor: Any, connect: Connect, choice: BrokerListeners, service_names: tuple[str, ...], keep: float
+        self, reactor: IReactor, connect: Connect, choice: BrokerListeners, service_names: tuple[str, ...], keep: float
     ) -> None:
         self._reactor = reactor
         self._connect = connect
@@ -228,7 +229,7 @@ class ZooKeeperResolver:
             waiter.callback(None)
 
 
-def make(options: Mapping[str, Any], reactor: Any) -> ZooKeeperResolver:
+def make(options: Mapping[str, Any], reactor: IReactor) -> ZooKeeperResolver:
     """@raise BadOption: an option or a file is invalid."""
     # Imported here, so that --help-resolver works without kazoo.
     from kazoo.hosts import collect_hosts

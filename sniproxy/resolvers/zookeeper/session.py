@@ -23,6 +23,7 @@ from sniproxy.net.daemonthread import in_daemon_thread
 from sniproxy.resolvers.zookeeper.access import BadAccess, ZooKeeperCredentials
 from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import host_port
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
 
 SESSION_TIMEOUT_S = 10.0
@@ -58,7 +59,7 @@ class KazooSession:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         servers: str,
         access: ZooKeeperCredentials,
         connected: Callable[[], None],

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.server.workers.post import HEARTBEAT
@@ -41,7 +42,7 @@ class HeartbeatMonitor:
     @param workers: returns the current workers.
     """
 
-    def __init__(self, reactor: Any, workers: Callable[[], Iterable[Worker]]) -> None:
+    def __init__(self, reactor: IReactorTime, workers: Callable[[], Iterable[Worker]]) -> None:
         self._reactor = reactor
         self._workers = workers
         self._questions: dict[Worker, _Question] = {}

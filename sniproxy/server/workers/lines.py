@@ -21,6 +21,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sniproxy.util.reactor import IReactor, global_reactor
 from sniproxy.util.text import bounded, counted
 
 STANDARD_ERROR = 2
@@ -52,7 +53,7 @@ class PipeLogObserver:
     @ivar lost: lines that were lost since the last line that reported lost ones.
     """
 
-    def __init__(self, reactor: Any, descriptor: int = STANDARD_ERROR) -> None:
+    def __init__(self, reactor: IReactor, descriptor: int = STANDARD_ERROR) -> None:
         self.lost = 0
         self._reactor = reactor
         self._descriptor = descriptor
@@ -144,9 +145,7 @@ class PipeLogObserver:
 
 def observer() -> PipeLogObserver:
     """The log observer of a worker, for twistd's ``--logger``."""
-    from twisted.internet import reactor  # twistd has installed it before it calls this
-
-    made = PipeLogObserver(reactor)
+    made = PipeLogObserver(global_reactor())  # twistd has installed it before it calls this
     atexit.register(made.finish)
     return made
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any
 
 import attrs
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from sniproxy.server.workers.lines import LogLines
+from sniproxy.util.reactor import IReactor
 
 VARIABLE = "SNIPROXY_WORKER"
 """The environment variable of a worker, with its index and descriptors: ``INDEX:TEXT:ORDERS:REPORTS``."""
@@ -42,7 +44,7 @@ class SupervisorLink:
     _orders: int
     _reports: int
 
-    def receive_orders(self, reactor: Any, obey: OrderHandler) -> None:
+    def receive_orders(self, reactor: IReactor, obey: OrderHandler) -> None:
         """Call C{obey} with each order, and with L{STOP} when the supervisor has ended."""
         reactor.addReader(_Orders(self._orders, obey))
 
@@ -83,6 +85,7 @@ def _whole(descriptor: int) -> str:
     return found.decode()
 
 
+@implementer(IReadDescriptor)
 class _Orders:
     """Reads orders from their pipe."""
 
@@ -97,7 +100,7 @@ class _Orders:
     def logPrefix(self) -> str:
         return "supervisor"
 
-    def doRead(self) -> Exception | None:
+    def doRead(self) -> Exception | None:  # type: ignore[override]  # reactors take an exception
         try:
             data = os.read(self._descriptor, 1 << 16)
         except BlockingIOError:

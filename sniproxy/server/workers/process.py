@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,6 +21,7 @@ from sniproxy.server.workers.entrance import STACK_SIGNAL
 from sniproxy.server.workers.lines import MAX_LINE_BYTES, STANDARD_ERROR, LogLines, log_worker_line
 from sniproxy.server.workers.post import READY, REFUSED, RELOAD, RELOADED, encode_order, environment_of
 from sniproxy.server.workers.sockets import KeptSockets
+from sniproxy.util.reactor import IReactor
 
 log = Logger()
 
@@ -66,7 +68,7 @@ class Worker(ProcessProtocol):
         self.pid = self.transport.pid
 
     def start(
-        self, reactor: Any, arguments: Sequence[str], text: str, passed: int, kept: KeptSockets | None = None
+        self, reactor: IReactor, arguments: Sequence[str], text: str, passed: int, kept: KeptSockets | None = None
     ) -> None:
         """Start the process.
 
@@ -118,7 +120,7 @@ class Worker(ProcessProtocol):
         if self._orders in self.transport.pipes:
             self.transport.writeToChild(self._orders, encode_order(what, text))
 
-    def dump_and_kill(self, reactor: Any) -> None:
+    def dump_and_kill(self, reactor: IReactorTime) -> None:
         """Let the worker dump its stack to its log (L{STACK_SIGNAL}), even after a SIGSTOP, then kill it."""
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess(STACK_SIGNAL)
@@ -133,7 +135,7 @@ class Worker(ProcessProtocol):
         except (ProcessLookupError, ChildProcessError):  # it has exited, and Twisted has reaped it
             pass
 
-    def kill_after(self, reactor: Any, seconds: float, what: str) -> None:
+    def kill_after(self, reactor: IReactorTime, seconds: float, what: str) -> None:
         """Kill the worker later, unless it exits or L{cancel_kill} is called first. It replaces an earlier call.
 
         @param what: what it did not do in time, for the log.

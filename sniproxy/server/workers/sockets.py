@@ -12,12 +12,14 @@ import socket
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from typing import Any
 
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from sniproxy.net.synfilter import welcome_new
+from sniproxy.util.reactor import IReactor
 
 VARIABLE = "SNIPROXY_SOCKETS"
 """The environment variable of a worker's channel and kept sockets: ``[descriptor, {endpoint: descriptor}]`` as JSON."""
@@ -66,10 +68,11 @@ class SocketChannel:
             self.forget(endpoint)
 
 
+@implementer(IReadDescriptor)
 class KeptSockets:
     """The supervisor's copies of the listening sockets of one worker and its successors."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactor) -> None:
         self._reactor = reactor
         self._channel: socket.socket | None = None
         self._number = -1
@@ -114,7 +117,7 @@ class KeptSockets:
     def logPrefix(self) -> str:
         return "worker's sockets"
 
-    def doRead(self) -> Exception | None:
+    def doRead(self) -> Exception | None:  # type: ignore[override]  # reactors take an exception
         return None if self._read() else CONNECTION_DONE
 
     def connectionLost(self, reason: Failure) -> None:

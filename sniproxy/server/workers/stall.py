@@ -12,6 +12,7 @@ import tempfile
 import threading
 from typing import IO, Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 log = Logger()
@@ -31,7 +32,7 @@ _FRAME = re.compile(r'  File "(?:[^"]*/)?([^/"]+/[^/"]+)", line (\d+) in (\S+)')
 class StallWatch:
     """Watches the reactor. One per process, because C{faulthandler} has one timer. Start it in the reactor's thread."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._last = 0.0
         self._timer: Any = None

@@ -21,6 +21,7 @@ from sniproxy.server.workers.post import END, HEARTBEAT, READY, REFUSED, RELOAD,
 from sniproxy.server.workers.process import Worker, wait_until_ready
 from sniproxy.server.workers.sockets import KeptSockets, available
 from sniproxy.util.gcpause import gc_paused
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import counted
 
 log = Logger()
@@ -44,7 +45,7 @@ class Supervisor(Service):
     """
 
     def __init__(
-        self, configuration: Configuration, reactor: Any, text: Callable[[], str], arguments: Sequence[str]
+        self, configuration: Configuration, reactor: IReactor, text: Callable[[], str], arguments: Sequence[str]
     ) -> None:
         """@raise ConfigError: the configuration is invalid."""
         self.configuration = configuration

@@ -62,7 +62,7 @@ def worker_arguments(path: str, access_log: str | None) -> list[str]:
     return arguments
 
 
-def set_steady_clock(reactor: Any) -> bool:
+def set_steady_clock(reactor: object) -> bool:
     """Let the reactor use a monotonic clock. @return: whether that is possible."""
     try:
         from sniproxy.relay import reactor as relayreactor

@@ -14,8 +14,8 @@ from sniproxy.interfaces import Request, Resolution, Target, Unavailable, WatchS
 from sniproxy.server.build import build
 from tests.cli.explain.scripted import Scripted, script, tables
 from tests.support.proxies import LISTENER
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
-from tests.support.tlsservers import reactor
 
 A, B = Target("a.internal", 1), Target("b.internal", 1)
 

@@ -17,8 +17,8 @@ from sniproxy.cli.explain.command import explain
 from sniproxy.cli.explain.options import add_explain
 from sniproxy.config.schema import ConfigError
 from sniproxy.util.names import BadName
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
-from tests.support.tlsservers import reactor
 from tests.tls.material import CA
 
 TEXT = (

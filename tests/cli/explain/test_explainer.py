@@ -17,8 +17,9 @@ from sniproxy.resolvers import static
 from sniproxy.server.build import build
 from tests.cli.explain.scripted import Scripted, answers, fails, refuses, script, tables
 from tests.support.proxies import LISTENER
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
-from tests.support.tlsservers import SayingFactory, ServerTLS, listen, reactor
+from tests.support.tlsservers import SayingFactory, ServerTLS, listen
 from tests.tls.material import CA, folder, pem
 
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)

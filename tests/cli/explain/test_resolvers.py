@@ -15,8 +15,8 @@ from sniproxy.interfaces import (
 from sniproxy.server.build import build
 from tests.cli.explain.scripted import Scripted, answers, fails, refuses, script, tables
 from tests.support.proxies import LISTENER
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
-from tests.support.tlsservers import reactor
 
 
 class ResolverQueriesTests(SocketTestCase):

@@ -12,6 +12,7 @@ from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.server.build import build
 from tests.support.configerrors import LISTENER
+from tests.support.reactor import as_reactor
 
 _KEY = re.compile(r"nowhere/f\.toml:(\d+: \S+?)(?:: | = )")
 """A message's line and key."""
@@ -77,7 +78,7 @@ class AllErrorsTests(SynchronousTestCase):
         )
 
         def use(configuration: Configuration) -> None:
-            build(configuration, Clock())
+            build(configuration, as_reactor(Clock()))
 
         error = str(self.assertRaises(ConfigError, parse, text, "nowhere/f.toml", use=use))
         expected = ["2: listener[0].endpoint", "5: listener[1].certificates", "6: listener[1].upstream_trust",
@@ -92,7 +93,7 @@ class AllErrorsTests(SynchronousTestCase):
         text = f'{LISTENER}upstream_certificate = "c.pem"\n[default]\ntarget = "a"\n'
 
         def use(configuration: Configuration) -> None:
-            build(configuration, Clock())
+            build(configuration, as_reactor(Clock()))
 
         error = str(self.assertRaises(ConfigError, parse, text, "nowhere/f.toml", use=use))
         self.assertEqual(["1: listener[0].certificates", "3: listener[0].upstream_certificate"], _KEY.findall(error))

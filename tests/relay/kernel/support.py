@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
 
 from sniproxy.relay.kernel.sockmap import SocketMap
 from sniproxy.relay.kernel.watch import ReadyWatch
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
 
 _maps: list[SocketMap] = []

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import os
 
-from twisted.internet import reactor
-
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.kernel import factory
 from sniproxy.relay.kernel.factory import KernelRelayFactory, KernelRelayUnavailable
 from sniproxy.relay.relay import Ending
 from tests.relay.kernel.support import KernelTestCase, sockmap
+from tests.support.reactor import reactor
 from tests.support.sockets import connected, in_thread, read_exactly, read_to_end
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 
 import attrs
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from sniproxy.relay.kernel.flow import MIN_WINDOW_BYTES, Flow, KernelSide, bytes_written, send_room
 from sniproxy.relay.kernel.sockmap import SocketPair
 from tests.relay.kernel.support import sockmap
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from twisted.internet import reactor
 from twisted.logger import capturedLogs
 
 from sniproxy.events import Result
@@ -13,6 +12,7 @@ from tests.relay.kernel.support import KernelTestCase, sockmap
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.reactor import reactor
 from tests.support.sockets import in_thread, read_exactly, read_to_end
 
 KERNEL = f'relay = "kernel"\n{LISTENER}'

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, cast
 
-from twisted.internet import reactor
 from twisted.internet.interfaces import IDelayedCall
 
 from sniproxy.events import Result
@@ -24,6 +23,7 @@ from sniproxy.relay.relay import Ending
 from tests.relay import relaycontract
 from tests.relay.kernel.segments import Segments
 from tests.relay.kernel.support import sockmap, watch
+from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, HandClock, connected, in_thread, read_exactly, read_to_end, reset
 
 

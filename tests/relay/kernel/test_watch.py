@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -13,6 +12,7 @@ from sniproxy.relay.kernel.program import ACKNOWLEDGED
 from sniproxy.relay.kernel.sockmap import SocketMap, SocketPair
 from sniproxy.relay.kernel.watch import ReadyWatch
 from tests.relay.kernel.support import sockmap
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, reset
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import dns.message
 import dns.rcode
-from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, Factory
@@ -22,6 +21,8 @@ from sniproxy.resolvers.dns.resolvconf import ResolvConf
 from sniproxy.resolvers.dns.servers import REMEMBER_S
 from sniproxy.resolvers.dns.wire import A, make_query
 from tests.resolvers.answers import asked_for, reply
+from tests.support.reactor import as_reactor
+from tests.support.reactor import reactor as real_reactor
 from tests.support.sockets import HandClock, SocketTestCase
 
 reactor: Any = real_reactor
@@ -100,7 +101,7 @@ class NameServersTests(SocketTestCase):
     def servers(self, *servers: Server | tuple[str, int], attempts: int = 2) -> NameServers:
         addresses = tuple(each.address if isinstance(each, Server) else each for each in servers)
         conf = ResolvConf(addresses, attempts=attempts)
-        return NameServers(self.clock, lambda: conf)
+        return NameServers(as_reactor(self.clock), lambda: conf)
 
     def ask(self, *servers: Server | tuple[str, int], attempts: int = 2) -> Deferred[list[str]]:
         async def asked() -> list[str]:
@@ -252,7 +253,7 @@ class NameServersTests(SocketTestCase):
         """With C{rotate} each lookup starts with the next server."""
         first, second = Server(self, good("192.0.2.1")), Server(self, good("192.0.2.2"))
         conf = ResolvConf((first.address, second.address), rotate=True)
-        servers = NameServers(self.clock, lambda: conf)
+        servers = NameServers(as_reactor(self.clock), lambda: conf)
         for _ in range(4):
             await servers.ask("a.test", A)
         self.assertEqual((2, 2), (first.asked, second.asked))

@@ -32,6 +32,7 @@ from sniproxy.resolvers.dns.resolver import (
 from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, DNSAnswer, extract_answer, parse_answer
 from sniproxy.util.files import WATCH_INTERVAL_S
 from tests.resolvers.answers import SOA, Records, reply
+from tests.support.reactor import as_reactor
 
 ZONE: dict[tuple[str, RdataType], tuple[Records, ...]] = {
     ("a.test", A): (("a.test.", 7, "A", "192.0.2.1"), ("a.test.", 7, "A", "192.0.2.2")),
@@ -271,7 +272,7 @@ class SystemTests(SynchronousTestCase):
 
     def test_system(self) -> None:
         """Without servers those of resolv.conf are queried, by default this machine; a change counts within 1 s."""
-        conf = SystemConf(self.clock)
+        conf = SystemConf(as_reactor(self.clock))
         self.assertEqual((("127.0.0.1", 53),), conf().servers)
         for number in (53, 54):
             self.path.write_text(f"nameserver 192.0.2.{number}\n")
@@ -285,7 +286,7 @@ class SystemTests(SynchronousTestCase):
 
     def test_odd_files(self) -> None:
         """An empty, large, binary or missing resolv.conf, or a folder, raises nothing; a valid one is used again."""
-        conf = SystemConf(self.clock)
+        conf = SystemConf(as_reactor(self.clock))
 
         def look() -> tuple[tuple[str, int], ...]:
             self.clock.advance(WATCH_INTERVAL_S)
@@ -311,7 +312,7 @@ class SystemTests(SynchronousTestCase):
         self.assertEqual((("192.0.2.54", 53),), look())
         self.path.unlink()
         self.path.mkdir()
-        self.assertEqual(LOCAL, SystemConf(self.clock)().servers)
+        self.assertEqual(LOCAL, SystemConf(as_reactor(self.clock))().servers)
 
     def make(self, text: str, **options: Any) -> DNSResolver:
         self.path.write_text(text)

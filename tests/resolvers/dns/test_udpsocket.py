@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import socket
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.resolvers.dns.udpsocket import DatagramSocket
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
 
 

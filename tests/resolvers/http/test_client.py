@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -15,6 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.resolvers.http.client import Credentials, HTTPAnswer, HTTPClient, HTTPFailure, body_excerpt, display_url
 from tests.resolvers.adminserver import AdminServer, NetClock
+from tests.support.reactor import as_reactor, reactor
 from tests.support.tlsservers import ServerTLS, write_pem
 
 ASKED = "/asked"
@@ -31,7 +31,7 @@ class HTTPClientTests(TestCase):
     def client(
         self, max_body_bytes: int = 1000, persistent: bool = True, address: Any = str, **files: str
     ) -> HTTPClient:
-        client = HTTPClient(self.clock, Credentials(**files), 5.0, max_body_bytes, address, persistent)
+        client = HTTPClient(as_reactor(self.clock), Credentials(**files), 5.0, max_body_bytes, address, persistent)
         self.addCleanup(client.close)
         return client
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import trustme
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -25,6 +24,7 @@ from tests.resolvers.adminserver import AdminServer
 from tests.resolvers.http.answers import CONSUL, SLICES
 from tests.resolvers.recipes import blocks, recipe
 from tests.support.proxies import LISTENER
+from tests.support.reactor import reactor
 from tests.support.tlsservers import ServerTLS, write_pem
 
 A = "/names/a.test"
@@ -198,7 +198,7 @@ class AnswerTests(HTTPTestCase):
         resolver = self.resolver(url=self.server.url + "/silent")
         asked = [Deferred.fromCoroutine(self.answer(resolver)) for _ in range(MAX_CONCURRENT + 2)]
         while len(self.server.asked) < MAX_CONCURRENT:
-            await deferLater(cast(Any, reactor), 0)
+            await deferLater(reactor, 0)
         last = asked.pop()
         last.cancel()
         self.failureResultOf(last, CancelledError)

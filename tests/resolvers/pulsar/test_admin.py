@@ -13,6 +13,7 @@ from sniproxy.resolvers.http.client import Credentials, HTTPFailure
 from sniproxy.resolvers.pulsar import admin
 from sniproxy.resolvers.pulsar.admin import AdminClient
 from tests.resolvers.adminserver import LIST, AdminServer, NetClock
+from tests.support.reactor import as_reactor
 from tests.support.tlsservers import ServerTLS, write_pem
 
 HERE = ("localhost",)
@@ -27,7 +28,7 @@ class AdminTests(TestCase):
         self.folder.mkdir()
 
     def admin(self, **credentials: str) -> AdminClient:
-        admin = AdminClient(self.clock, Credentials(**credentials), 5.0)
+        admin = AdminClient(as_reactor(self.clock), Credentials(**credentials), 5.0)
         self.addCleanup(admin.close)
         return admin
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import TestCase
@@ -18,6 +17,7 @@ from sniproxy.resolvers.pulsar.resolver import MIN_REFRESH_INTERVAL_S, PulsarRes
 from sniproxy.testing import ResolverContract, question
 from tests.resolvers.adminserver import CONFIGURATION, HEALTH, LIST, AdminServer, NetClock
 from tests.resolvers.cache.scripted import request
+from tests.support.reactor import reactor as global_reactor
 
 
 class PulsarTestCase(TestCase):

@@ -23,6 +23,7 @@ from sniproxy.resolvers.zookeeper.resolver import (
     ZooKeeperResolver,
 )
 from tests.resolvers.cache.scripted import request
+from tests.support.reactor import as_reactor
 
 
 def node(name: str) -> bytes:
@@ -72,7 +73,7 @@ class ZooKeeperTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.changes = 0
-        self.resolver = ZooKeeperResolver(self.clock, self.connect, BrokerListeners(), ("vip.test",), 60.0)
+        self.resolver = ZooKeeperResolver(as_reactor(self.clock), self.connect, BrokerListeners(), ("vip.test",), 60.0)
 
     def connect(self, *callbacks: Callable[..., None]) -> Scripted:
         self.session = Scripted(*callbacks)

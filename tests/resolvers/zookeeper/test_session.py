@@ -13,7 +13,6 @@ from typing import Any
 import trustme
 from kazoo.exceptions import ConnectionLoss, NoNodeError
 from kazoo.protocol.states import EventType, KazooState, KeeperState, WatchedEvent
-from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -21,8 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from sniproxy.resolvers.zookeeper import session
 from sniproxy.resolvers.zookeeper.access import ZooKeeperCredentials
 from sniproxy.resolvers.zookeeper.session import KazooHandler, KazooSession, ZooKeeperFailure
-
-reactor: Any = global_reactor
+from tests.support.reactor import reactor
 
 
 class Result:

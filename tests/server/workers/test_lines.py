@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from twisted.internet import reactor
 from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.server.workers import lines
 from sniproxy.server.workers.lines import MAX_WAITING_BYTES, LogLines, PipeLogObserver, log_worker_line, observer
+from tests.support.reactor import as_reactor, reactor
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread
 
 
@@ -51,7 +51,9 @@ class RelayTests(SynchronousTestCase):
         """The line that a worker's observer writes for an event."""
         reading, writing = os.pipe()
         try:
-            Logger(namespace=namespace, observer=PipeLogObserver(None, writing)).emit(level, "{text}", text=text)
+            Logger(namespace=namespace, observer=PipeLogObserver(as_reactor(None), writing)).emit(
+                level, "{text}", text=text
+            )
             os.set_blocking(reading, False)
             try:
                 return os.read(reading, 65536)

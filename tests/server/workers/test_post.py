@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.server.workers.post import READY, RELOAD, STOP, encode_order, environment_of, from_environment
+from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 from pathlib import Path
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.logger import capturedLogs, formatEvent
@@ -14,6 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from sniproxy.server.workers.post import HEARTBEAT, READY, STOP
 from sniproxy.server.workers.process import Worker, describe_end, wait_until_ready
 from tests.server.workers.running import configuration
+from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, HandClock, SocketTestCase, in_thread
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 
-from twisted.internet import reactor
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
 from sniproxy.net.synfilter import ignore_new
 from sniproxy.server.workers.sockets import KeptSockets, SocketChannel, available, from_environment
+from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, SocketTestCase
 
 

@@ -27,6 +27,7 @@ from tests.server.workers.clients import Clients
 from tests.server.workers.running import TWISTD, Running, configuration, exists, held_port
 from tests.support.hellos import hello
 from tests.support.proxies import Backend
+from tests.support.reactor import as_reactor
 from tests.support.sockets import TIMEOUT_S, read_exactly, read_to_end
 from tests.support.twistdprocess import ENVIRONMENT
 
@@ -391,7 +392,7 @@ class LimitTests(SynchronousTestCase):
         """A restarted worker has a minute to become ready; a stopping one has a limit too."""
         self.patch(supervisor, "Worker", _Fake)
         text = 'workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n'
-        one = supervisor.Supervisor(parse(text, "x.toml"), Clock(), lambda: text, [])
+        one = supervisor.Supervisor(parse(text, "x.toml"), as_reactor(Clock()), lambda: text, [])
         one._start_again(0, 0.5)
         worker = one._workers[0]
         assert isinstance(worker, _Fake)
@@ -407,7 +408,7 @@ class LimitTests(SynchronousTestCase):
     def test_queue_is_not_kept_for_long(self) -> None:
         """Before a pause of more than 2 s the supervisor closes its copies, so that other workers get the clients."""
         text = 'workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n'
-        one = supervisor.Supervisor(parse(text, "x.toml"), Clock(), lambda: text, [])
+        one = supervisor.Supervisor(parse(text, "x.toml"), as_reactor(Clock()), lambda: text, [])
         for sock in one._kept[1]._sockets, one._kept[0]._sockets:
             sock["tcp:4443"] = socket.socket()
         one._later(0, 2.0)
