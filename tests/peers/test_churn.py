@@ -46,11 +46,11 @@ class ChurnTests(PulsarTestCase):
             for broker in cluster.brokers:
                 said = {proxy: len(proxy.said) for proxy in (asks, watches)}
                 cluster.kill(broker)
-                said = {proxy: told(proxy, broker.name, "left", said[proxy]) for proxy in said}
+                said = {proxy: told(proxy, broker.name, "removed", said[proxy]) for proxy in said}
                 traffic.wait_until_crossing(COUNT)
                 cluster.revive()
                 for proxy, lines_before in said.items():
-                    told(proxy, broker.name, "came", lines_before)
+                    told(proxy, broker.name, "added", lines_before)
                 cluster.move(owned[broker.name].removeprefix("persistent://"), broker)
                 traffic.wait_until_crossing(COUNT)
         report = traffic.finish()

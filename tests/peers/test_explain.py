@@ -62,4 +62,4 @@ class ExplainTests(PulsarTestCase):
         name = self.cluster.brokers[0].name
         status, said = self.explain(name, "--also", "proxy.example.com")
         self.assertEqual(1, status)
-        self.assertIn("its certificate does not cover proxy.example.com", said)
+        self.assertIn("the certificate does not cover proxy.example.com", said)
