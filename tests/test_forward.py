@@ -152,7 +152,7 @@ class PolicyTests(ForwardCase):
     """Where names may lead."""
 
     async def test_special_addresses(self) -> None:
-        """A name that means this machine or its networks is denied, and nobody is connected."""
+        """A name that means this machine or its networks is denied, and no connection is made."""
         backend = Backend(self)
         addresses = [
             "127.0.0.1",

@@ -19,7 +19,7 @@ from sniproxy.relay.splice import SpliceDirection
 from sniproxy.server import resolverset
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
-from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly, read_to_end
 
 
@@ -111,13 +111,7 @@ class ReloadTests(SocketTestCase):
         return proxy.service.reload(lambda: parse(LISTENER + text, "test.toml"))
 
     async def tunnel(self, proxy: Proxy, backend: Backend) -> tuple[socket.socket, socket.socket]:
-        client = proxy.connect()
-        self.addCleanup(client.close)
-        client.sendall(hello(name=NAME))
-        upstream = await in_thread(backend.accept)
-        self.addCleanup(upstream.close)
-        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-        return client, upstream
+        return await open_tunnel(self, proxy, backend, NAME)
 
     async def test_tunnels_stay(self) -> None:
         """A live tunnel goes on though its route is gone; the next connection goes by the new routes."""

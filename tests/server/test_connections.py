@@ -17,7 +17,7 @@ from sniproxy.pulsar.commands import write
 from sniproxy.util.buffered import Share
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
-from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
 from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.tls.material import CA, folder
 
@@ -73,13 +73,7 @@ class LimitTests(SocketTestCase):
 
     async def tunnel(self, proxy: Proxy, backend: Backend) -> tuple[socket.socket, socket.socket]:
         """Both ends of a tunnel: the client, and the target that it has reached."""
-        client = proxy.connect()
-        self.addCleanup(client.close)
-        client.sendall(hello(name=NAME))
-        upstream = await in_thread(backend.accept)
-        self.addCleanup(upstream.close)
-        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-        return client, upstream
+        return await open_tunnel(self, proxy, backend, NAME)
 
     async def refused(self, proxy: Proxy) -> None:
         """A client that comes now is reset."""

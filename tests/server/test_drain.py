@@ -21,8 +21,8 @@ from sniproxy.routing.upstreams import DrainTarget, UpstreamTable
 from sniproxy.server.drain import IDLE_INTERVAL_S, MAX_NAMED, DrainManager, find_drain_target
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
-from tests.support.proxies import LISTENER, Backend, Proxy
-from tests.support.sockets import SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
+from tests.support.sockets import SocketTestCase, in_thread, read_to_end
 
 TARGET = Target("10.0.0.1", 6651)
 GOAL = DrainTarget("target", "10.0.0.1:6651")
@@ -195,13 +195,7 @@ class TunnelTests(SocketTestCase):
     """Drains of a running proxy."""
 
     async def tunnel(self, proxy: Proxy, backend: Backend) -> tuple[socket.socket, socket.socket]:
-        client = proxy.connect()
-        self.addCleanup(client.close)
-        client.sendall(hello(name=NAME))
-        upstream = await in_thread(backend.accept)
-        self.addCleanup(upstream.close)
-        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-        return client, upstream
+        return await open_tunnel(self, proxy, backend, NAME)
 
     async def test_target(self) -> None:
         """A drained target gets no new connection, and its tunnel a FIN, until the drain is cancelled."""

@@ -11,8 +11,9 @@ from twisted.trial.unittest import TestCase
 from sniproxy.config.parser import parse
 from sniproxy.events import Connection
 from sniproxy.service import ProxyService
+from tests.support.hellos import hello
 from tests.support.reactor import reactor
-from tests.support.sockets import TIMEOUT_S
+from tests.support.sockets import TIMEOUT_S, in_thread, read_exactly
 
 LISTENER = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public"\n'
 
@@ -100,3 +101,14 @@ class Proxy:
         stopped = maybeDeferred(self.service.stopService)
         self.service.end_now()
         return stopped
+
+
+async def open_tunnel(case: TestCase, proxy: Proxy, backend: Backend, name: str) -> tuple[socket.socket, socket.socket]:
+    """Open a tunnel by a hello with this server name. @return: the sockets of the client and of the backend."""
+    client = proxy.connect()
+    case.addCleanup(client.close)
+    client.sendall(hello(name=name))
+    upstream = await in_thread(backend.accept)
+    case.addCleanup(upstream.close)
+    await in_thread(read_exactly, upstream, len(hello(name=name)))
+    return client, upstream
