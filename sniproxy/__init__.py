@@ -1,6 +1,6 @@
 """sniproxy: a layer-4 SNI proxy for Apache Pulsar, as PIP-60 describes.
 
-The packages in the order in which they take part (docs/explanation/architecture.md has the picture and the imports):
+The packages in the order in which they take part (docs/architecture.md has the picture and the imports):
 
 ===============  =============================================================================
 ``tap``          entry point of ``twistd sniproxy``

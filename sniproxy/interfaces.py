@@ -1,7 +1,7 @@
 """The interfaces of resolver plugins. Pure.
 
 A resolver maps a server name to targets: it gets a L{Request} and returns a L{Resolution}. The route table has chosen
-the resolver before (docs/explanation/architecture.md).
+the resolver before (docs/architecture.md).
 
 The names are long because Twisted has a DNS interface called ``IResolver``.
 """

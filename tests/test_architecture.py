@@ -1,4 +1,4 @@
-"""Tests for the layout of the package: which room imports which (docs/explanation/architecture.md), and file sizes."""
+"""Tests for the layout of the package: which room imports which (docs/architecture.md), and file sizes."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def is_pure(name: str) -> bool:
 
 
 def table(text: str) -> dict[str, set[str]]:
-    """The rooms of docs/explanation/architecture.md, lowest first, each with the rooms that it may import."""
+    """The rooms of docs/architecture.md, lowest first, each with the rooms that it may import."""
     rows = re.findall(r"^\| `([a-z]+)` \| [^|]+ \| ([^|]*) \|$", text, re.MULTILINE)
     return {name: set(re.findall(r"`([a-z]+)`", others)) for name, others in rows}
 
@@ -166,7 +166,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_rooms(self) -> None:
         """The manual lists every room, and exactly the rooms that each one imports, all of them lower."""
-        rooms = table((ROOT / "docs" / "explanation" / "architecture.md").read_text())
+        rooms = table((ROOT / "docs" / "architecture.md").read_text())
         self.assertEqual({room(name) for name in MODULES} - {""}, set(rooms))
         found: dict[str, set[str]] = {name: set() for name in rooms}
         for name, others in IMPORTS.items():
