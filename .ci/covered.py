@@ -61,6 +61,11 @@ def own_contexts(path: Path) -> str:
     return rf"^({re.escape(own_module(path))}(_\w+)?)?$"
 
 
+def module_of(test) -> str:
+    """The module of a test. Trial wraps synchronous tests, so that the class of the object does not say it."""
+    return test.id().rsplit(".", 2)[0]
+
+
 def run(coverage: Coverage, tests: list[str]) -> tuple[bool, set[str], set[str]]:
     """Run tests, with the module of each as the context.
 
@@ -73,7 +78,7 @@ def run(coverage: Coverage, tests: list[str]) -> tuple[bool, set[str], set[str]]
         context = ""
 
         def startTest(self, method):
-            module = type(method).__module__
+            module = module_of(method)
             if module != self.context:
                 self.context = module
                 ran.add(module)
@@ -82,7 +87,7 @@ def run(coverage: Coverage, tests: list[str]) -> tuple[bool, set[str], set[str]]
 
         def addSkip(self, test, reason):
             if str(reason).startswith(MISSING_CAPABILITY):
-                skipped.add(type(test).__module__)
+                skipped.add(module_of(test))
             super().addSkip(test, reason)
 
     coverage.start()
