@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.bridge import pending
 from sniproxy.bridge.pending import MAX_BYTES, MAX_LOOKUP_BYTES, PendingLookups
 from sniproxy.client.logins import by_token
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
+from sniproxy.pulsar.walker import MAX_HEAD_BYTES
 from sniproxy.util.buffered import TOTAL
 from tests.bridge.connects import secrets
 
@@ -59,6 +61,38 @@ class PendingLookupsTests(SynchronousTestCase):
         self.assertEqual(b"second", secrets(self.pending.login.connect())[-1])
         self.assertNotIn("second", repr(self.pending.login))
 
+    def test_unknown_fields(self) -> None:
+        """Of an AUTH_RESPONSE only bytes in the field of credentials count."""
+        response = pb.CommandAuthResponse(client_version="c", response=pb.AuthData(auth_method_name="token"))
+        response.response.MergeFromString(b"\x1a\x05other\x10\x07")
+        self.pending.client(write(self.connect) + write(response))
+        self.assertEqual([b"first"], secrets(self.pending.login.connect()))
+
+    def test_many(self) -> None:
+        """Of too many lookups the oldest are forgotten, and count no more as buffered."""
+        self.patch(pending, "MAX_REQUESTS", 2)
+        before = TOTAL.bytes
+        few = PendingLookups(self.connect)
+        few.client(write(self.connect) + b"".join(map(self.lookup, range(4))))
+        size = pb.CommandLookupTopic(topic=TOPIC, request_id=3).ByteSize()
+        self.assertEqual(2 * size, TOTAL.bytes - before)
+        self.assertEqual([False, False, True, True], [few.take(number) is not None for number in range(4)])
+        self.assertEqual(before, TOTAL.bytes)
+
+    def test_again(self) -> None:
+        """A second lookup with the number of one that waits takes its place."""
+        self.pending.client(write(self.connect) + self.lookup(1) + self.lookup(1, "other"))
+        found = self.pending.take(1)
+        assert found is not None
+        self.assertEqual("other", found.topic)
+        self.assertIsNone(self.pending.take(1))
+
+    def test_longer_than_a_head(self) -> None:
+        """A lookup that is too long to hold is skipped; those behind it are read."""
+        self.pending.client(write(self.connect) + self.lookup(1, "t" * (MAX_HEAD_BYTES + 1)) + self.lookup(2))
+        self.assertTrue(self.pending.readable)
+        self.assertEqual([False, True], [self.pending.take(number) is not None for number in (1, 2)])
+
     def test_bytes(self) -> None:
         """Long lookups are remembered up to a bound in bytes, the newest of them, and count as buffered."""
         before = TOTAL.bytes
@@ -74,8 +108,8 @@ class PendingLookupsTests(SynchronousTestCase):
         """What is no Pulsar is not looked at any more."""
         no_command = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:-1])
         for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", no_command):
-            pending = PendingLookups(self.connect)
-            pending.client(data)
-            pending.client(self.lookup(1))
-            self.assertFalse(pending.readable)
-            self.assertIsNone(pending.take(1))
+            unread = PendingLookups(self.connect)
+            unread.client(data)
+            unread.client(self.lookup(1))
+            self.assertFalse(unread.readable)
+            self.assertIsNone(unread.take(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred, gatherResults
 
+from sniproxy.bridge import redirects as redirects_module
+from sniproxy.bridge import tunnel
 from sniproxy.client.failures import FailureKind
 from sniproxy.client.logins import by_token
 from sniproxy.events import Result
@@ -19,11 +22,24 @@ from sniproxy.pulsar.frames import FrameReader, encode, encode_section
 from tests.bridge.connects import secrets
 from tests.bridge.crowd import B1, B2, TOPIC, VIP, BridgeCase, Crowd, connects, redirects, url
 from tests.client.scripted import Answer, connected, lookup_answer
+from tests.support.reactor import reactor
 from tests.support.sockets import in_thread, read_to_end
 from tests.tls.material import CA, folder
 
 
-class LookupTests(BridgeCase):
+class TunnelCase(BridgeCase):
+    """Reads what a bridge sends to a client."""
+
+    async def commands(self, sock: socket.socket, count: int) -> list[Any]:
+        """The first commands that a client receives."""
+        reader = FrameReader()
+        frames: list[Any] = []
+        while len(frames) < count:
+            frames += reader.feed(await in_thread(sock.recv, 65536))
+        return [fields_of(read(frame.command)) for frame in frames]
+
+
+class LookupTests(TunnelCase):
     """Both phases of a plain client."""
 
     async def test_both_phases(self) -> None:
@@ -101,6 +117,61 @@ class LookupTests(BridgeCase):
         self.assertEqual(FailureKind.AUTHORIZATION, (await self.failure(client.owner(f"{TOPIC}-2"))).kind)
         self.assertEqual(B1, (await client.owner(f"{TOPIC}-3")).host)
 
+    async def test_client_leaves(self) -> None:
+        """When the client leaves, its redirects are followed no more, and the connections for them end."""
+        asked: Deferred[None] = Deferred()
+
+        def wait(name: str, fields: Any) -> Iterable[Message]:
+            if name == "LOOKUP":
+                asked.callback(None)
+            return []
+
+        crowd = Crowd(self, {VIP: redirects(B1), B1: wait})
+        sock = self.raw(crowd)
+        sock.sendall(write(pb.CommandConnect(client_version="c")))
+        sock.sendall(write(pb.CommandLookupTopic(topic=TOPIC, request_id=1)))
+        await asked
+        admission = crowd.bridge.service._connections.admission
+        self.assertEqual(1, admission.extra_descriptors)
+        sock.close()
+        await crowd.bridge.ended()
+        self.assertEqual(0, admission.extra_descriptors)
+        await crowd.proxy.ended()
+
+    async def test_too_many(self) -> None:
+        """A redirect beyond the limit is a failure for the client, at once."""
+        self.patch(tunnel, "MAX_REQUESTS", 1)
+        crowd = Crowd(self, {VIP: redirects(B1), B1: lambda name, fields: []})
+        sock = self.raw(crowd)
+        lookups = [pb.CommandLookupTopic(topic=TOPIC, request_id=number) for number in (1, 2)]
+        sock.sendall(write(pb.CommandConnect(client_version="c")) + b"".join(map(write, lookups)))
+        _, answer = await self.commands(sock, 2)
+        self.assertEqual((2, Answer.Failed), (answer.request_id, answer.response))
+        self.assertIn("follows too many redirects", answer.message)
+
+    async def test_internal_error(self) -> None:
+        """An exception while a redirect is followed is logged; the connection continues."""
+        failed: Deferred[None] = Deferred()
+
+        async def fail(*_: object) -> Answer:
+            reactor.callLater(0, failed.callback, None)
+            raise ZeroDivisionError
+
+        self.patch(redirects_module.Follower, "follow", fail)
+        crowd = Crowd(self, {VIP: redirects(B1)})
+        sock = self.raw(crowd)
+        sock.sendall(write(pb.CommandConnect(client_version="c")))
+        sock.sendall(write(pb.CommandLookupTopic(topic=TOPIC, request_id=1)))
+        await failed
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        sock.sendall(write(pb.CommandLookupTopic(topic=TOPIC, request_id=2)))
+        while crowd.heard(VIP).count("LOOKUP") < 2:
+            await in_thread(int)
+        self.assertEqual(1, len(crowd.bridge.service._connections.live))
+        sock.close()
+        await crowd.bridge.ended()
+        self.flushLoggedErrors(ZeroDivisionError)
+
     async def test_redirect_to_nowhere(self) -> None:
         """A Redirect that fails before anybody is asked, for its URL or for allow, does not reach the client."""
         for to, why in (
@@ -115,11 +186,7 @@ class LookupTests(BridgeCase):
             sock = self.raw(crowd)
             lookups = [pb.CommandLookupTopic(topic=TOPIC, request_id=number) for number in (1, 2)]
             sock.sendall(write(pb.CommandConnect(client_version="c")) + b"".join(map(write, lookups)))
-            reader = FrameReader()
-            frames: list[Any] = []
-            while len(frames) < 3:
-                frames += reader.feed(await in_thread(sock.recv, 65536))
-            answers = [fields_of(read(frame.command)) for frame in frames[1:]]
+            _, *answers = await self.commands(sock, 3)
             self.assertEqual([1, 2], sorted(answer.request_id for answer in answers))
             for answer in answers:
                 self.assertEqual(Answer.Failed, answer.response)
@@ -148,7 +215,7 @@ class LookupTests(BridgeCase):
         self.assertEqual(["bridge"], [entry.cluster for entry in inspector.ledger.topics()])
 
 
-class StreamTests(BridgeCase):
+class StreamTests(TunnelCase):
     """What passes a broker's connection."""
 
     async def test_messages(self) -> None:
@@ -193,12 +260,9 @@ class StreamTests(BridgeCase):
         )
         sock = self.raw(crowd)
         sock.sendall(write(pb.CommandConnect(client_version="c")) + write(pb.CommandPing()))
-        reader = FrameReader()
-        frames: list[Any] = []
-        while len(frames) < 2:
-            frames += reader.feed(await in_thread(sock.recv, 65536))
+        _, said = await self.commands(sock, 2)
         green = crowd.bridge.service.addresses["green"]
-        self.assertEqual(f"pulsar://127.0.0.1:{green[1]}", fields_of(read(frames[1].command)).brokerServiceUrl)
+        self.assertEqual(f"pulsar://127.0.0.1:{green[1]}", said.brokerServiceUrl)
 
     async def test_broker_that_speaks_something_else(self) -> None:
         """A broker whose bytes are no Pulsar ends the connection; they do not reach the client."""
