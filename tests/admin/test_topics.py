@@ -95,6 +95,7 @@ class LedgerTests(TopicsTestCase):
         document = self.document(limit=3)
         self.assertEqual(most, [topic["topic"] for topic in document["topics"]])
         self.assertEqual((len(names), len(names) + 3), (document["count"], document["brokers"][0]["lookups"]))
+        self.assertEqual(4, sum(1 for _ in self.topics.document_steps(NOW)))  # one for each batch, and one behind them
 
     def test_many_folded(self) -> None:
         """Many partitions are folded in several steps."""

@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.checks import COMMAND_LINE, Check
 from sniproxy.config.parser import parse
-from sniproxy.config.schema import ConfigError, ListenerTable
+from sniproxy.config.schema import ConfigError, DefaultTable, ListenerTable, RouteEntry, each_error
+from sniproxy.config.tables import MAX_ERRORS
 from tests.support.configerrors import LISTENER, ErrorCase
 
 
@@ -34,6 +35,31 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual("/etc/sniproxy/access.log", check.path("access_log.path", "access.log"))
         self.assertEqual("-", check.path("access_log.path", "-"))
         self.assertRaises(ConfigError, check.path, "access_log.path", "")
+
+    def test_pem(self) -> None:
+        """The path of a PEM file starts from the folder of the file, and is not empty."""
+        check = Check("/etc/sniproxy/x.toml")
+        self.assertEqual("/etc/sniproxy/ca.pem", check.pem("bridge[0].trust", "ca.pem"))
+        for path in ("", "a\0b"):
+            error = self.assertRaises(ConfigError, check.pem, "bridge[0].trust", path)
+            self.assertIn("write the path of a PEM file", str(error))
+
+    def test_many_bad_routes(self) -> None:
+        """Of very many wrong routes only the first are checked: the others are reported once these are right."""
+        error = self.assertRaises(ConfigError, Check("x.toml").routes, [RouteEntry("a b")] * 100, [], {})
+        self.assertEqual(MAX_ERRORS + 1, len(each_error(error)))
+
+    def test_balance_and_limit(self) -> None:
+        """Routes have no limit and take turns, unless they say otherwise."""
+        check = Check("x.toml")
+        for entry, expected in (
+            (DefaultTable("a"), (False, None)),
+            (DefaultTable("a", balance="least_connections"), (True, None)),
+            (DefaultTable("a", max_connections=7), (False, 7)),
+        ):
+            self.assertEqual(expected, check.balance_and_limit("default", entry))
+        error = self.assertRaises(ConfigError, check.balance_and_limit, "default", DefaultTable("a", max_connections=0))
+        self.assertIn("x.toml: default.max_connections = 0: must be a number from 1", str(error))
 
     def test_place(self) -> None:
         """Two listeners have neither the same name nor the same address."""
