@@ -45,7 +45,9 @@ class ReportTests(SocketTestCase):
         for answer in (RELOADED, REFUSED):
             worker.send_order(RELOAD, "text")
             self.assertTrue(worker.reloading)
-            worker.childDataReceived(5, f"{HEARTBEAT}\n{answer}\n".encode())
+            worker.childDataReceived(5, f"{HEARTBEAT}\n{answer}".encode())
+            self.assertTrue(worker.reloading)
+            worker.childDataReceived(5, b"\n")
             self.assertFalse(worker.reloading)
         self.assertEqual([HEARTBEAT, RELOADED, HEARTBEAT, REFUSED], reported)
         self.assertFalse(worker.ready)

@@ -19,7 +19,7 @@ from sniproxy.config.workers import CannotStart
 from sniproxy.server.workers import supervisor
 from sniproxy.server.workers.post import END, HEARTBEAT, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
 from sniproxy.server.workers.process import Worker
-from sniproxy.server.workers.supervisor import START_TIMEOUT_S, STOP_GRACE_S, Supervisor
+from sniproxy.server.workers.supervisor import KEEP_SOCKETS_S, START_TIMEOUT_S, STOP_GRACE_S, Supervisor
 from tests.support.reactor import as_reactor
 
 TEXT = 'workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n[timeouts]\ndrain = 7\n'
@@ -64,6 +64,19 @@ class FakeWorker(Worker):
 
     def end(self, how: str = "exited") -> None:
         self._ended(self, how)
+
+
+class FakeKept:
+    """The kept sockets of a worker. @ivar did: the calls."""
+
+    def __init__(self, reactor: object) -> None:
+        self.did: list[str] = []
+
+    def close_channel(self) -> None:
+        self.did.append("close")
+
+    def release(self) -> None:
+        self.did.append("release")
 
 
 class OrderCase(SynchronousTestCase):
@@ -250,6 +263,39 @@ class EndTests(OrderCase):
         self.assertEqual(3, len(self.workers))
         self.clock.advance(0.5)
         self.assertEqual([1, 1], [worker.index for worker in self.workers[2:]])
+
+    def kept(self, one: Supervisor) -> list[list[str]]:
+        """What was done with the kept sockets of each worker since the last call."""
+        found = []
+        for kept in one._kept.values():
+            assert isinstance(kept, FakeKept)
+            found.append(kept.did)
+            kept.did = []
+        return found
+
+    def test_kept_sockets(self) -> None:
+        """The channel of a worker that ends is closed; the sockets are released before a long pause, and at a stop."""
+        self.patch(supervisor, "KeptSockets", FakeKept)
+        self.patch(supervisor, "available", True)
+        one = self.running()
+        self.workers[1].end()
+        self.assertEqual([[], ["close"]], self.kept(one))
+        self.clock.advance(0.5)
+        self.workers[2].pause = KEEP_SOCKETS_S
+        self.workers[2].end()
+        self.assertEqual([[], ["close", "release"]], self.kept(one))
+        one.stopService()
+        self.workers[0].end()
+        self.assertEqual([["release", "close", "release"], ["release", "release"]], self.kept(one))
+
+    def test_no_kept_sockets(self) -> None:
+        """Where sockets are not kept, a worker that ends is restarted, too."""
+        self.patch(supervisor, "available", False)
+        one = self.running()
+        self.assertEqual({}, one._kept)
+        self.workers[0].end()
+        self.clock.advance(0.5)
+        self.assertEqual(3, len(self.workers))
 
     def test_long_lived(self) -> None:
         """A worker that has run for long is restarted at once."""
