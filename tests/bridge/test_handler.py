@@ -16,8 +16,8 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader
 from sniproxy.tls.alerts import Alert, fatal_alert
-from tests.bridge.crowd import B1, B2, TOPIC, VIP, BridgeCase, Crowd, connects, url
-from tests.client.scripted import Script
+from tests.bridge.crowd import BridgeCase, Crowd, connects
+from tests.client.scripted import B1, B2, TOPIC, VIP, Script, url
 from tests.support.hellos import hello
 from tests.support.proxies import Backend, Proxy, SilentTarget
 from tests.support.sockets import HandClock, in_thread, read_to_end

@@ -17,8 +17,8 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader, encode, encode_section
 from tests.bridge.connects import secrets
-from tests.bridge.crowd import B1, B2, TOPIC, VIP, BridgeCase, Crowd, connects, redirects, url
-from tests.client.scripted import Answer, connected, lookup_answer
+from tests.bridge.crowd import BridgeCase, Crowd, connects, redirects
+from tests.client.scripted import B1, B2, TOPIC, VIP, Answer, connected, lookup_answer, url
 from tests.support.sockets import in_thread, read_to_end
 from tests.tls.material import CA, folder
 

@@ -15,18 +15,22 @@ from sniproxy.client.lookups import Hop, Lookups
 from sniproxy.client.redirects import Owner
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
-from tests.client.scripted import Answer, Partitions, Script, Scripted, lookup_answer, polite
+from tests.client.scripted import (
+    B1,
+    B2,
+    TOPIC,
+    VIP,
+    Answer,
+    Partitions,
+    Script,
+    Scripted,
+    lookup_answer,
+    polite,
+    url,
+)
 from tests.support.proxies import Proxy
 from tests.support.reactor import reactor
 from tests.support.tlsservers import ServerTLS, listen, trust
-
-TOPIC = "persistent://public/default/t"
-VIP = "pulsar-vip.test"
-B1, B2 = "broker-1.pulsar.test", "broker-2.pulsar.test"
-
-
-def url(name: str) -> str:
-    return f"pulsar+ssl://{name}:6651"
 
 
 def owner(name: str) -> Owner:

@@ -12,7 +12,7 @@ from sniproxy.server import resolverset
 from sniproxy.tls.alerts import Alert
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.hellos import hello
-from tests.support.proxies import Backend, Proxy
+from tests.support.proxies import Backend, Proxy, open_tunnel
 from tests.support.scripted import Scripted
 from tests.support.sockets import HandClock, in_thread, read_exactly, read_to_end
 
@@ -125,10 +125,8 @@ class FixedTests(ConversationCase):
         """The target is dialled without a question to a resolver, and the time for it is known."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        with proxy.connect() as client:
-            client.sendall(hello(name=NAME))
-            with await in_thread(backend.accept) as upstream:
-                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        for sock in await open_tunnel(self, proxy, backend, NAME):
+            sock.close()
         record = await proxy.ended()
         self.assertEqual((Result.OK, backend.address), (record.result, record.target))
         assert record.resolve_s is not None

@@ -9,7 +9,7 @@ from sniproxy.net.listener import LAST_CALL_S
 from sniproxy.net.synfilter import welcome_new
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
-from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
 from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 
 
@@ -20,12 +20,9 @@ class AtOnceTests(SocketTestCase):
         """Told to end at once before it was told to stop, it does not drain."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        with proxy.connect() as client:
-            client.sendall(hello(name=NAME))
-            with await in_thread(backend.accept) as upstream:
-                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-                proxy.service._shutdown._at_once = True
-                await proxy.service.stopService()
+        await open_tunnel(self, proxy, backend, NAME)
+        proxy.service._shutdown._at_once = True
+        await proxy.service.stopService()
         self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
 
 
@@ -36,13 +33,7 @@ class DrainTests(SocketTestCase):
         backend = Backend(self)
         arguments = () if clock is None else (clock,)
         proxy = Proxy(self, route(backend.address) + text, *arguments)
-        client = proxy.connect()
-        self.addCleanup(client.close)
-        client.sendall(hello(name=NAME))
-        upstream = await in_thread(backend.accept)
-        self.addCleanup(upstream.close)
-        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-        return proxy, client, upstream
+        return proxy, *await open_tunnel(self, proxy, backend, NAME)
 
     async def test_drain(self) -> None:
         """A tunnel that ends by itself while the proxy drains ends well; new connections are not accepted."""
