@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from sniproxy.config.health import describe_health
 from sniproxy.config.parser import parse
-from sniproxy.config.schema import ConfigError
 from sniproxy.routing.health import Health
+from tests.support.configerrors import ErrorCase
 from tests.support.proxies import LISTENER
 
 
-class HealthTests(SynchronousTestCase):
+class HealthTests(ErrorCase):
     """What the configuration says of health and balance."""
 
     def test_default(self) -> None:
@@ -51,9 +49,7 @@ class HealthTests(SynchronousTestCase):
                 'route[0].balance = "x": write round_robin or least_connections',
             ),
         ):
-            error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")
-            line = f"{LISTENER}{text}".count("\n") + 1  # the last one
-            self.assertIn(f"x.toml:{line}: {said}", str(error))
+            self.refused_at_end(text, said)
 
     def test_described(self) -> None:
         """Health checks and ejection are described in one line."""

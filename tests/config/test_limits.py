@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from sniproxy.config.limits import Limits, describe_limits
 from sniproxy.config.parser import parse
-from sniproxy.config.schema import ConfigError
+from tests.support.configerrors import ErrorCase
 from tests.support.proxies import LISTENER
 
 
-class LimitsTests(SynchronousTestCase):
+class LimitsTests(ErrorCase):
     """What the configuration says of limits."""
 
     def limits(self, text: str) -> Limits:
@@ -119,6 +117,4 @@ class LimitsTests(SynchronousTestCase):
                 "route[0].max_connections = 0: must be a number from 1",
             ),
         ):
-            error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")
-            line = f"{LISTENER}{text}".count("\n") + 1  # the last one
-            self.assertIn(f"x.toml:{line}: {said}", str(error))
+            self.refused_at_end(text, said)
