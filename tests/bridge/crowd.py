@@ -22,7 +22,7 @@ from tests.tls.material import CA, folder
 
 
 def connects(to: str) -> Script:
-    """Every lookup's answer."""
+    """Answer every lookup with this owner."""
     return lambda name, fields: [lookup_answer(fields, Answer.Connect, url(to))] if name == "LOOKUP" else []
 
 
@@ -67,7 +67,7 @@ class Crowd:
 
 
 class BridgeCase(SocketTestCase):
-    """Helpers."""
+    """A test with a bridge, a proxy and brokers."""
 
     def client(self, crowd: Crowd, **more: Any) -> Lookups:
         brokers = Brokers(reactor, Access(False, timeout_s=10.0, **more))

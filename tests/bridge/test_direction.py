@@ -1,4 +1,4 @@
-"""A relay's direction whose frames are rewritten."""
+"""A relay direction that rewrites frames."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RewrittenTests(SocketTestCase):
         self.broker.close()
 
     async def test_rewritten(self) -> None:
-        """A frame is rewritten on its way; what is shown is what the broker sent, and counts are what was written."""
+        """A frame is rewritten; the inspector gets the broker's bytes, and counts are of written bytes."""
         self.broker.sendall(PING + CLOSE)
         expected = PING + PLAIN_CLOSE
         self.assertEqual(expected, await in_thread(read_exactly, self.client, len(expected)))
@@ -64,7 +64,7 @@ class RewrittenTests(SocketTestCase):
         self.assertEqual((PING + CLOSE, len(expected)), (self.tap.from_target, self.relay.bytes_down))
 
     async def test_put(self) -> None:
-        """A frame of our own is written when the relay is told to pump, behind a frame that passes."""
+        """A frame of the bridge is written at the next pump, after the frame that is passing."""
         self.broker.sendall(PING)
         await in_thread(read_exactly, self.client, len(PING))
         self.down.put(b"<own>")
@@ -74,7 +74,7 @@ class RewrittenTests(SocketTestCase):
         await self.done
 
     async def test_held(self) -> None:
-        """A frame that is held until it is whole counts as buffered."""
+        """An incomplete frame counts as buffered."""
         before = TOTAL.bytes
         self.broker.sendall(PING + CLOSE[:-3])
         await in_thread(read_exactly, self.client, len(PING))
@@ -84,7 +84,7 @@ class RewrittenTests(SocketTestCase):
         self.assertEqual(before, TOTAL.bytes)
 
     async def test_cut(self) -> None:
-        """A broker that ends in a frame: the client gets as much as there is, and the end."""
+        """If a broker ends within a frame, the client gets the incomplete frame and the FIN."""
         self.broker.sendall(PING + CLOSE[:-3])
         self.broker.close()
         self.assertEqual(PING + CLOSE[:-3], await in_thread(read_to_end, self.client))
@@ -92,7 +92,7 @@ class RewrittenTests(SocketTestCase):
         self.assertEqual(Ending(Result.OK), await self.done)
 
     async def test_cut_at_once(self) -> None:
-        """So it does when the end came together with the frame's beginning, as TLS may hand them out."""
+        """The same if the incomplete frame and the FIN arrive together, as TLS can deliver them."""
         client, ours = connected()
         far, upstream = tls_pair(0, "target")
         answers = Answers(Allowing(None), BridgeCallbacks(lambda *_: True, lambda _: None, lambda _: None), None, True)
@@ -116,7 +116,7 @@ class RewrittenTests(SocketTestCase):
         await self.done
 
     async def test_not_pulsar(self) -> None:
-        """What is no Pulsar ends the tunnel."""
+        """Bytes that are not Pulsar end the tunnel."""
         self.broker.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         ending = await self.done
         self.assertEqual(Result.RESET, ending.result)

@@ -120,7 +120,7 @@ class TopicsTests(SynchronousTestCase):
             self.assertEqual(4, found.moves_total)
 
     def test_others(self) -> None:
-        """Counts of a namespace are added up, failures are in order; both by the name of the cluster."""
+        """Counts of a namespace are added up and failures are sorted; both by cluster name."""
         ledgers = [
             LedgerSnapshot(
                 [TopicEntry("a/b/t", "pulsar://a:6650", cluster=cluster)],

@@ -1,4 +1,4 @@
-"""Brokers that say what a test has written for them."""
+"""Brokers whose answers a test scripts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def connected(version: str = "scripted") -> pb.CommandConnected:
 
 
 def polite(script: Script) -> Script:
-    """CONNECT is answered, and the question for partitions, which are none; the rest by the script."""
+    """Answer CONNECT, and the partition lookup with no partitions; the script answers the rest."""
 
     def both(name: str, fields: Any) -> Iterable[Message | bytes]:
         if name == "CONNECT":

@@ -10,17 +10,17 @@ from tests.support.proxies import LISTENER
 
 
 class HealthTests(ErrorCase):
-    """What the configuration says of health and balance."""
+    """[health] and balance."""
 
     def test_default(self) -> None:
-        """Without the table nothing is checked and nothing avoided, and targets take turns."""
+        """By default targets are neither checked nor ejected, and take turns."""
         configuration = parse(LISTENER + '[default]\ntarget = "a"\n', "x.toml")
         self.assertEqual(Health(None, 5.0, 2, 3, 0.0), configuration.health)
         assert configuration.default is not None
         self.assertFalse(configuration.default.least_connections)
 
     def test_keys(self) -> None:
-        """Each key comes where it belongs."""
+        """Each key sets its field."""
         text = (
             LISTENER
             + '[[route]]\nserver_name = "a.test"\ntarget = "a"\nbalance = "least_connections"\n'
@@ -35,7 +35,7 @@ class HealthTests(ErrorCase):
         )
 
     def test_bad(self) -> None:
-        """A bad value is an error with its place and the cure."""
+        """The error for an invalid value has its place and the cure."""
         for text, said in (
             ('[health]\ncheck = "http"', 'health.check = "http": write "tcp" or "tls"'),
             ("[health]\ninterval = 0", "health.interval = 0.0: must be a number of seconds from 0.1"),

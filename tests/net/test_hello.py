@@ -1,4 +1,4 @@
-"""Waiting for a hello."""
+"""Reading a hello from a socket."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.support.sockets import HandClock, SocketTestCase, connected, in_threa
 
 
 class HelloStageTests(SocketTestCase):
-    """From a socket to a hello, or to the reason why there is none."""
+    """A hello, or the reason for a failure."""
 
     async def test_hello_in_pieces(self) -> None:
-        """The hello is read however it comes, and all bytes are kept as they came."""
+        """A hello is read in any pieces, and all its bytes are kept unchanged."""
         theirs, ours = connected()
         stage = HelloStage(reactor, ours, 5.0)
         data = hello(name="broker-1.pulsar.test") + b"early data"
@@ -30,7 +30,7 @@ class HelloStageTests(SocketTestCase):
         ours.close()
 
     async def test_counted(self) -> None:
-        """What waits for the rest of a hello is counted: the bytes as they came, and the reader's."""
+        """An incomplete hello counts as buffered: its bytes, and those that the parser holds."""
         theirs, ours = connected()
         stage = HelloStage(reactor, ours, 5.0)
         before = TOTAL.bytes
@@ -44,7 +44,7 @@ class HelloStageTests(SocketTestCase):
         ours.close()
 
     async def test_unreadable(self) -> None:
-        """What cannot be read is an error at once."""
+        """A read error fails the wait at once."""
         theirs, ours = connected()
         theirs.sendall(b"GET / HTTP/1.0\r\n")
         await self.assertFailure(HelloStage(reactor, ours, 5.0).first(), NotTLS)
@@ -67,7 +67,7 @@ class HelloStageTests(SocketTestCase):
         ours.close()
 
     async def test_client_leaves(self) -> None:
-        """A client that ends or resets its connection first is gone."""
+        """A client that sends a FIN or a reset first is reported as gone."""
         for leave in (lambda sock: sock.close(), reset):
             theirs, ours = connected()
             stage = HelloStage(reactor, ours, 5.0)
@@ -76,7 +76,7 @@ class HelloStageTests(SocketTestCase):
             ours.close()
 
     async def test_cancel(self) -> None:
-        """Cancelled, it leaves the socket alone."""
+        """A cancelled wait leaves the socket open and out of the reactor."""
         theirs, ours = connected()
         stage = HelloStage(reactor, ours, 5.0)
         stage.first().cancel()

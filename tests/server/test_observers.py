@@ -31,7 +31,7 @@ INSPECTED = '[[listener]]\nname = "tap"\nendpoint = "tcp:6650"\nplaintext = true
 
 
 class LogTests(SocketTestCase):
-    """The logs, and the observers of ended connections."""
+    """The logs, and observers of ended connections."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()

@@ -1,4 +1,4 @@
-"""Stopping a running proxy: what becomes of its connections."""
+"""The stop of a running proxy, and its connections."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exa
 
 
 class AtOnceTests(SocketTestCase):
-    """Stopping at once."""
+    """A stop without a drain."""
 
     async def test_told_before(self) -> None:
-        """Told to end at once before it was told to stop, it does not drain."""
+        """After end_now, a stop does not drain."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         await open_tunnel(self, proxy, backend, NAME)
@@ -27,7 +27,7 @@ class AtOnceTests(SocketTestCase):
 
 
 class DrainTests(SocketTestCase):
-    """Stopping."""
+    """A stop with a drain."""
 
     async def tunnel(self, text: str = "", clock: object = None) -> tuple[Proxy, socket.socket, socket.socket]:
         backend = Backend(self)
@@ -36,7 +36,7 @@ class DrainTests(SocketTestCase):
         return proxy, *await open_tunnel(self, proxy, backend, NAME)
 
     async def test_drain(self) -> None:
-        """A tunnel that ends by itself while the proxy drains ends well; new connections are not accepted."""
+        """A tunnel that ends during the drain has the result ok; new connections are refused."""
         proxy, client, upstream = await self.tunnel()
         address = proxy.service.addresses["public"]
         ended: list[object] = []
@@ -52,7 +52,7 @@ class DrainTests(SocketTestCase):
         self.assertEqual(Result.OK, proxy.records[0].result)
 
     async def test_last_call(self) -> None:
-        """On a shared port a client may still come for a moment: it becomes a tunnel that is drained, or is closed."""
+        """On a shared port clients can connect for a moment: a tunnel is drained, another connection is closed."""
         for name, result in ((NAME, Result.DRAINED), (None, Result.SHUTDOWN)):
             clock = HandClock()
             backend = Backend(self)
@@ -97,7 +97,7 @@ class DrainTests(SocketTestCase):
         self.assertEqual((Result.DRAINED, "still open after the drain timeout of 3 s"), (record.result, record.reason))
 
     async def test_second_signal(self) -> None:
-        """Told to stop at once while it drains, it does."""
+        """end_now during a drain ends the tunnels at once."""
         proxy, client, _ = await self.tunnel()
         ended: list[object] = []
         stopped = proxy.service.stopService().addCallback(ended.append)
@@ -109,13 +109,13 @@ class DrainTests(SocketTestCase):
         self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
 
     async def test_no_drain_time(self) -> None:
-        """Drain time 0: tunnels are ended at once."""
+        """With drain = 0 tunnels are ended at once."""
         proxy, _, _ = await self.tunnel("[timeouts]\ndrain = 0\n")
         await proxy.service.stopService()
         self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
 
     async def test_before_the_tunnel(self) -> None:
-        """A connection that is no tunnel yet is ended at once."""
+        """A connection that is not yet a tunnel is ended at once."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         with proxy.connect() as client:
             client.sendall(b"\x16")

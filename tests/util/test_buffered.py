@@ -1,4 +1,4 @@
-"""What waits in memory is counted."""
+"""Counting of bytes that wait in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ShareTests(SocketTestCase):
     """Shares of the total."""
 
     def test_total(self) -> None:
-        """The total is that of all shares, as they were told last."""
+        """The total is the sum of the last values of all shares."""
         before = TOTAL.bytes
         one, other = Share(), Share()
         for share, count in ((one, 5), (other, 7), (one, 3), (one, 3)):
@@ -31,7 +31,7 @@ class ShareTests(SocketTestCase):
         self.assertEqual(before, TOTAL.bytes)
 
     def test_limit(self) -> None:
-        """At the limit new connections wait until bytes have gone on."""
+        """At the limit new connections wait until bytes are written."""
         admission = Admission(lambda: 0.0, lambda limit, client: None, lambda life, why: None)
         share = Share()
         self.addCleanup(share.holds, 0)
@@ -52,7 +52,7 @@ class ProxyTests(SocketTestCase):
             await in_thread(int)
 
     async def test_hello(self) -> None:
-        """A hello that is not whole waits in memory, and its bytes count until it has gone."""
+        """An incomplete hello counts while it waits."""
         self.before = TOTAL.bytes
         proxy = Proxy(self, route("127.0.0.1:9"))
         with proxy.connect() as client:
@@ -63,7 +63,7 @@ class ProxyTests(SocketTestCase):
         self.assertEqual(self.before, TOTAL.bytes)
 
     async def test_slow_reader(self) -> None:
-        """What a copied tunnel could not write counts until its reader reads, or has gone."""
+        """Bytes that a tunnel could not write count until the reader reads, or disconnects."""
         self.before = TOTAL.bytes
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address), directions=CopyDirection)
@@ -82,7 +82,7 @@ class ProxyTests(SocketTestCase):
             self.assertEqual(self.before, TOTAL.bytes)
 
     async def test_slow_reader_behind_tls(self) -> None:
-        """What is encrypted already, and finds no room in a client's socket, counts as well."""
+        """Encrypted bytes that do not fit into a client's socket count, too."""
         before = TOTAL.bytes
         tunnel = Tunnel(CopyDirection, pair=tls_pair, buffers=65_536)
         sending = in_thread(tunnel.upstream.sendall, bytes(4 << 20))
