@@ -1,4 +1,4 @@
-"""Every TLS client of the proxy reads a trust file alike, and trusts the same peers by it."""
+"""Every TLS client of the proxy parses a trust file in the same way, and trusts the same peers with it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ROUTE = '[[route]]\nserver_name = "a.test"\ntarget = "b.test:1"\n'
 
 
 class SameTrustTests(TestCase):
-    """A server on loopback whose certificate an intermediate authority has issued, and each client of it."""
+    """A server whose certificate an intermediate CA has issued, and each client of it."""
 
     timeout = 60
 
@@ -140,7 +140,7 @@ class SameTrustTests(TestCase):
         return trusted
 
     async def test_accepted(self) -> None:
-        """An intermediate authority alone, or among other text, keys and expired certificates; in DOS lines, too."""
+        """An intermediate CA is trusted alone, and among other text, keys and expired certificates, also with CRLF."""
         below = self.below.cert_pem.bytes()
         other = OTHER_CA.cert_pem.bytes()
         yesterday = datetime.now(UTC) - timedelta(days=1)
@@ -157,19 +157,19 @@ class SameTrustTests(TestCase):
                 self.assertTrue(await client(str(self.folder / file)), f"{name} does not trust {file}")
 
     async def test_pinned(self) -> None:
-        """A server's own certificate is trusted by itself."""
+        """A server's own certificate can be trusted."""
         folder(self.folder, own_pem=self.tls.own.bytes())
         for name, client in self.clients.items():
             self.assertTrue(await client(str(self.folder / "own.pem")), name)
 
     async def test_foreign(self) -> None:
-        """An authority that has not issued the server's certificate is no reason to trust it."""
+        """Another CA is not trusted."""
         folder(self.folder, ca_pem=OTHER_CA.cert_pem.bytes())
         for name, client in self.clients.items():
             self.assertFalse(await client(str(self.folder / "ca.pem")), name)
 
     async def test_refused(self) -> None:
-        """A file that cannot be used is refused with the same text, which names the file and the cure."""
+        """An unusable file is refused with the same text, which has the file and the cure."""
         yesterday = datetime.now(UTC) - timedelta(days=1)
         expired = pem("a.test", not_before=yesterday - timedelta(days=1), not_after=yesterday)
         key = issued("a.test").key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
