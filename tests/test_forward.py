@@ -35,8 +35,9 @@ class ForwardCase(ConversationCase):
     """A test with a fake resolver of host names."""
 
     def names(self, **names: list[list[str]]) -> list[str]:
-        """Set the answers of getaddrinfo for ``broker_1`` and so on, below pulsar.test; the last one repeats. @return:
-        the names that are looked up.
+        """Set the answers of getaddrinfo for ``broker_1`` and so on, below pulsar.test; the last one repeats.
+
+        @return: the names that are looked up.
         """
         asked: list[str] = []
         real = socket.getaddrinfo
@@ -233,10 +234,9 @@ class ChainTests(ForwardCase):
     """A forward proxy whose target is another proxy."""
 
     async def visit(self, targets: str, **policy: Any) -> tuple[Proxy, Proxy, list[Step]]:
-        """Send a message to the demo cluster and receive it, through two proxies. @param targets: of the first proxy;
-        ``PORT`` is the second one's port.
+        """Send a message to the demo cluster and receive it, through two proxies.
 
-        @param targets: the first proxy's; ``PORT`` is the second one's port.
+        @param targets: of the first proxy; ``PORT`` is the second one's port.
         """
         cluster = DemoCluster(reactor, service_name="vip.pulsar.test")
         cluster.start()

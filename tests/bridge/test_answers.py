@@ -57,7 +57,7 @@ class AnswersTests(SynchronousTestCase):
         self.pending.client(write(pb.CommandLookupTopic(topic=TOPIC, request_id=5, **more)))
 
     def test_connect(self) -> None:
-        """The plain URL is made from the TLS URL, and the client is told to connect through the service URL."""
+        """The plain URL is made from the TLS URL, with the flag to connect through the service URL."""
         for more in ({}, {"brokerServiceUrl": "pulsar://10.0.0.7:6650"}):
             said = self.passed(self.answer(Response.Connect, brokerServiceUrlTls=B1, authoritative=True, **more))
             self.assertEqual((PLAIN1, B1, 5), (said.brokerServiceUrl, said.brokerServiceUrlTls, said.request_id))

@@ -284,10 +284,9 @@ class RouteTests(AdmissionCase):
             permits.append(permit)
 
     def test_share(self) -> None:
-        """A route with dead targets gets half of the room, the next one half of the rest; no route gets all. The room
-        is C{max_connecting}, or less if tunnels or descriptors leave less.
+        """A route with dead targets gets half of the room, the next one half of the rest; no route gets all.
 
-        The room is C{max_connecting}, or less where tunnels or the descriptors leave less.
+        The room is C{max_connecting}, or less if tunnels or descriptors leave less.
         """
         for keys, affordable, shares in (
             ({"max_connecting": 80}, 1000, [40, 20, 10]),

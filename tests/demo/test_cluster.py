@@ -64,9 +64,9 @@ class ClusterTests(TestCase):
         return cluster
 
     async def test_certificates(self) -> None:
-        """A broker's certificate has its own name, the service name and the loopback names; ALPN selects nothing.
+        """A broker's certificate has its own name, the service name and the loopback names.
 
-        A client that offers ALPN is served too, with no protocol chosen.
+        A client that offers ALPN is served, too, without a selected protocol.
         """
         cluster = self.cluster()
         self.assertEqual(list(cluster.addresses), ["broker-1.pulsar.test", "broker-2.pulsar.test"])

@@ -61,10 +61,9 @@ class Child:
         self.process.stdin.flush()
 
     def wait_for(self, found: Callable[[list[str]], _T | None], what: str, seconds: float = TIMEOUT_S) -> _T:
-        """Wait until `found` returns something other than None and False for the lines so far, and return it. Raises
-        ChildError, with `what`, if the output ends or the time passes before.
+        """Wait until `found` returns something other than None and False for the lines so far, and return it.
 
-        Raises ChildError, naming `what`, when the output ends or the seconds have passed before.
+        Raises ChildError, with `what`, if the output ends or the time passes before.
         """
         deadline = time.monotonic() + seconds
         with self._news:

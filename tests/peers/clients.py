@@ -56,10 +56,7 @@ def _word(value: object) -> str:
 
 
 def run(command: Sequence[str]) -> Outcome:
-    """Run a client to its end. Raises subprocess.TimeoutExpired after LONGEST.
-
-    Raises subprocess.TimeoutExpired after LONGEST.
-    """
+    """Run a client to its end. Raises subprocess.TimeoutExpired after LONGEST."""
     done = subprocess.run(
         ["setpriv", "--pdeathsig", "KILL", *command],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=LONGEST,

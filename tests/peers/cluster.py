@@ -48,10 +48,7 @@ def java_command(main: str, heap: str, log_level: str) -> list[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Free ports of 127.0.0.1, below Linux's ephemeral range, so that no outgoing connection takes one before its use.
-
-    Below Linux's ephemeral range, so that no outgoing connection takes one between now and its use.
-    """
+    """Free ports of 127.0.0.1 below Linux's ephemeral range, so that no outgoing connection takes one."""
     found: list[int] = []
     for port in random.sample(range(10240, 32768), 1000):
         with socket.socket() as probe:
@@ -67,15 +64,12 @@ def free_ports(count: int) -> list[int]:
 
 @frozen
 class Site:
-    """The configuration of a cluster. `name`: of the cluster; `service_name`: the host for lookups; `brokers`: the
-    names of the brokers. `apart`: every broker but the first has its own JVM, and can be killed; with `storage_apart`
-    the first, too, because ZooKeeper and the bookie have their own JVM. `hosts`: the only hosts file of the JVMs; the
-    brokers' web addresses then have the brokers' names, otherwise `localhost`.
+    """The configuration of a cluster.
 
-    `name` is the cluster's, `service_name` the host at which its topics are looked up, `brokers` the brokers' names.
-    `apart`: every broker but the first has a JVM of its own, and can be killed; with `storage_apart` the first, too,
-    as ZooKeeper and the bookie then have one. `hosts`: the only hosts file that the JVMs know; the brokers' web
-    addresses then carry the brokers' names, otherwise `localhost`.
+    `name`: of the cluster; `service_name`: the host for lookups; `brokers`: the names of the brokers. `apart`: every
+    broker but the first has its own JVM, and can be killed; with `storage_apart` the first, too, because ZooKeeper and
+    the bookie have their own JVM. `hosts`: the only hosts file of the JVMs; the brokers' web addresses then have the
+    brokers' names, otherwise `localhost`.
     """
 
     name: str = "lab"
@@ -91,15 +85,12 @@ LAB = Site()
 
 @frozen
 class Broker:
-    """One broker: its name, and its ports on 127.0.0.1. A lookup at `tls` is answered with the broker's name and this
-    port (clients with a proxy option ignore the port), one at `dns` with the broker's name and the proxy's port (DNS
-    mode), and one at `behind_tap`, in plaintext, with 127.0.0.1 and `tap`: the port of a plaintext listener of the
-    proxy. `web` and `web_tls` are ports of the admin API, at the host `web_host`.
+    """One broker: its name, and its ports on 127.0.0.1.
 
-    A lookup that comes in by `tls` is answered with the broker's name and this very port (clients with a proxy option
-    ignore the port); one that comes by `dns`, with the broker's name and the port of the proxy (DNS mode); one that
-    comes by `behind_tap`, in plaintext, with 127.0.0.1 and `tap`: where a plaintext listener of the proxy shall be.
-    `web` and `web_tls` are the admin API's, at the host `web_host`.
+    A lookup at `tls` is answered with the broker's name and this port (clients with a proxy option ignore the port),
+    one at `dns` with the broker's name and the proxy's port (DNS mode), and one at `behind_tap`, in plaintext, with
+    127.0.0.1 and `tap`: the port of a plaintext listener of the proxy. `web` and `web_tls` are ports of the admin API,
+    at the host `web_host`.
     """
 
     name: str
@@ -119,15 +110,11 @@ class Broker:
 
 
 class Cluster:
-    """Brokers, with the tenant `public` and its namespace `default`, after `serve` has returned. `dns_port`: the
-    proxy's port in DNS mode; `zookeeper`: the port of ZooKeeper. `settings`: lines of broker.conf for all brokers.
-    `admin_token`: a file with a super-user's token, if the brokers require one. Construction and `serve` are separate,
-    so that several clusters can start at the same time.
+    """Brokers, with the tenant `public` and its namespace `default`, after `serve` has returned.
 
-    `dns_port` is the port where clients in DNS mode find the proxy, `zookeeper` that of its ZooKeeper. `settings` are
-    lines of broker.conf for all brokers. `admin_token` is a file with a super-user's token, absent where nobody is
-    asked for one.
-    That it is made and served in two steps lets several clusters start at the same time.
+    `dns_port`: the proxy's port in DNS mode; `zookeeper`: the port of ZooKeeper. `settings`: lines of broker.conf for
+    all brokers. `admin_token`: a file with a super-user's token, if the brokers require one. Construction and `serve`
+    are separate, so that several clusters can start at the same time.
     """
 
     def __init__(
@@ -247,8 +234,6 @@ class Cluster:
     def create_namespace(self, name: str, others: Iterable[str] = ()) -> None:
         """Create a namespace without owned topics, replicated to the clusters `others`; roles other than super-users
         need `allow`.
-
-        It is replicated to the `others`, clusters that this one knows.
         """
         self.admin("PUT", f"/admin/v2/namespaces/{name}", {"replication_clusters": [self.name, *others]})
 
@@ -257,10 +242,9 @@ class Cluster:
         self.admin("POST", f"/admin/v2/namespaces/{namespace}/permissions/{role}", ["produce", "consume"])
 
     def admin(self, method: str, path: str, body: object = None) -> Any:
-        """Send a request to the admin API of any broker, and follow redirects. Returns the JSON of the answer. Raises
-        ChildError if it is not a success.
+        """Send a request to the admin API of any broker, and follow redirects.
 
-        Raises ChildError when the answer is no success.
+        Returns the JSON of the answer. Raises ChildError if it is not a success.
         """
         headers = {"Content-Type": "application/json"}
         if self._token:
@@ -294,10 +278,9 @@ class Cluster:
         return next(broker for broker in self.brokers if broker.name == name)
 
     def topic_of_each(self, stem: str) -> dict[str, str]:
-        """A topic for each broker, which owns it; the topics begin with `stem` (`public/default/t`). A broker that owns
-        none of a hundred gets one, because earlier tests may have moved all bundles.
+        """A topic for each broker, which owns it; the topics begin with `stem` (`public/default/t`).
 
-        A broker that has none of a hundred gets one: tests move bundles, and may have moved all to the other one.
+        A broker that owns none of a hundred gets one, because earlier tests may have moved all bundles.
         """
         topics = [f"{stem}-{i}" for i in range(100)]
         found: dict[str, str] = {}

@@ -33,10 +33,9 @@ SETTINGS = {
 
 @frozen
 class Door:
-    """The addresses of a cluster for other clusters: ports of the proxy on 127.0.0.1. `admin` is for HTTPS, which has
-    no proxy option: the brokers' names resolve to the proxy (DNS mode).
+    """The addresses of a cluster for other clusters: ports of the proxy on 127.0.0.1.
 
-    `admin` is for HTTPS, which knows no proxy: there the brokers' names resolve to it (DNS mode).
+    `admin` is for HTTPS, which has no proxy option: the brokers' names resolve to the proxy (DNS mode).
     """
 
     port: int
@@ -44,13 +43,11 @@ class Door:
 
 
 class Geo:
-    """Two clusters that replicate `NAMESPACE` to each other, if a proxy runs. `east` has two brokers, each with its own
-    JVM, `west` has one. Each is configured with the other's `cluster_data`. `doors`: by cluster name. `door`: one for
-    both; None: each has its own. `hosts`: the only hosts file of the JVMs, for DNS mode over HTTPS. Raises ChildError.
+    """Two clusters that replicate `NAMESPACE` to each other, if a proxy runs.
 
-    `east` has two brokers, each in a JVM of its own, `west` has one. Each knows of the other what `cluster_data` says.
-    `doors`: by the cluster's name. `door`: one for both; absent, each has its own. `hosts`: the hosts file that is all
-    that the JVMs know; it makes DNS mode of their HTTPS. Raises ChildError.
+    `east` has two brokers, each with its own JVM, `west` has one. Each is configured with the other's `cluster_data`.
+    `doors`: by cluster name. `door`: one for both; None: each has its own. `hosts`: the only hosts file of the JVMs,
+    for DNS mode over HTTPS. Raises ChildError.
     """
 
     def __init__(self, shared: Lab, door: Door | None = None) -> None:
@@ -152,10 +149,9 @@ def ways(geo: Geo, proxy: Proxy) -> list[tuple[str, Proxy]]:
 
 
 class Traffic:
-    """Two Java clients that produce to and consume from the topics, as java/PulsarTraffic.java describes. `ways`: the
-    service name and the proxy of each. `trust`: the CA that both trust. Raises ChildError.
+    """Two Java clients that produce to and consume from the topics, as java/PulsarTraffic.java describes.
 
-    `ways`: for each its service name and the proxy that it goes by. `trust`: whom both trust. Raises ChildError.
+    `ways`: the service name and the proxy of each. `trust`: the CA that both trust. Raises ChildError.
     """
 
     def __init__(self, trust: Path, topics: Sequence[str], ways: Sequence[tuple[str, Proxy]]) -> None:
@@ -188,8 +184,7 @@ class Traffic:
         return self._child.wait_for(lambda lines: next(iter(_told(lines[before:], "crossed")), None), "progress")
 
     def wait_until_crossing(self, count: int = 200) -> None:
-        """Wait until `count` of the messages sent from now on, of each sender and topic, have crossed. Raises
-        ChildError after a minute.
+        """Wait until `count` of the messages sent from now on, of each sender and topic, have crossed.
 
         Raises ChildError after a minute.
         """

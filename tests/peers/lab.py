@@ -1,7 +1,7 @@
-"""Objects that the tests of one run share. Each is made at its first use, and ends with the run. A lock allows one lab
-at a time on a machine: a second run waits until the first has ended.
+"""Objects that the tests of one run share.
 
-One lab at a time on a machine: a second run waits until the first has ended.
+Each is made at its first use, and ends with the run. A lock allows one lab at a time on a machine: a second run waits
+until the first has ended.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Downloads and builds the programs for the tests with peers: `python -m tests.peers.provide`, or `make peers`. Maven
-gets Pulsar's jars, javac builds our Java classes, the Python client gets its own virtual environment, and go builds the
-Go client. Each is a folder `NAME-KEY` below `$XDG_CACHE_HOME/sniproxy-peers` (`~/.cache/sniproxy-peers`); KEY is a hash
-of versions and sources. A folder appears when it is complete, and is never changed afterwards. Exit status: 0: success;
-69: a program is missing (the last line has the command that installs it, and the other parts were made); 75: a download
-failed (a line begins `DOWNLOAD FAILED:`); 1: any other error.
+"""Downloads and builds the programs for the tests with peers: `python -m tests.peers.provide`, or `make peers`.
+
+Maven gets Pulsar's jars, javac builds our Java classes, the Python client gets its own virtual environment, and go
+builds the Go client. Each is a folder `NAME-KEY` below `$XDG_CACHE_HOME/sniproxy-peers` (`~/.cache/sniproxy-peers`);
+KEY is a hash of versions and sources. A folder appears when it is complete, and is never changed afterwards. Exit
+status: 0: success; 69: a program is missing (the last line has the command that installs it, and the other parts were
+made); 75: a download failed (a line begins `DOWNLOAD FAILED:`); 1: any other error.
 """
 
 from __future__ import annotations

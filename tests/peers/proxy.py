@@ -51,13 +51,11 @@ class Span:
 
 
 class Program:
-    """`twistd -n sniproxy`. `ports`: of its listeners on 127.0.0.1, in configuration order. `text`: the configuration,
-    which must name the access log access.jsonl in the folder, and may name the event log events.jsonl. `inside`: the
-    beginning of a command that runs it. Raises ChildError, with its output, if it does not start.
+    """`twistd -n sniproxy`.
 
-    `access_log` is the file in the folder that `text`, the configuration, has to name: access.jsonl. `event_log` is
-    there when it asks for an inspect_log of that name, events.jsonl. Raises ChildError, with what it printed, when it
-    does not come up. `inside`: a command that runs it, to which its own is added.
+    `ports`: of its listeners on 127.0.0.1, in configuration order. `text`: the configuration, which must name
+    `access_log`, access.jsonl in the folder, and may name `event_log`, events.jsonl. `inside`: the beginning of a
+    command that runs it. Raises ChildError, with its output, if it does not start.
     """
 
     def __init__(self, folder: Path, text: str, inside: Sequence[str] = ()) -> None:
@@ -103,9 +101,9 @@ class Program:
 
     def names(self, *expected: str) -> list[str]:
         """The server names in the access log in the order of their ends, once the expected ones are there, each as
-        often as expected. Other names may be among them.
+        often as expected.
 
-        A name that is expected twice has to be there twice; others may be there too.
+        Other names may be among them.
         """
         wanted = Counter(expected)
         logged = self.connections(lambda log: wanted <= Counter(line["server_name"] for line in log))
@@ -127,10 +125,10 @@ class Program:
 
 
 class Proxy(Program):
-    """A proxy on `port` of 127.0.0.1. `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any free port.
-    `more`: further lines of its configuration.
+    """A proxy on `port` of 127.0.0.1.
 
-    `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any that is free. `more`: lines of its configuration.
+    `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any free port. `more`: further lines of its
+    configuration.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
-"""The real Python client (pulsar-client, based on the C++ client), run by an interpreter that has it. Prints one JSON
-object per topic: {"topic", "partitions", "sent", "received"} or {"topic", "error", "root"}. The Python API has no
-option for an SNI proxy, but its C++ library has. `--proxy` calls setProxyServiceUrl and setProxyProtocol of that
-library on the C++ object: for tests only.
+"""The real Python client (pulsar-client, based on the C++ client), run by an interpreter that has it.
+
+Prints one JSON object per topic: {"topic", "partitions", "sent", "received"} or {"topic", "error", "root"}. The Python
+API has no option for an SNI proxy, but its C++ library has. `--proxy` calls setProxyServiceUrl and setProxyProtocol of
+that library on the C++ object: for tests only.
 """
 
 from __future__ import annotations

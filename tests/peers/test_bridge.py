@@ -1,6 +1,7 @@
-"""The bridge: unmodified clients with a plain service URL, and real brokers behind the proxy. The brokers' names do not
-resolve, so that a client that bypasses the bridge fails. With PEERS_LONG=1 (`make peers-long`) more is restarted, with
-more messages.
+"""The bridge: unmodified clients with a plain service URL, and real brokers behind the proxy.
+
+The brokers' names do not resolve, so that a client that bypasses the bridge fails. With PEERS_LONG=1 (`make
+peers-long`) more is restarted, with more messages.
 """
 
 from __future__ import annotations
@@ -264,12 +265,10 @@ class RestartTests(BridgeTestCase):
         self.assertIn(left.name, {line["server_name"] for line in logged})
 
     def test_one_of_two_bridges(self) -> None:
-        """If one of two bridges in the service URL is killed during sending, the other is used. Both have allow,
-        because Go asks either of them for a broker that the other has named. Go (0.19.0) tries the dead one of two
-        repeatedly.
+        """If one of two bridges in the service URL is killed during sending, the other is used.
 
-        They allow what they know, because Go asks either of them for a broker that the other's answer has named. When
-        one is gone, Go (0.19.0) tries the wrong one of two again and again.
+        Both have allow, because Go asks either of them for a broker that the other has named. Go (0.19.0) tries the
+        dead one of two repeatedly.
         """
         cluster = self.lab.cluster
         proxy = self.proxy(lab.routes(cluster))

@@ -1,5 +1,6 @@
-"""Brokers stop and start while the real Java client runs: resolvers follow the cluster, and nothing is lost. With
-PEERS_LONG=1 (`make peers-long`) this happens more often, with more messages.
+"""Brokers stop and start while the real Java client runs: resolvers follow the cluster, and nothing is lost.
+
+With PEERS_LONG=1 (`make peers-long`) this happens more often, with more messages.
 """
 
 from __future__ import annotations

@@ -62,10 +62,7 @@ class KnotCase(TestCase):
         self.port = self.start("knot")
 
     def start(self, name: str, zone: str | None = None) -> int:
-        """Start a server. @param zone: the text of the zone file; None: as L{write} makes it. @return: its port.
-
-        @return: its port.
-        """
+        """Start a server. @param zone: the text of the zone file; None: as L{write} makes it. @return: its port."""
         folder = self.folder / name
         (folder / "db").mkdir(parents=True)
         file = self.folder / "zone"

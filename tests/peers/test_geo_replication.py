@@ -1,5 +1,6 @@
-"""Geo-replication (PIP-60): two real clusters that reach each other through the proxy. With PEERS_LONG=1 (`make
-peers-long`) more is restarted, more often, with more messages.
+"""Geo-replication (PIP-60): two real clusters that reach each other through the proxy.
+
+With PEERS_LONG=1 (`make peers-long`) more is restarted, more often, with more messages.
 """
 
 from __future__ import annotations
@@ -164,10 +165,9 @@ class MistakeTests(GeoTestCase):
     """The symptoms of wrong cluster data; docs/howto/geo-replication.md lists them."""
 
     def attempt(self, name: str, **changes: object) -> tuple[Proxy, Broker, str]:
-        """Configure west at east under a new name, with changes, and replicate a topic to it. Returns the proxy, which
-        has no route for west's brokers, the responsible broker, and the topic.
+        """Configure west at east under a new name, with changes, and replicate a topic to it.
 
-        Returns the proxy, the broker that has to do it, and the topic. The proxy has no route for west's brokers.
+        Returns the proxy, which has no route for west's brokers, the responsible broker, and the topic.
         """
         east, west = self.geo.clusters
         targets = lab.routes(west)[west.service_name]

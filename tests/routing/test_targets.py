@@ -42,7 +42,7 @@ class ParseTargetTests(SynchronousTestCase):
     def test_as_most_are_written(self, text: str) -> None:
         """The fast path for a plain host and port gives the same result as the general parser.
 
-        A blank in front is always the long way, and means nothing.
+        A text with a leading blank takes the general parser, which ignores the blank.
         """
         try:
             wanted = parse_target(f" {text}")

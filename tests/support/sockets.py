@@ -78,8 +78,7 @@ def in_thread(function: Callable[..., T], *args: Any) -> Deferred[T]:
 
 
 class HandClock(Clock):
-    """The real reactor with a manual clock, for timeouts without waiting. A call in 0 seconds runs in the next round of
-    the real reactor.
+    """The real reactor with a manual clock, for timeouts without waiting.
 
     A call in 0 seconds runs in the next round of the real reactor.
     """

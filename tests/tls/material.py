@@ -53,10 +53,9 @@ def folder(path: Path, **files: bytes) -> Path:
 
 
 class FarTLS(socket.socket):
-    """The peer of a connection: a blocking socket that speaks TLS, transparent to its user. @ivar cut: the other side
-    ended without close_notify.
+    """The peer of a connection: a blocking socket that speaks TLS, transparent to its user.
 
-    @ivar cut: the peer ended its side without close_notify.
+    @ivar cut: the other side ended without close_notify.
     """
 
     def __init__(self, sock: socket.socket, tls: SSL.Connection) -> None:

@@ -48,7 +48,7 @@ class ReadingTests(SynchronousTestCase):
     def three_ways(self, data: bytes) -> ClientHello | Fault:
         """Parse the data whole, byte by byte, and with a tail: the result is the same, and comes with the last byte.
 
-        The data end where the answer is due: with the hello's last byte, or with the byte that shows the fault.
+        The data must end with the byte that decides: the last one of the hello, or the one that shows the fault.
         """
         whole = read([data])
         assert whole is not None, "more is needed"
