@@ -27,8 +27,6 @@ MAX_MESSAGES = 1000
 
 _HEADER_BYTES = 10 * 1024  # for the parts of a frame besides the message
 _Base = pb.BaseCommand
-# The broker chooses their request ids.
-_ASKED_BY_BROKERS = (_Base.CLOSE_PRODUCER, _Base.CLOSE_CONSUMER)
 _QUEUE_KINDS: dict[int, str] = {
     _Base.SEND_RECEIPT: "producer",
     _Base.SEND_ERROR: "producer",
