@@ -19,6 +19,7 @@ from sniproxy.config.parser import parse
 from sniproxy.events import Connection, Result
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.server.observers import Observers
+from sniproxy.util.buffered import BufferAccount
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
@@ -38,7 +39,9 @@ class LogTests(SocketTestCase):
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.seen: list[str] = []
-        self.observers = Observers(reactor, cast(StatusSource, None), lambda host, entrance: None, self.observe)
+        self.observers = Observers(
+            reactor, cast(StatusSource, None), lambda host, entrance: None, self.observe, BufferAccount()
+        )
 
     def observe(self, connection: Connection) -> None:
         self.seen.append(connection.id)
