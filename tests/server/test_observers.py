@@ -39,8 +39,9 @@ class LogTests(SocketTestCase):
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.seen: list[str] = []
+        self.account = BufferAccount()
         self.observers = Observers(
-            reactor, cast(StatusSource, None), lambda host, entrance: None, self.observe, BufferAccount()
+            reactor, cast(StatusSource, None), lambda host, entrance: None, self.observe, self.account
         )
 
     def observe(self, connection: Connection) -> None:
@@ -88,6 +89,16 @@ class LogTests(SocketTestCase):
             self.use(self.both_logs("c", "d"))
         self.assertEqual((2, 2), (self.observers.lost, self.observers.events_lost))
         self.assertIn("; 2 lines of the access log lost; 2 lines of the event log lost", self.observers.summary())
+        await self.observers.close()
+
+    async def test_inspector(self) -> None:
+        """The inspector outlives a reload, and counts its bytes in the account of the proxy."""
+        self.use(INSPECTED)
+        inspector = self.observers.inspector
+        assert inspector is not None
+        self.assertIs(self.account, inspector.account)
+        self.use(INSPECTED)
+        self.assertIs(inspector, self.observers.inspector)
         await self.observers.close()
 
     async def test_observer_fails(self) -> None:
