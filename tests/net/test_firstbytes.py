@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from sniproxy.net.firstbytes import FirstBytes
+from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread
 
@@ -25,7 +26,7 @@ class FirstBytesTests(SocketTestCase):
         far, ours = connected()
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, Line(reactor, ours, 5.0, "line")
+        return far, Line(reactor, ours, 5.0, BufferAccount(), "line")
 
     async def test_taken(self) -> None:
         """It waits until its bytes are complete; later bytes stay in the socket, or are kept."""
@@ -53,7 +54,7 @@ class FirstBytesTests(SocketTestCase):
     def test_abstract(self) -> None:
         """A subclass must define which bytes are complete."""
         far, ours = connected()
-        waiting = FirstBytes[bytes](reactor, ours, 5.0, "line")
+        waiting = FirstBytes[bytes](reactor, ours, 5.0, BufferAccount(), "line")
         self.assertRaises(NotImplementedError, waiting.parse, b"")
         first = waiting.first()
         first.addErrback(lambda failure: None)
