@@ -36,30 +36,32 @@ class RewrittenTests(SocketTestCase):
         self.account = BufferAccount()
         self.client, ours = connected()
         self.broker, upstream = connected()
-        told = BridgeCallbacks(lambda lookup, answer: True, lambda broker: None, lambda message: None)
-        answers = Answers(Allowing(None), told, None, True)
+        self.relay = self.relay_of(ours, upstream)
+        self.done: Any = self.relay.run()
+        self.addCleanup(self.close)
 
-        def way(source: Side, target: Side, head: bytes) -> Direction:
+    def relay_of(self, ours: socket.socket, upstream: Any) -> Relay:
+        """A relay that rewrites the frames of the broker at C{upstream}, for the client at C{ours}."""
+        answers = Answers(Allowing(None), BridgeCallbacks(lambda *_: True, lambda _: None, lambda _: None), None, True)
+
+        def make_direction(source: Side, target: Side, head: bytes) -> Direction:
             if source.name == "client":
                 return CopyDirection(source, target, head)
-            self.down = RewrittenDirection(
-                source, target, head, answers, Paced(pace_of(reactor), self.tap, self.account)
-            )
+            paced = Paced(pace_of(reactor), self.tap, self.account)
+            self.down = RewrittenDirection(source, target, head, answers, paced)
             return self.down
 
-        self.relay = Relay(
+        return Relay(
             reactor,
             ours,
             upstream,
             b"",
-            directions=way,
+            directions=make_direction,
             closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,
             account=self.account,
         )
-        self.done: Any = self.relay.run()
-        self.addCleanup(self.close)
 
     def close(self) -> None:
         self.client.close()
@@ -105,24 +107,7 @@ class RewrittenTests(SocketTestCase):
         """The same if the incomplete frame and the FIN arrive together, as TLS can deliver them."""
         client, ours = connected()
         far, upstream = tls_pair(0, "target")
-        answers = Answers(Allowing(None), BridgeCallbacks(lambda *_: True, lambda _: None, lambda _: None), None, True)
-
-        def way(source: Side, target: Side, head: bytes) -> Direction:
-            if source.name == "client":
-                return CopyDirection(source, target, head)
-            return RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap, self.account))
-
-        relay = Relay(
-            reactor,
-            ours,
-            upstream,
-            b"",
-            directions=way,
-            closer=LingeringCloser(reactor),
-            idle=300.0,
-            half_closed=60.0,
-            account=self.account,
-        )
+        relay = self.relay_of(ours, upstream)
         far.sendall(PING + CLOSE[:-3])
         far.shutdown(socket.SHUT_WR)
         done = relay.run()
