@@ -111,7 +111,7 @@ class PulsarResolver:
         self._faults: list[str] = []
         self._refresh: Deferred[None] | None = None
         self._waiters = Waiters()
-        self._on_change: Callable[[], None] = _ignore
+        self._on_change: Callable[[], None] = lambda: None
         self._timer = LoopingCall(self._start_refresh)
         self._timer.clock = reactor
 
@@ -120,7 +120,7 @@ class PulsarResolver:
         self._timer.start(self._every)
 
     def stop(self) -> Deferred[None]:
-        self._on_change = _ignore
+        self._on_change = lambda: None
         if self._timer.running:
             self._timer.stop()
         if self._refresh is not None:
@@ -308,7 +308,3 @@ def _check_url(url: str) -> None:
         raise BadOption(
             "url", shown, "write scheme, host and port of the admin API, as in https://broker-1.internal:8443"
         )
-
-
-def _ignore() -> None:
-    """The callback before a start and after a stop."""

@@ -95,7 +95,7 @@ class ZooKeeperResolver:
         self._waiters = Waiters()
         self._retry_timer: Any = None
         self._discard_timer: Any = None
-        self._on_change: Callable[[], None] = _ignore
+        self._on_change: Callable[[], None] = lambda: None
 
     def start(self, changed: Callable[[], None]) -> None:
         self._on_change = changed
@@ -107,7 +107,7 @@ class ZooKeeperResolver:
 
     def stop(self) -> Deferred[None] | None:
         session, self._session = self._session, None
-        self._on_change = _ignore
+        self._on_change = lambda: None
         self._retry_timer = _cancelled(self._retry_timer)
         self._discard_timer = _cancelled(self._discard_timer)
         if self._reading is not None:
@@ -268,7 +268,3 @@ def _cancelled(call: Any) -> Any:
     if call is not None and call.active():
         call.cancel()
     return None
-
-
-def _ignore() -> None:
-    """The callback before a start and after a stop."""
