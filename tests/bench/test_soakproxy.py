@@ -45,7 +45,7 @@ class ProxyTests(SynchronousTestCase):
         self.assertIn("no relay", str(error))
 
     def test_not_by_kernel(self) -> None:
-        """A missing kernel relay is an error only if it was asked for."""
+        """An unavailable kernel relay is an error only if it was requested."""
         self.patch(soakproxy, "not_by_kernel", lambda log: "a reason")
         self.assertEqual(str(self.assertRaises(SystemExit, Proxy, self.folder(), {NAME: 1}, "kernel")), "a reason")
         Proxy(self.folder(), {NAME: 1}, "auto").stop()

@@ -1,4 +1,4 @@
-"""Tests for the checks that the tables of a configuration share."""
+"""Tests for sniproxy.config.checks."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ class CheckTests(SynchronousTestCase):
     """Errors name the file, the key, the value and the cure."""
 
     def test_file(self) -> None:
-        """In a file the key is the table's."""
+        """In a file, the key has the name of its table."""
         error = Check("x.toml").error("listener[0].name", "", "write a printable name")
         self.assertEqual('x.toml: listener[0].name = "": write a printable name', str(error))
 
     def test_options(self) -> None:
-        """On the command line the key is the option."""
+        """On the command line, the key is the option."""
         error = Check(COMMAND_LINE).error("listener[0]", "x", "write tcp:4443")
         self.assertEqual('command line: --listen = "x": write tcp:4443', str(error))
 
     def test_units(self) -> None:
-        """A number that was written with a unit is converted in the cure."""
+        """For a number with a unit, the cure has the converted number."""
         error = Check("x.toml").error("timeouts.idle", "5m", "must be a number of seconds, 0 or more")
         self.assertIn("300", str(error))
 
     def test_path(self) -> None:
-        """A log's path starts from the folder of the file; C{-} is standard output."""
+        """The path of a log starts from the folder of the file; C{-} is standard output."""
         check = Check("/etc/sniproxy/x.toml")
         self.assertEqual("/etc/sniproxy/access.log", check.path("access_log.path", "access.log"))
         self.assertEqual("-", check.path("access_log.path", "-"))
         self.assertRaises(ConfigError, check.path, "access_log.path", "")
 
-    def test_pem(self) -> None:
-        """The path of a PEM file starts from the folder of the file, and is not empty."""
+    def test_file_path(self) -> None:
+        """The path of a file starts from the folder of the configuration, and is not empty."""
         check = Check("/etc/sniproxy/x.toml")
-        self.assertEqual("/etc/sniproxy/ca.pem", check.pem("bridge[0].trust", "ca.pem"))
+        self.assertEqual("/etc/sniproxy/ca.pem", check.file("bridge[0].trust", "ca.pem"))
         for path in ("", "a\0b"):
-            error = self.assertRaises(ConfigError, check.pem, "bridge[0].trust", path)
+            error = self.assertRaises(ConfigError, check.file, "bridge[0].trust", path)
             self.assertIn("write the path of a PEM file", str(error))
 
     def test_many_bad_routes(self) -> None:
@@ -62,7 +62,7 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("x.toml: default.max_connections = 0: must be a number from 1", str(error))
 
     def test_place(self) -> None:
-        """Two listeners have neither the same name nor the same address."""
+        """Two listeners cannot have the same name or the same address."""
         check = Check("x.toml")
         self.assertEqual("tcp:4443", check.name_and_endpoint("listener[0]", ListenerTable("tcp:4443"))[0])
         twice = self.assertRaises(
@@ -79,7 +79,7 @@ class FileTests(ErrorCase):
     """Check: what it accepts and refuses in whole files."""
 
     def test_endpoints(self) -> None:
-        """An endpoint that cannot be a listener is refused, with what to write."""
+        """An unusable endpoint is refused with the cure."""
         for endpoint, cure in (
             ("tls:4443", "use tcp:"),
             ("ssl:4443", "use tcp:"),
@@ -90,14 +90,14 @@ class FileTests(ErrorCase):
             self.refused_file(f'[[listener]]\nendpoint = "{endpoint}"', f'listener[0].endpoint = "{endpoint}"', cure)
 
     def test_admin(self) -> None:
-        """The admin endpoint is an endpoint like a listener's."""
+        """The admin endpoint is parsed as the endpoint of a listener."""
         admin = parse(f'{LISTENER}[admin]\nendpoint = "tcp:9090:interface=127.0.0.1"', "f.toml").admin
         assert admin is not None
         self.assertEqual(("127.0.0.1", 9090, ()), (admin.endpoint.host, admin.endpoint.port, admin.hosts))
         self.refused('[admin]\nendpoint = "tls:9090"', 'admin.endpoint = "tls:9090"', "use tcp:")
 
     def test_admin_token(self) -> None:
-        """The token's file is sought from the configuration's folder; the unix socket is private."""
+        """The path of the token starts from the folder of the configuration; a unix socket is private."""
         admin = parse(f'{LISTENER}[admin]\nendpoint = "unix:/run/s"\ntoken_file = "token"', "/etc/x/f.toml").admin
         assert admin is not None
         self.assertEqual("/etc/x/token", admin.token_file)
@@ -106,12 +106,12 @@ class FileTests(ErrorCase):
         self.refused(f'{table}token_file = ""', "admin.token_file", "write the path of the file with the token")
 
     def test_same_address(self) -> None:
-        """Two listeners cannot have one address; two free ports are no trouble."""
+        """Two listeners cannot have the same address; two free ports are accepted."""
         self.refused('[[listener]]\nendpoint = "tcp:4443"\nname = "b"', "listener[1].endpoint", "uses this address")
         parse('[[listener]]\nendpoint = "tcp:0"\nname = "a"\n[[listener]]\nendpoint = "tcp:0"\nname = "b"', "f.toml")
 
     def test_listener_names(self) -> None:
-        """Listeners have names of their own, given or not."""
+        """Names of listeners are unique, configured or not."""
         self.refused('name = "x"\n[[listener]]\nendpoint = "tcp:2"\nname = "x"', 'listener[1].name = "x"', "its own")
         self.refused('[[listener]]\nendpoint = "tcp:4443"', 'listener[1].endpoint = "tcp:4443"', "uses this address")
         self.refused('name = " "', 'listener[0].name = " "', "remove the key")
@@ -123,20 +123,20 @@ class FileTests(ErrorCase):
         self.assertEqual([route.listener for route in parse(text, "f.toml").routes], [None, "x"])
 
     def test_server_names(self) -> None:
-        """A bad name or wildcard is refused."""
+        """An invalid name or wildcard is refused."""
         self.refused(self.route("a b.test"), 'route[0].server_name = "a b.test"', "' ' is not allowed")
         self.refused(self.route("*"), 'route[0].server_name = "*"', "[default]")
         self.refused(self.route("a.*.test"), 'route[0].server_name = "a.*.test"', "'*.example.com'")
         self.refused(self.route(""), 'route[0].server_name = ""', "empty")
 
     def test_expressions(self) -> None:
-        """A bad expression is refused; a good one is kept as it is written, in the order of the file."""
+        """An invalid expression is refused; a valid one is kept as written, in file order."""
         self.refused(self.route("~("), 'route[0].server_name = "~("', "invalid regular expression")
         read = parse(LISTENER + self.route("~b.*") + self.route("~a.*"), "f.toml")
         self.assertEqual(["~b.*", "~a.*"], [route.server_name for route in read.routes])
 
     def test_templates(self) -> None:
-        """A place that is unknown, or that the route cannot fill, is refused; the others are kept."""
+        """Unknown placeholders, and ones that the route cannot fill, are refused; others are kept."""
         self.refused(self.route("*.a", '"{host}:1"'), 'route[0].target = "{host}:1"', "unknown placeholder {host}")
         self.refused(self.route("a", '["b", "{1}:1"]'), 'route[0].target = "{1}:1"', "the wildcard in server_name")
         self.refused(self.route("~(a)b", '"{2}:1"'), "nothing for {2}")
@@ -153,14 +153,14 @@ class FileTests(ErrorCase):
             parse(LISTENER + text, "f.toml")
 
     def test_duplicate_routes(self) -> None:
-        """The same name twice is refused, however it is written; so it is for one listener."""
+        """A duplicate name is refused in any spelling, also for one listener."""
         self.refused(self.route("a.test") + self.route("A.Test."), 'route[1].server_name = "A.Test."', "in one route")
         more = 'listener = "tcp:4443"'
         self.refused(self.route("*.a", more=more) + self.route("*.a", more=more), 'route[1].server_name = "*.a"')
         self.refused(self.route("::1") + self.route("[0::1]"), 'route[1].server_name = "[0::1]"')
 
     def test_targets(self) -> None:
-        """A bad target is named alone, in a route, [default] and [no_server_name]; an empty list is refused."""
+        """Each invalid target is named, in a route, [default] and [no_server_name]; an empty list is refused."""
         self.refused(self.route("a", '["b:1", "c:0"]'), 'route[0].target = "c:0"', "1 to 65535")
         self.refused(self.route("a", '"http://b"'), 'route[0].target = "http://b"', "pulsar+ssl://")
         self.refused(self.route("a", '["b:1", "c:1 weight=x"]'), 'route[0].target = "c:1 weight=x"', "0 to 65535")
@@ -170,18 +170,18 @@ class FileTests(ErrorCase):
         self.refused('[no_server_name]\ntarget = ""', 'no_server_name.target = ""')
 
     def test_target_or_resolver(self) -> None:
-        """A route has either targets or a resolver, and the resolver has a table."""
+        """A route has either targets or a resolver, and the resolver must have a table."""
         self.refused("[default]", "default: it has neither", "target = ", "resolver = ")
         self.refused('[[route]]\nserver_name = "a"', "route[0]: it has neither")
         self.refused(self.route("a", more='resolver = "x"'), "route[0]: it has both")
         self.refused('[default]\nresolver = "x"', 'default.resolver = "x"', "[resolver.x]")
 
     def test_unknown_listener(self) -> None:
-        """A route's listener exists; those that do are named."""
+        """The error for an unknown listener of a route lists the known ones."""
         self.refused(self.route("a", more='listener = "x"'), 'route[0].listener = "x"', "listeners: tcp:4443")
 
     def test_timeouts(self) -> None:
-        """A timeout is more than 0; idle and drain may be 0, which means none; infinity and NaN are no numbers."""
+        """Timeouts are over 0; idle and drain may be 0, which disables them; infinity and NaN are refused."""
         for key in ("hello", "connect", "half_closed"):
             self.refused(f"[timeouts]\n{key} = 0", f"timeouts.{key} = 0", "more than 0")
         for key in ("idle", "drain"):

@@ -10,17 +10,17 @@ from tests.support.configerrors import LISTENER
 
 
 class MakeListenerTests(configerrors.ErrorCase):
-    """make_listener: what the connections of a listener are."""
+    """make_listener: the mode of a listener."""
 
     def test_kinds(self) -> None:
-        """TLS passes through unless plaintext or certificates are written."""
+        """TLS passes through, unless plaintext or certificates are set."""
         (plain,) = parse(LISTENER, "f.toml").listeners
         self.assertEqual((None, None), (plain.plaintext, plain.termination))
         (ended,) = parse(f'{LISTENER}certificates = "c"\nupstream_trust = "t"', "f.toml").listeners
         self.assertIsNotNone(ended.termination)
 
     def test_both(self) -> None:
-        """A plaintext listener terminates no TLS."""
+        """A plaintext listener cannot terminate TLS."""
         self.refused('plaintext = true\ntarget = "b"\ncertificates = "c"\nupstream_trust = "t"', "terminates no TLS")
 
     def test_plaintext(self) -> None:
@@ -43,7 +43,7 @@ class MakeListenerTests(configerrors.ErrorCase):
             self.refused_file(start + text, said)
 
     def test_deferred_accept(self) -> None:
-        """It is a listener's of TCP, on Linux, plaintext or not; off unless it is wanted."""
+        """It needs a TCP listener and Linux; it is off by default."""
         (listener,) = parse(LISTENER, "f.toml").listeners
         self.assertFalse(listener.deferred_accept)
         for more in ("", 'plaintext = true\ntarget = "b"\n'):
@@ -53,7 +53,7 @@ class MakeListenerTests(configerrors.ErrorCase):
         self.refused_file(unix, "listener[0].deferred_accept = true: only available on Linux and for TCP")
 
     def test_termination(self) -> None:
-        """A listener that ends TLS has its paths from the file's folder; both sides' files are needed."""
+        """Paths of a listener that terminates TLS start from the folder of the file; both keys are required."""
         text = 'certificates = "certs"\nupstream_trust = "/etc/ca.pem"\ninspect = "pulsar"\nname = "t"\n'
         (listener,) = parse(LISTENER + text, "dir/f.toml").listeners
         self.assertEqual(Termination("dir/certs", "/etc/ca.pem", None, "listener[0]"), listener.termination)

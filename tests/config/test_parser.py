@@ -61,7 +61,7 @@ path = "log/access.jsonl"
 
 
 def static(key: str, *targets: str) -> ResolverTable:
-    """What a route's own targets become."""
+    """The resolution of a route's own targets."""
     return ResolverTable("static", {"target": list(targets)}, key, templates=tuple(map(parse_template, targets)))
 
 
@@ -69,7 +69,7 @@ class ParseTests(SynchronousTestCase):
     """parse: a whole file."""
 
     def test_full(self) -> None:
-        """Everything that can be written is read; names are normalised, paths start from the file's folder."""
+        """All keys are read; names are normalised, paths start from the folder of the file."""
         read = parse(FULL, "/etc/sniproxy/sniproxy.toml")
         house = ResolverTable("static", {"target": "127.0.0.1"}, "resolver.house", "house")
         self.assertEqual(
@@ -91,7 +91,7 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(read.filename, "/etc/sniproxy/sniproxy.toml")
 
     def test_defaults(self) -> None:
-        """One listener is enough: no routes, nothing by default, the documented timeouts, no access log."""
+        """One listener is enough: no routes, no default, the documented timeouts, no access log."""
         read = parse(LISTENER, "f.toml")
         self.assertEqual((read.routes, read.default, read.no_server_name, read.access_log), ((), None, None, None))
         self.assertEqual(read.timeouts, Timeouts(hello=5.0, connect=10.0, idle=300.0, half_closed=60.0, drain=30.0))
@@ -101,14 +101,14 @@ class ParseTests(SynchronousTestCase):
         return parse(f'{LISTENER}[access_log]\npath = "{path}"', filename, option).access_log
 
     def test_access_log_path(self) -> None:
-        """A relative path starts from the file's folder, an absolute one and '-' are what they are."""
+        """A relative path starts from the folder of the file; an absolute one and '-' are unchanged."""
         self.assertEqual(self.access_log("access.jsonl", "conf/f.toml"), "conf/access.jsonl")
         self.assertEqual(self.access_log("access.jsonl", "f.toml"), "access.jsonl")
         self.assertEqual(self.access_log("/var/log/a", "conf/f.toml"), "/var/log/a")
         self.assertEqual(self.access_log("-", "conf/f.toml"), "-")
 
     def test_access_log_option(self) -> None:
-        """The option beats the file, and starts from the working directory."""
+        """The option overrides the file, and starts from the working directory."""
         self.assertEqual(self.access_log("access.jsonl", "conf/f.toml", "mine.jsonl"), "mine.jsonl")
         self.assertEqual(parse(LISTENER, "conf/f.toml", "-").access_log, "-")
         error = self.assertRaises(ConfigError, parse, LISTENER, "f.toml", "")
@@ -116,14 +116,14 @@ class ParseTests(SynchronousTestCase):
 
 
 class NotesTests(SynchronousTestCase):
-    """Notes: of [health] without check, only what depends on it is useless."""
+    """Notes: of [health] without check, the keys that have no effect."""
 
     def warned(self, health: str) -> str:
         text = f'[[listener]]\nendpoint = "tcp:1"\n[default]\ntarget = "10.0.0.7:1"\n{health}\n'
         return "\n".join(parse(text, "f.toml").notes)
 
     def test_without_check(self) -> None:
-        """Keys that have no effect are named, with the cure; an empty table is one, too."""
+        """Keys without effect are named, with the cure; an empty table, too."""
         self.assertEqual(
             "[health] checks nothing: check is missing; interval alone has no effect; "
             'write check = "tcp" or check = "tls"',
@@ -134,7 +134,7 @@ class NotesTests(SynchronousTestCase):
         self.assertIn("missing; rise alone has no effect", self.warned("[health]\neject = 30\nfall = 4\nrise = 2"))
 
     def test_good(self) -> None:
-        """With check, with eject and its fall, and without the table there is no note."""
+        """With check, with eject and fall, or without the table there is no note."""
         for health in (
             "",
             '[health]\ncheck = "tcp"\nrise = 2',
@@ -145,10 +145,10 @@ class NotesTests(SynchronousTestCase):
 
 
 class ExampleTests(SynchronousTestCase):
-    """The examples that are shipped: good as they are, and with every comment that is a setting turned on."""
+    """The files in etc/: valid as shipped, and with every commented setting enabled."""
 
     def read(self, name: str) -> tuple[Configuration, Configuration]:
-        """A file of etc/, as it is, and with its comments turned on."""
+        """A file of etc/, as shipped, and with its commented settings enabled."""
         path = Path(__file__).parent.parent.parent / "etc" / name
         if not path.exists():
             raise SkipTest("etc/ is not here: the tests run apart from the sources")
@@ -163,7 +163,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(Timeouts(), read.timeouts)
 
     def test_forward(self) -> None:
-        """etc/forward.toml has the defaults but for the names, and nothing in it is warned of."""
+        """etc/forward.toml has the defaults except for names, and gives no warning."""
         both = self.read("forward.toml")
         self.assertEqual([1, 4], [len(read.routes) for read in both])
         for read in both:
@@ -171,7 +171,7 @@ class ExampleTests(SynchronousTestCase):
             self.assertEqual([], list(warnings(read, 65536)))
 
     def test_bridge(self) -> None:
-        """etc/bridge.toml has nothing but a bridge, and with its comments two; nothing in it is warned of."""
+        """etc/bridge.toml has one bridge, and two with its comments enabled; it gives no warning."""
         both = self.read("bridge.toml")
         self.assertEqual([1, 2], [len(read.bridges) for read in both])
         for read in both:
@@ -183,23 +183,23 @@ class ErrorTests(configerrors.ErrorCase):
     """Every error names the file, the key, the value and the cure, in one line."""
 
     def test_not_toml(self) -> None:
-        """What is not TOML is refused with the parser's line."""
+        """Text that is not TOML is refused with the line."""
         self.refused_file("[[listener]]\nendpoint = tcp", "invalid TOML", "line 2")
 
     def test_without_end(self) -> None:
-        """A number or a nesting without end is an error like any other; control characters reach no terminal."""
+        """A huge number and deep nesting are ordinary errors; control characters are escaped."""
         self.refused("x = " + "9" * 5000, "invalid TOML")
         self.refused("x = " + "[" * 5000, "invalid TOML")
         self.refused('[resolver."\\u001b[1m"]', r"resolver.\x1b[1m.type")
         self.refused('[access_log]\npath = "a\\u0000b"', "access_log.path")
 
     def test_no_listener(self) -> None:
-        """Without a listener there is nothing to do."""
+        """A configuration without a listener is refused."""
         for text in ("", "listener = []"):
             self.refused_file(text, "listener", 'endpoint = "tcp:4443"')
 
     def test_inspect_log(self) -> None:
-        """The log of events has a path, relative to the file, and may reveal more."""
+        """The path of the event log starts from the folder of the file; reveal is read."""
         wanted = parse(f'{LISTENER}[inspect_log]\npath = "e.jsonl"\nreveal = true', "dir/f.toml").inspect_log
         self.assertEqual(InspectLog("dir/e.jsonl", True), wanted)
         table = '[inspect_log]\npath = "-"\nfollow = ["a/*"]\ncommands = ["lookup", "SEND"]'
@@ -209,7 +209,7 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused(table, "inspect_log.commands", "unknown command LOKUP; did you mean LOOKUP")
 
     def test_policy(self) -> None:
-        """The policy's keys are checked, each with its value and cure."""
+        """The keys of the policy are checked; the errors have value and cure."""
         text = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_ports = [6651, 4443]\nallow_names = ["*.A.test"]'
         policy = parse(LISTENER + text, "f.toml").policy
         self.assertEqual(make_policy(["10.0.0.0/8"], [4443, 6651], ["*.a.test"]), policy)
@@ -219,12 +219,12 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused("[policy]\nallow_port = [1]", "policy.allow_port = [1]", "did you mean allow_ports")
 
     def test_resolver_type(self) -> None:
-        """A resolver's table names its type."""
+        """The table of a resolver must have a type."""
         self.refused("[resolver.x]\na = 1", "resolver.x.type = (absent)", 'type = "static"')
         self.refused("[resolver.x]\ntype = 1", "resolver.x.type = 1")
 
     def test_relay(self) -> None:
-        """There are two relays; the kernel relay is off by default."""
+        """relay has two values; the kernel relay is off by default."""
         self.refused_file('relay = "splice"\n' + LISTENER, 'relay = "splice"', '"auto"', '"kernel"')
 
 
@@ -238,7 +238,7 @@ class FromOptionsTests(SynchronousTestCase):
         return str(self.assertRaises(ConfigError, from_options, [listen], routes, access_log))
 
     def test_options(self) -> None:
-        """Listeners and routes repeat; a route's targets are separated by commas; a path is what it is."""
+        """--listen and --route repeat; targets of a route are separated by commas; paths are unchanged."""
         read = self.read("A.test=127.0.0.1:6651", "*.eu.test=10.0.0.7:6651, [::1]:6651,", access_log="x/a.jsonl")
         self.assertEqual([route.server_name for route in read.routes], ["a.test", "*.eu.test"])
         self.assertEqual(read.routes[1].resolver.options["target"], ["10.0.0.7:6651", " [::1]:6651"])
@@ -249,7 +249,7 @@ class FromOptionsTests(SynchronousTestCase):
         self.assertEqual(len(from_options(["tcp:1", "tcp:2"], [], None).listeners), 2)
 
     def test_errors(self) -> None:
-        """An error names the option in place of a key."""
+        """The error names the option in place of a key."""
         self.assertIn("NAME=HOST:PORT", self.refused("a.test"))
         self.assertIn("--route = []", self.refused("a.test="))
         self.assertIn('--route = "b:x"', self.refused("a.test=c,b:x"))

@@ -20,10 +20,10 @@ from tests.support.sockets import HandClock, SocketTestCase, connected, in_threa
 
 
 class TunnelTests(ConversationCase):
-    """Connections that become tunnels."""
+    """Ends of tunnels."""
 
     async def test_reset_and_idle(self) -> None:
-        """How the tunnel ended is how the connection ended."""
+        """The ending of the tunnel is the result of the connection."""
         backend = Backend(self)
         clock = HandClock()
         proxy = Proxy(self, route(backend.address, more="[timeouts]\nidle = 7\n"), clock)
@@ -43,7 +43,7 @@ class TunnelTests(ConversationCase):
 
 
 class Kernel:
-    """A kernel relay that takes no tunnel, or each."""
+    """A kernel relay that takes all tunnels, or none."""
 
     bytes_up = bytes_down = 0
     half_closed = False
@@ -65,7 +65,7 @@ class Kernel:
 
 
 class KernelTests(SocketTestCase):
-    """Which relay moves the bytes."""
+    """The choice of the relay."""
 
     def start(self, kernel: Kernel, directions: Any = None) -> tuple[Lifecycle, list[Connection]]:
         records: list[Connection] = []
@@ -97,7 +97,7 @@ class KernelTests(SocketTestCase):
         return self.closer.settled()
 
     async def test_taken(self) -> None:
-        """The kernel relay is asked first; its end is the connection's."""
+        """The kernel relay is tried first; its ending is the connection's."""
         kernel = Kernel(takes=True)
         conn, records = self.start(kernel)
         self.assertIs(kernel, conn.tunnel)
@@ -107,7 +107,7 @@ class KernelTests(SocketTestCase):
         await self.close(conn)
 
     async def test_not_taken(self) -> None:
-        """What the kernel relay does not take, and a tunnel with directions of its own, has a relay in user space."""
+        """A tunnel that the kernel relay does not take, or that rewrites bytes, uses the user-space relay."""
         for takes, directions, asked in ((False, None, 1), (True, SpliceDirection, 0)):
             kernel = Kernel(takes)
             conn, records = self.start(kernel, directions)
