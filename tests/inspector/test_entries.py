@@ -34,6 +34,14 @@ class MergedTests(SynchronousTestCase):
             self.assertEqual((5, 1, 1), (entry.lookups, entry.redirects, entry.failures))
             self.assertEqual([*(move.time for move in moves[1:]), 99.0], [move.time for move in entry.moves])
 
+    def test_same_move(self) -> None:
+        """A move that both entries have counts once."""
+        old, new = (TopicEntry("t", last_seen=seen, moves_total=1) for seen in (1.0, 2.0))
+        for entry in (old, new):
+            entry.moves.append(Move(1.0, "a", None, "b", None, "lookup"))
+        both = merged(old, new)
+        self.assertEqual((1, 1), (len(both.moves), both.moves_total))
+
 
 class FoldTests(SynchronousTestCase):
     """fold: one entry for all partitions."""
@@ -42,6 +50,11 @@ class FoldTests(SynchronousTestCase):
         """Partitions of two clusters are two topics."""
         entries = [TopicEntry(f"t-partition-{number % 2}", cluster="ab"[number // 2]) for number in range(4)]
         self.assertEqual([("t", 2, "a"), ("t", 2, "b")], [(e.topic, e.partitions, e.cluster) for e in fold(entries)])
+
+    def test_no_partitions(self) -> None:
+        """A topic without partitions stays as it is."""
+        entry = TopicEntry("t", lookups=3)
+        self.assertEqual([entry], fold([entry]))
 
     def test_moves_and_errors(self) -> None:
         """A folded topic has the moves of all partitions in order, the newest error, and whether one is unsettled."""
