@@ -32,6 +32,7 @@ from sniproxy.resolvers.zookeeper.access import ZooKeeperCredentials
 from sniproxy.server.build import build_terminator, build_trust
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import BadPem
+from sniproxy.util.buffered import BufferAccount
 from tests.client.scripted import Scripted, connected
 from tests.resolvers.adminserver import AdminServer
 from tests.support.reactor import reactor
@@ -120,7 +121,7 @@ class SameTrustTests(TestCase):
         sock = socket.create_connection(listen(self, SayingFactory(ends=False), self.tls))
         with TLSSocket(sock, tls.connection(NAME)) as opened:
             try:
-                await to_broker(reactor, opened, NAME, 30.0)
+                await to_broker(reactor, opened, NAME, 30.0, BufferAccount())
             except Refusal:
                 return False
         return True

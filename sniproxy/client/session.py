@@ -137,6 +137,7 @@ class BrokerSession(protocol.Protocol):
         self._connected: PendingAnswer | None = None
         self._requests: dict[int, PendingAnswer] = {}
         self._last_request = 0
+        self._last_id = 0
         self._queues: dict[tuple[str, int], CommandQueue] = {}
 
     # Called by Twisted.
@@ -221,6 +222,11 @@ class BrokerSession(protocol.Protocol):
         """Send a command, with an optional payload section."""
         assert self.transport is not None
         self.transport.write(write(command, section))
+
+    def next_id(self) -> int:
+        """An id for a producer or a consumer, unique on this connection."""
+        self._last_id += 1
+        return self._last_id
 
     def open_queue(self, kind: str, number: int) -> CommandQueue:
         """Queue the commands for a ``producer`` or ``consumer`` from now on."""

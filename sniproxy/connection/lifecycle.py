@@ -29,7 +29,7 @@ from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.tls.alerts import fatal_alert
-from sniproxy.util.buffered import Share
+from sniproxy.util.buffered import BufferAccount, Share
 from sniproxy.util.reactor import IReactor
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class ConnectionContext:
     @ivar upstreams: connections and health of targets; the same object in all contexts.
     @ivar forwarding: the kernel relay, for tunnels that use C{directions}. None: the user-space relay for all.
     @ivar randoms: finds loops through other proxies; the same object in all contexts.
+    @ivar account: counts buffered bytes; the same object in all contexts.
     """
 
     reactor: IReactor
@@ -67,6 +68,7 @@ class ConnectionContext:
     upstreams: UpstreamTable = attrs.field(factory=UpstreamTable)
     forwarding: KernelRelayFactory | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
+    account: BufferAccount = attrs.field(factory=BufferAccount)
 
 
 class Tunnel(Protocol):
@@ -115,7 +117,7 @@ class Lifecycle:
         self.sockets: tuple[socket.socket, ...] = ()
         self.ended = False
         self._handler = handler
-        self._received = Share()
+        self._received = Share(context.account)
         self._started = context.reactor.seconds()
         self._stages: Deferred[None] | None = None  # waits until the connection is a tunnel
         self._at_end: list[Callable[[], None]] | None = None

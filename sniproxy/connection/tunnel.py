@@ -31,6 +31,7 @@ def start_relay(conn: Lifecycle, upstream: socket.socket, received: bytes) -> No
             closer=closer,
             idle=timeouts.idle,
             half_closed=timeouts.half_closed,
+            account=context.account,
         )
     conn.enter_tunnel(relay, upstream)
     relay.start(conn.finish)

@@ -11,7 +11,7 @@ from sniproxy.net.descriptor import SocketDescriptor, pending_error
 from sniproxy.net.sockopts import is_over
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.relay.poller import BROKEN, ENDS, IN, OUT
-from sniproxy.util.buffered import Share
+from sniproxy.util.buffered import BufferAccount, Share
 
 
 class Direction:
@@ -83,7 +83,7 @@ class Direction:
         """Mark the destination as full. The bytes held count as buffered until L{unblock}."""
         self.blocked = True
         if self._waiting is None:
-            self._waiting = Share()
+            self._waiting = Share(self.source.relay.account)
         self._waiting.holds(len(self._head) + (0 if self.target.tls is None else self.target.tls.waiting))
 
     def unblock(self) -> None:
@@ -109,6 +109,10 @@ class DirectionFactory(Protocol):
 
 class SideOwner(Protocol):
     """The relay, as seen by its sides."""
+
+    @property
+    def account(self) -> BufferAccount:
+        """Counts the bytes of a direction whose destination is full."""
 
     def pump(self, direction: Direction) -> None:
         """Move the bytes that can be moved now."""

@@ -26,6 +26,7 @@ from sniproxy.net.descriptor import WAIT, how_broken, pending_error
 from sniproxy.net.sockopts import is_over
 from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.poller import Poller, poller_of
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import TICK_S, Deadline, timer_wheel_of
 
@@ -132,6 +133,7 @@ class Relay(BaseRelay):
     @param closer: closes sockets in order.
     @param idle: timeout in seconds. 0: none.
     @param half_closed: timeout in seconds for a half-closed tunnel.
+    @param account: counts the bytes that wait for a slow reader.
     @param poller: None: the best for this system.
     """
 
@@ -146,6 +148,7 @@ class Relay(BaseRelay):
         "_timer",
         "_upstream",
         "_wheel",
+        "account",
     )
 
     _up: Direction
@@ -162,9 +165,11 @@ class Relay(BaseRelay):
         closer: LingeringCloser,
         idle: float,
         half_closed: float,
+        account: BufferAccount,
         poller: Poller | None = None,
     ) -> None:
         super().__init__(idle, half_closed)
+        self.account = account
         self._reactor = reactor
         self._poller = poller or poller_of(reactor)
         self._wheel = timer_wheel_of(reactor)

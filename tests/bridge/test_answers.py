@@ -12,6 +12,7 @@ from sniproxy.config.allowed import Allowing, Broker, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameError, encode
+from sniproxy.util.buffered import BufferAccount
 
 B1, B2 = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar+ssl://broker-2.pulsar.test:6652"
 PLAIN1 = "pulsar://broker-1.pulsar.test:6651"
@@ -27,7 +28,7 @@ class AnswersTests(SynchronousTestCase):
         self.warned: list[str] = []
         self.bridges: dict[Broker, str] = {}
         self.allowing = Allowing(None)
-        self.pending = PendingLookups(pb.CommandConnect(client_version="c"))
+        self.pending = PendingLookups(pb.CommandConnect(client_version="c"), BufferAccount())
         self.answers = self.made()
 
     def made(self, allowing: Allowing | None = None, names_owners: bool = True, service: bool = True) -> Answers:

@@ -16,7 +16,7 @@ from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.direction import Direction, Side
 from sniproxy.relay.pacing import Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
-from sniproxy.util.buffered import TOTAL
+from sniproxy.util.buffered import BufferAccount
 from tests.relay.taps import Recorder
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end
@@ -33,6 +33,7 @@ class RewrittenTests(SocketTestCase):
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
         self.tap = Recorder()
+        self.account = BufferAccount()
         self.client, ours = connected()
         self.broker, upstream = connected()
         told = BridgeCallbacks(lambda lookup, answer: True, lambda broker: None, lambda message: None)
@@ -41,11 +42,21 @@ class RewrittenTests(SocketTestCase):
         def way(source: Side, target: Side, head: bytes) -> Direction:
             if source.name == "client":
                 return CopyDirection(source, target, head)
-            self.down = RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
+            self.down = RewrittenDirection(
+                source, target, head, answers, Paced(pace_of(reactor), self.tap, self.account)
+            )
             return self.down
 
         self.relay = Relay(
-            reactor, ours, upstream, b"", directions=way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
+            reactor,
+            ours,
+            upstream,
+            b"",
+            directions=way,
+            closer=LingeringCloser(reactor),
+            idle=300.0,
+            half_closed=60.0,
+            account=self.account,
         )
         self.done: Any = self.relay.run()
         self.addCleanup(self.close)
@@ -75,13 +86,12 @@ class RewrittenTests(SocketTestCase):
 
     async def test_held(self) -> None:
         """A frame that is held until it is whole counts as buffered."""
-        before = TOTAL.bytes
         self.broker.sendall(PING + CLOSE[:-3])
         await in_thread(read_exactly, self.client, len(PING))
-        self.assertEqual(len(CLOSE) - 3, TOTAL.bytes - before)
+        self.assertEqual(len(CLOSE) - 3, self.account.bytes)
         self.close()
         await self.done
-        self.assertEqual(before, TOTAL.bytes)
+        self.assertEqual(0, self.account.bytes)
 
     async def test_cut(self) -> None:
         """A broker that ends in a frame: the client gets as much as there is, and the end."""
@@ -100,10 +110,18 @@ class RewrittenTests(SocketTestCase):
         def way(source: Side, target: Side, head: bytes) -> Direction:
             if source.name == "client":
                 return CopyDirection(source, target, head)
-            return RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
+            return RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap, self.account))
 
         relay = Relay(
-            reactor, ours, upstream, b"", directions=way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
+            reactor,
+            ours,
+            upstream,
+            b"",
+            directions=way,
+            closer=LingeringCloser(reactor),
+            idle=300.0,
+            half_closed=60.0,
+            account=self.account,
         )
         far.sendall(PING + CLOSE[:-3])
         far.shutdown(socket.SHUT_WR)

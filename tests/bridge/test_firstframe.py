@@ -13,6 +13,7 @@ from sniproxy.net.firstbytes import ClientGone, ReadTimeout
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
+from sniproxy.util.buffered import BufferAccount
 from tests.support.hellos import hello
 from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
@@ -28,7 +29,7 @@ class FirstFrameTests(SocketTestCase):
         far, ours = connected()
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, FirstFrame(clock, ours, 5.0)
+        return far, FirstFrame(clock, ours, 5.0, BufferAccount())
 
     async def refused(self, *pieces: bytes) -> NotConnect:
         far, stage = self.stage()

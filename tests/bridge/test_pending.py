@@ -9,7 +9,7 @@ from sniproxy.client.logins import by_token
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
-from sniproxy.util.buffered import TOTAL
+from sniproxy.util.buffered import BufferAccount
 from tests.bridge.connects import secrets
 
 _Base = pb.BaseCommand
@@ -21,7 +21,8 @@ class PendingLookupsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.connect = by_token("first").connect("broker-1.pulsar.test:6651")
-        self.pending = PendingLookups(self.connect)
+        self.account = BufferAccount()
+        self.pending = PendingLookups(self.connect, self.account)
 
     def lookup(self, number: int, topic: str = TOPIC) -> bytes:
         return write(pb.CommandLookupTopic(topic=topic, request_id=number))
@@ -61,20 +62,19 @@ class PendingLookupsTests(SynchronousTestCase):
 
     def test_bytes(self) -> None:
         """Long lookups are remembered up to a bound in bytes, the newest of them, and count as buffered."""
-        before = TOTAL.bytes
         for number in range(300):
             self.pending.client(write(pb.CommandLookupTopic(topic="t" * 8000, request_id=number)))
         self.assertIsNone(self.pending.take(0))
         self.assertIsNotNone(self.pending.take(299))
-        self.assertTrue(MAX_BYTES - 20_000 < TOTAL.bytes - before <= MAX_BYTES)
+        self.assertTrue(MAX_BYTES - 20_000 < self.account.bytes <= MAX_BYTES)
         self.pending.end()
-        self.assertEqual(before, TOTAL.bytes)
+        self.assertEqual(0, self.account.bytes)
 
     def test_unreadable(self) -> None:
         """What is no Pulsar is not looked at any more."""
         no_command = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:-1])
         for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", no_command):
-            pending = PendingLookups(self.connect)
+            pending = PendingLookups(self.connect, self.account)
             pending.client(data)
             pending.client(self.lookup(1))
             self.assertFalse(pending.readable)

@@ -45,6 +45,17 @@ class MessagesCase(TestCase):
 class ClusterTests(MessagesCase):
     """Producers and consumers with a demo broker."""
 
+    async def test_ids(self) -> None:
+        """Producers and consumers are numbered by connection: those of other connections take no numbers."""
+        cluster = DemoCluster(reactor, names=["b1.test"], tls=False)
+        cluster.start()
+        self.addCleanup(cluster.stop)
+        for _ in range(2):
+            session = await self.session(*cluster.addresses["b1.test"], timeout_s=5)
+            producer, consumer = await produce(session, TOPIC), await subscribe(session, TOPIC, "s")
+            self.assertEqual((1, 2), (producer._number, consumer._number))
+            await consumer.close()
+
     async def test_there_and_back(self) -> None:
         """What is sent is read in order, from the beginning or from now on; what is acknowledged is not read again."""
         cluster = DemoCluster(reactor, names=["b1.test"], tls=False)

@@ -15,6 +15,7 @@ from sniproxy.connection.admission import SLOW_HELLO_S, Admission, Permit, Rates
 from sniproxy.events import Refusal, Result
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.router import LiveRoute
+from sniproxy.util.buffered import BufferAccount
 
 
 class RatesTests(SynchronousTestCase):
@@ -86,6 +87,7 @@ class AdmissionCase(SynchronousTestCase):
             lambda: self.now,
             lambda limit, client: self.told.append((limit, client)),
             lambda conn, why: self.ended.append((conn, why)),
+            BufferAccount(),
         )
         made.change(make_limits(LimitsTable(**keys)), affordable)  # type: ignore[arg-type]
         return made

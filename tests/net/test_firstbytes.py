@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from sniproxy.net.firstbytes import ClientGone, FirstBytes, ReadTimeout
+from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
 
@@ -30,7 +31,7 @@ class FirstBytesTests(SocketTestCase):
         far, ours = connected()
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, Line(clock, ours, 5.0, "line")
+        return far, Line(clock, ours, 5.0, BufferAccount(), "line")
 
     async def test_taken(self) -> None:
         """It waits until there is what it wants; what comes behind it stays in the socket or is kept."""
@@ -58,7 +59,7 @@ class FirstBytesTests(SocketTestCase):
     def test_abstract(self) -> None:
         """What is wanted is for subclasses to say."""
         far, ours = connected()
-        waiting = FirstBytes[bytes](reactor, ours, 5.0, "line")
+        waiting = FirstBytes[bytes](reactor, ours, 5.0, BufferAccount(), "line")
         self.assertRaises(NotImplementedError, waiting.parse, b"")
         first = waiting.first()
         first.addErrback(lambda failure: None)

@@ -14,7 +14,7 @@ from sniproxy.net import handshake as handshake_module
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.tls.contexts import verification_fault
-from sniproxy.util.buffered import TOTAL
+from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
@@ -26,18 +26,19 @@ class HandshakeTests(SocketTestCase):
     def server(
         self, clock: Any = reactor, received: bytes = b"", seconds: float = 5.0
     ) -> tuple[socket.socket, TLSSocket, Handshake]:
+        self.account = BufferAccount()
         far, sock = connected()
         ours = TLSSocket(sock, accepting(issued(NAME)), received)
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, ours, Handshake(clock, ours, seconds)
+        return far, ours, Handshake(clock, ours, seconds, self.account)
 
     def client(self) -> tuple[socket.socket, TLSSocket, Handshake]:
         far, sock = connected()
         ours = TLSSocket(sock, trust().connection(NAME))
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, ours, Handshake(reactor, ours, 5.0)
+        return far, ours, Handshake(reactor, ours, 5.0, BufferAccount())
 
     async def failed(self, shaken: Deferred[None]) -> str:
         try:
@@ -68,16 +69,15 @@ class HandshakeTests(SocketTestCase):
 
     async def test_counted(self) -> None:
         """What a peer sends counts as waiting until the handshake has ended, and is bounded."""
-        before = TOTAL.bytes
         far, _, handshake = self.server()
         shaken = handshake.run()
         far.sendall(b"\x16\x03\x01\x40\x00")  # a record of 16 KiB begins
-        while TOTAL.bytes != before + 5:
+        while self.account.bytes != 5:
             await deferLater(reactor, 0)
         self.patch(handshake_module, "MAX_RECEIVED_BYTES", 8)
         far.sendall(b"\x01\x00\x3f\xfc")
         self.assertEqual("it sent more than 8 bytes in the TLS handshake", await self.failed(shaken))
-        self.assertEqual(before, TOTAL.bytes)
+        self.assertEqual(0, self.account.bytes)
 
     async def test_as_client(self) -> None:
         """The client sends the server name and accepts the server's certificate."""

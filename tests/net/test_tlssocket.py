@@ -10,6 +10,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending, Relay
+from sniproxy.util.buffered import BufferAccount
 from tests.relay import relaycontract
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end
@@ -68,6 +69,7 @@ class TLSContractTests(relaycontract.RelayContract):
             closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,
+            account=BufferAccount(),
         )
         done = relay.run()
         far.sendall(b"last")

@@ -19,6 +19,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.direction import Direction, DirectionFactory
 from sniproxy.relay.poller import Poller, poller_of
 from sniproxy.relay.relay import IDLE_CHECK_INTERVAL_S, IDLE_CHECKS, Ending, Relay
+from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
 from tests.support.sockets import (
     HandClock,
@@ -73,6 +74,7 @@ class Tunnel:
         self.client, ours_client = pair(buffers, "client")
         self.upstream, ours_upstream = pair(buffers, "target")
         self.closer = LingeringCloser(clock)
+        self.account = BufferAccount()
         self.relay: Relay = make(
             clock,
             ours_client,
@@ -82,6 +84,7 @@ class Tunnel:
             closer=self.closer,
             idle=times.get("idle", 300.0),
             half_closed=times.get("half_closed", 60.0),
+            account=self.account,
             poller=poller(clock),
         )
         self.done: Deferred[Ending] = self.relay.run()
@@ -158,7 +161,15 @@ class RelayContract(SocketTestCase):
         upstream.close()
         closer = LingeringCloser(reactor)
         relay = self.make(
-            reactor, ours_client, ours_upstream, b"", directions=self.way, closer=closer, idle=300.0, half_closed=60.0
+            reactor,
+            ours_client,
+            ours_upstream,
+            b"",
+            directions=self.way,
+            closer=closer,
+            idle=300.0,
+            half_closed=60.0,
+            account=BufferAccount(),
         )
         self.assertEqual(Ending(Result.OK), await relay.run())
 

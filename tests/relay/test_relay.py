@@ -11,6 +11,7 @@ from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.poller import ReactorPoller
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.splice import SpliceDirection
+from sniproxy.util.buffered import BufferAccount
 from tests.relay import relaycontract
 from tests.relay.relaycontract import Tunnel
 from tests.support.reactor import reactor
@@ -59,6 +60,7 @@ class RelayTests(TestCase):
             closer=LingeringCloser(reactor),
             idle=9.0,
             half_closed=9.0,
+            account=BufferAccount(),
         )
         done = relay.run()
         relay.lost(relay._upstream, TimeoutError(110, "Connection timed out"))

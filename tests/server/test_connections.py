@@ -150,10 +150,9 @@ class LimitTests(SocketTestCase):
 
     async def test_slow_hello_beside_slow_readers(self) -> None:
         """While bytes wait for slow readers, no slow hello is ended: that would free nothing."""
-        clock, share = HandClock(), Share()
-        self.addCleanup(share.holds, 0)
+        clock = HandClock()
         proxy = Proxy(self, route("127.0.0.1:9") + "[limits]\nmax_buffered = 1048576", clock)
-        manager = proxy.service._connections
+        manager, share = proxy.service._connections, Share(proxy.service._account)
         with proxy.connect():
             while not manager.live:
                 await in_thread(int)
@@ -164,6 +163,18 @@ class LimitTests(SocketTestCase):
             self.assertEqual(1, len(manager.live))
             share.holds(0)
         await proxy.ended()
+
+    async def test_two_services(self) -> None:
+        """Bytes that one service buffers do not count for the limit of another in the same process."""
+        full, other = (Proxy(self, route("127.0.0.1:9")) for _ in range(2))
+        for proxy in (full, other):
+            proxy.service._connections.admission.change(Limits(max_buffered=1), 100)
+        with full.connect() as client:
+            client.sendall(hello(name=NAME)[:50])
+            while full.service._connections.must_wait() is None:
+                await in_thread(int)
+            self.assertIsNone(other.service._connections.must_wait())
+        await full.ended()
 
     async def test_reload(self) -> None:
         """After a reload the new limits hold, for those who were there before, too."""

@@ -43,6 +43,7 @@ def kernel_relay(
     head: bytes,
     *,
     directions: object,
+    account: object = None,
     poller: object = None,
     **options: Any,
 ) -> KernelRelay:
