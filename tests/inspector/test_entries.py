@@ -14,7 +14,7 @@ from sniproxy.inspector.entries import (
     fold,
     merged,
 )
-from sniproxy.pulsar.events import Event
+from sniproxy.pulsar.events import Event, Fields
 
 
 class MergedTests(SynchronousTestCase):
@@ -75,7 +75,7 @@ class FailedStepTests(SynchronousTestCase):
 
     def test_steps(self) -> None:
         """A failed answer or an ERROR names its step; a good answer, and an ERROR for another request, name none."""
-        cases: tuple[tuple[str, dict[str, object], str | None], ...] = (
+        cases: tuple[tuple[str, Fields, str | None], ...] = (
             ("lookup", {"response": "failed"}, LOOKUP),
             ("lookup", {"response": "connect"}, None),
             ("partitions", {"status": "failed"}, PARTITIONED_METADATA),

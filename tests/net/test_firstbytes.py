@@ -97,10 +97,12 @@ class FirstBytesTests(SocketTestCase):
         for leave, why in ((socket.socket.close, "it closed the connection"), (reset, "Connection reset by peer")):
             far, line = self.pair()
             leave(far)
-            self.assertEqual(why, str(await self.assertFailure(line.first(), ClientGone)))
+            error = await self.assertFailure(line.first(), ClientGone)
+            self.assertEqual(why, str(error))
         _, line = self.pair()
         first = line.first()
         line.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual("Connection reset by peer", str(await self.assertFailure(first, ClientGone)))
+        error = await self.assertFailure(first, ClientGone)
+        self.assertEqual("Connection reset by peer", str(error))
         line.connectionLost(Failure(ConnectionDone()))  # reported twice: the first report counts
         self.assertNotIn(line, reactor.getReaders())
