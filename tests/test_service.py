@@ -21,6 +21,7 @@ from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.tls.material import CA, folder
 
 
 class StartTests(SocketTestCase):
@@ -53,6 +54,22 @@ class StartTests(SocketTestCase):
                 with await in_thread(backend.accept) as upstream:
                     await in_thread(read_exactly, upstream, len(hello(name=NAME)))
             self.assertEqual(Result.OK, (await proxy.ended()).result)
+
+    async def test_bridge(self) -> None:
+        """A bridge knows the address where it listens, and no bridge may lead there: that would be a loop."""
+        files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes()).resolve()
+        tables = "".join(
+            f'[[bridge]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "{name}"\n'
+            f'service_url = "pulsar+ssl://{name}.test"\ntrust = "{files}/ca.pem"\n'
+            for name in ("one", "two")
+        )
+        proxy = Proxy(self, tables)
+        assert proxy.service._built is not None
+        for name in ("one", "two"):
+            address = proxy.service.addresses[name]
+            self.assertEqual(address, proxy.service._built.bridges[name][1].address)
+            self.assertIsNotNone(proxy.service._bridge_guard.denies(*address))
+        self.assertIsNone(proxy.service._bridge_guard.denies(*proxy.service.addresses["public"]))
 
 
 class AccessLogTests(SocketTestCase):
@@ -193,31 +210,6 @@ class ReloadTests(SocketTestCase):
         self.assertEqual(Result.CONNECT_FAILED, (await proxy.ended(1)).result)
         await proxy.service.stopService()
         self.assertEqual(["", 1], [first.read_text(), len(second.read_text().splitlines())])
-
-    async def test_admin(self) -> None:
-        """The admin endpoint is added, moved and removed; its counts stay, and a loop to it is always denied."""
-        proxy = Proxy(self, "")
-        self.assertIsNone(proxy.service.admin_address)
-        self.assertIsNone(self.reload(proxy, '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'))
-        with proxy.connect() as client:
-            client.sendall(hello(name=NAME))
-            await in_thread(read_to_end, client)
-        await proxy.ended()
-        first = proxy.service.admin_address
-        assert first is not None
-        self.assertIsNone(self.reload(proxy, '[admin]\nendpoint = "tcp:0:interface=127.0.0.2"\n'))
-        second = proxy.service.admin_address
-        assert second is not None
-        await in_thread(int)
-        self.assertRaises(ConnectionRefusedError, socket.create_connection, first)
-        self.assertIsNotNone(proxy.service._guard.denies(*second))
-        self.assertIsNone(proxy.service._guard.denies(*first))
-        site = proxy.service._observers._site
-        assert site is not None
-        self.assertEqual(1, site.metrics.totals()["refused"])
-        self.assertIsNone(self.reload(proxy, ""))
-        await in_thread(int)
-        self.assertRaises(ConnectionRefusedError, socket.create_connection, second)
 
     async def test_inspector(self) -> None:
         """An added inspected listener starts the inspector; a full reload keeps the ledger."""

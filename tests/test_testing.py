@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
@@ -64,6 +65,42 @@ class GoodTests(ResolverContract, TestCase):
 
     def silence(self) -> Any:
         class Silent:
+            def resolve(self, request: Request) -> Deferred[Resolution]:
+                return Deferred()
+
+        return Silent()
+
+
+@implementer(IWatchingResolver)
+class Watching(Good):
+    """A good resolver that watches, asks in a thread, and whose stop takes a while."""
+
+    def resolve(self, request: Request) -> Awaitable[Resolution]:
+        if request.server_name == "gone.test":
+            raise Refused("it is gone")
+        return deferToThread(lambda: Resolution([Target(socket.gethostbyname("127.0.0.1"), 1)], 1))
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """It has nothing to start."""
+
+    def stop(self) -> Deferred[None]:
+        return deferLater(reactor, 0)
+
+    def state(self) -> WatchState:
+        return WatchState("")
+
+
+class WatchingTests(ResolverContract, TestCase):
+    """A good resolver that watches and uses a thread."""
+
+    known = question("a.test")
+    unknown = question("gone.test")
+
+    def make(self) -> Any:
+        return Watching()
+
+    def silence(self) -> Any:
+        class Silent(Watching):
             def resolve(self, request: Request) -> Deferred[Resolution]:
                 return Deferred()
 
@@ -144,6 +181,11 @@ class FaultTests(TestCase):
             ("test_contract_watch", Undeclared),
         ):
             await self.check(test, maker)
+
+    async def test_nothing_made(self) -> None:
+        """A test class without make() fails."""
+        case = type("Bare", (ResolverContract, TestCase), {"known": question("a.test")})("test_contract_many")
+        await self.assertFailure(Deferred.fromCoroutine(case.test_contract_many()), NotImplementedError)
 
     async def test_timers(self) -> None:
         """A stop that leaves a timer is found."""

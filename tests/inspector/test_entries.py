@@ -4,7 +4,17 @@ from collections import deque
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.entries import MAX_MOVES, Move, TopicEntry, fold, merged
+from sniproxy.inspector.entries import (
+    LOOKUP,
+    MAX_MOVES,
+    PARTITIONED_METADATA,
+    Move,
+    TopicEntry,
+    failed_step,
+    fold,
+    merged,
+)
+from sniproxy.pulsar.events import Event, Fields
 
 
 class MergedTests(SynchronousTestCase):
@@ -24,6 +34,14 @@ class MergedTests(SynchronousTestCase):
             self.assertEqual((5, 1, 1), (entry.lookups, entry.redirects, entry.failures))
             self.assertEqual([*(move.time for move in moves[1:]), 99.0], [move.time for move in entry.moves])
 
+    def test_same_move(self) -> None:
+        """A move that both entries have counts once."""
+        old, new = (TopicEntry("t", last_seen=seen, moves_total=1) for seen in (1.0, 2.0))
+        for entry in (old, new):
+            entry.moves.append(Move(1.0, "a", None, "b", None, "lookup"))
+        both = merged(old, new)
+        self.assertEqual((1, 1), (len(both.moves), both.moves_total))
+
 
 class FoldTests(SynchronousTestCase):
     """fold: one entry for all partitions."""
@@ -32,3 +50,40 @@ class FoldTests(SynchronousTestCase):
         """Partitions of two clusters are two topics."""
         entries = [TopicEntry(f"t-partition-{number % 2}", cluster="ab"[number // 2]) for number in range(4)]
         self.assertEqual([("t", 2, "a"), ("t", 2, "b")], [(e.topic, e.partitions, e.cluster) for e in fold(entries)])
+
+    def test_no_partitions(self) -> None:
+        """A topic without partitions stays as it is."""
+        entry = TopicEntry("t", lookups=3)
+        self.assertEqual([entry], fold([entry]))
+
+    def test_moves_and_errors(self) -> None:
+        """A folded topic has the moves of all partitions in order, the newest error, and whether one is unsettled."""
+        entries = [TopicEntry(f"t-partition-{number}", last_seen=number, lookups=1) for number in range(3)]
+        for number, moved_at in ((0, 7.0), (1, 5.0)):
+            entries[number].moves.append(Move(moved_at, "a", None, "b", None, "lookup"))
+            entries[number].last_error = f"error {number}"
+        entries[1].unsettled = True
+        [topic] = fold(entries)
+        self.assertEqual(
+            (3, [5.0, 7.0], "error 1", True),
+            (topic.lookups, [move.time for move in topic.moves], topic.last_error, topic.unsettled),
+        )
+
+
+class FailedStepTests(SynchronousTestCase):
+    """failed_step: which step of a lookup failed."""
+
+    def test_steps(self) -> None:
+        """A failed answer or an ERROR names its step; a good answer, and an ERROR for another request, name none."""
+        cases: tuple[tuple[str, Fields, str | None], ...] = (
+            ("lookup", {"response": "failed"}, LOOKUP),
+            ("lookup", {"response": "connect"}, None),
+            ("partitions", {"status": "failed"}, PARTITIONED_METADATA),
+            ("partitions", {"status": "success"}, None),
+            ("error", {"request": "LOOKUP"}, LOOKUP),
+            ("error", {"request": "PARTITIONED_METADATA"}, PARTITIONED_METADATA),
+            ("error", {"request": "PRODUCER"}, None),
+            ("close", {}, None),
+        )
+        for name, fields, step in cases:
+            self.assertEqual(step, failed_step(Event(name, 0.0, "c-1", fields)), (name, fields))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,7 +14,14 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection, Result
-from sniproxy.logs.access import ConnectionCounter, ReadableLog, json_line, readable_line, write_to_program_log
+from sniproxy.logs.access import (
+    AccessLog,
+    ConnectionCounter,
+    ReadableLog,
+    json_line,
+    readable_line,
+    write_to_program_log,
+)
 from sniproxy.tls.alerts import Alert
 from sniproxy.util.text import MAX_TEXT_CHARS
 
@@ -186,6 +195,45 @@ class ReadableTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.readable.close()
         self.assertEqual(len(self.lines), 2)
+
+
+class AccessLogTests(SynchronousTestCase):
+    """AccessLog: a file, a terminal or the program's log."""
+
+    def test_file(self) -> None:
+        """A file gets JSON lines, the new file after a rotation the later ones; no line is lost."""
+        path = Path(self.mktemp())
+        log = AccessLog(Clock(), str(path))
+        log(FULL)
+        path.rename(f"{path}.1")
+        log.reopen()
+        log(REFUSED)
+        log.close()
+        self.assertEqual(
+            [json_line(FULL), json_line(REFUSED)],
+            [line for name in (f"{path}.1", str(path)) for line in Path(name).read_text().splitlines()],
+        )
+        self.assertEqual(0, log.lost)
+
+    def test_terminal(self) -> None:
+        """A terminal gets readable lines, and at the close the pending summary."""
+        ours, terminal = os.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, terminal)
+        log = AccessLog(Clock(), os.ttyname(terminal))
+        log(REFUSED)
+        log(REFUSED)
+        log.close()
+        self.assertEqual(readable_line(REFUSED), os.read(ours, 4096).decode().splitlines()[0])
+
+    def test_program_log(self) -> None:
+        """Without a path, readable lines go to the program's log; it has no file to open again, and loses nothing."""
+        log = AccessLog(Clock(), None)
+        with capturedLogs() as events:
+            log(FULL)
+            log.reopen()
+            log.close()
+        self.assertEqual(([readable_line(FULL)], 0), ([event["line"] for event in events], log.lost))
 
 
 class JournalTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.logger import FileLogObserver, LogEvent, Logger, textFileLogObserver
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
+from twisted.python.syslog import SyslogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.logs import twistd
@@ -64,6 +65,13 @@ class OwnLogTests(SynchronousTestCase):
         self.assertIsInstance(made.formatEvent, LineFormatter)
         write_line(Logger("somebody", observer=made), "a line")
         self.assertTrue(path.read_text().endswith(" [somebody#info] a line\n"))
+
+    def test_syslog(self) -> None:
+        """With --syslog, twistd's own observer stays as it is."""
+        options: dict[str, Any] = {"syslog": True, "prefix": "sniproxy", "logfile": None, "logger": None}
+        twistd.select_observer(options)
+        made = namedAny(options["logger"])()
+        self.assertIsInstance(made.__self__, SyslogObserver)
 
     def test_chosen(self) -> None:
         """An observer given with --logger stays."""

@@ -10,7 +10,8 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
-from sniproxy.net import lookup
+from sniproxy.net import dialer as dialer_module
+from sniproxy.net import lookup, opensockets
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
@@ -380,6 +381,81 @@ class DialerTests(SocketTestCase):
         self.patch(socket, "socket", none_left)
         await dial(down)
         self.assertEqual([str(down)], counted)
+
+    async def test_time_is_up(self) -> None:
+        """Targets that were not tried in time are counted in the reason."""
+        clock, silent = HandClock(), self.server(host="0.0.0.0", backlog=0)
+        silent.fill()
+        targets = [Target(f"127.0.0.{number}", silent.port) for number in range(1, 11)]
+        dialling = self.dial(self.dialer(clock), *targets, seconds=0.28)
+        while not dialling.called:
+            clock.advance(0.01)
+        error = await self.failure(dialling)
+        self.assertEqual(Result.CONNECT_TIMEOUT, error.result)
+        self.assertEqual([str(target) for target in targets[:6]], self.tried)
+        self.assertTrue(str(error).endswith("; timed out before 4 of 10 targets were tried"), error)
+
+    async def test_fails_later(self) -> None:
+        """When an address fails after a while, the next one is dialled without the rest of the delay."""
+        clock, silent = HandClock(), self.server(backlog=0)
+        silent.fill()
+        dialling = self.dial(self.dialer(clock), Target("two", silent.port, addresses=("127.0.0.1", "::1")))
+        self.assertFalse(dialling.called)
+        with socket.socket(socket.AF_INET6) as up:
+            up.bind(("::1", silent.port))
+            up.listen(1)
+            silent.close()  # the system sends its SYN again, which is refused now
+            with await dialling as sock:
+                self.assertEqual("::1", sock.getpeername()[0])
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_last_address_fails(self) -> None:
+        """When the last address fails, the ones before it may still answer, until the time is up."""
+        clock, silent = HandClock(), self.server(backlog=0)
+        silent.fill()
+        target = Target("two", silent.port, addresses=("127.0.0.1", "127.0.0.2"))
+        dialling = self.dial(self.dialer(clock), target)
+        clock.advance(ATTEMPT_DELAY_S)
+        self.assertFalse(dialling.called)
+        clock.advance(10.0)
+        error = await self.failure(dialling)
+        self.assertEqual((Result.CONNECT_TIMEOUT, f"{target}: no answer within 10 s"), (error.result, str(error)))
+
+    async def test_no_room_for_a_socket(self) -> None:
+        """With all sockets in use, the next address waits until the oldest one had a second to answer."""
+        clock, silent = HandClock(), self.server(host="0.0.0.0", backlog=0)
+        silent.fill()
+        self.patch(opensockets, "MAX_SOCKETS", 2)
+        began: list[float] = []
+
+        def veto(target: Target, host: str | None) -> str | None:
+            if host is not None:
+                began.append(clock.seconds())
+            return None
+
+        dialer = Dialer(as_reactor(clock), veto, LingeringCloser(as_reactor(clock)))
+        addresses = tuple(f"127.0.0.{number}" for number in range(1, 5))
+        dialling = self.dial(dialer, Target("a.test", silent.port, addresses=addresses))
+        for _ in range(6):
+            clock.advance(ATTEMPT_DELAY_S)
+        self.assertEqual([0.0, 0.25, 1.0, 1.25], began)
+        dialling.cancel()
+        await self.assertFailure(dialling, CancelledError)
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_refused_at_once(self) -> None:
+        """A connect that the system refuses by itself fails with its reason."""
+        error = await self.failure(self.dial(self.dialer(), Target("255.255.255.255", 1)))
+        self.assertEqual(Result.CONNECT_FAILED, error.result)
+        self.assertEqual("255.255.255.255:1: Network is unreachable", str(error))
+
+    async def test_without_nonblocking_flag(self) -> None:
+        """On a system that cannot make a socket non-blocking as it is created, it is made so afterwards."""
+        self.patch(dialer_module, "_NONBLOCK", 0)
+        self.patch(dialer_module, "_STREAM", socket.SOCK_STREAM)
+        up = self.server()
+        with await self.dial(self.dialer(), up.target) as sock:
+            self.assertFalse(sock.getblocking())
 
     async def test_cancel(self) -> None:
         """A cancelled dial leaves no state."""

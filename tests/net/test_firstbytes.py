@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
-from sniproxy.net.firstbytes import FirstBytes
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from sniproxy.net.firstbytes import ClientGone, FirstBytes, ReadTimeout
 from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
-from tests.support.sockets import SocketTestCase, connected, in_thread
+from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
 
 
 class Line(FirstBytes[bytes]):
@@ -22,11 +27,11 @@ class Line(FirstBytes[bytes]):
 class FirstBytesTests(SocketTestCase):
     """FirstBytes."""
 
-    def pair(self) -> tuple[socket.socket, Line]:
+    def pair(self, clock: Any = reactor) -> tuple[socket.socket, Line]:
         far, ours = connected()
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, Line(reactor, ours, 5.0, BufferAccount(), "line")
+        return far, Line(clock, ours, 5.0, BufferAccount(), "line")
 
     async def test_taken(self) -> None:
         """It waits until its bytes are complete; later bytes stay in the socket, or are kept."""
@@ -61,3 +66,43 @@ class FirstBytesTests(SocketTestCase):
         first.cancel()
         far.close()
         ours.close()
+
+    async def test_in_pieces(self) -> None:
+        """The parts of a message are collected; bytes count as kept until it is complete."""
+        far, line = self.pair()
+        first = line.first()
+        for part in (b"a", b"b", b"c\n"):
+            far.sendall(part)
+            await self.read(line, part)
+        self.assertEqual(b"abc\n", await first)
+
+    async def read(self, line: Line, part: bytes) -> None:
+        """Wait until a part was read."""
+        while not line.received.endswith(part):
+            await deferLater(reactor, 0)
+
+    async def test_deadline(self) -> None:
+        """An incomplete message fails at the deadline, with its name, and nothing stays in the reactor."""
+        clock = HandClock()
+        far, line = self.pair(clock)
+        far.sendall(b"one")
+        first = line.first()
+        clock.advance(5)
+        error = await self.assertFailure(first, ReadTimeout)
+        self.assertEqual("no complete line within 5 s", str(error))
+        self.assertNotIn(line, reactor.getReaders())
+
+    async def test_left(self) -> None:
+        """A close, a reset, and a hang-up that the reactor reports are clients that left."""
+        for leave, why in ((socket.socket.close, "it closed the connection"), (reset, "Connection reset by peer")):
+            far, line = self.pair()
+            leave(far)
+            error = await self.assertFailure(line.first(), ClientGone)
+            self.assertEqual(why, str(error))
+        _, line = self.pair()
+        first = line.first()
+        line.connectionLost(Failure(ConnectionDone()))
+        error = await self.assertFailure(first, ClientGone)
+        self.assertEqual("Connection reset by peer", str(error))
+        line.connectionLost(Failure(ConnectionDone()))  # reported twice: the first report counts
+        self.assertNotIn(line, reactor.getReaders())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from sniproxy.net import handshake as handshake_module
 from sniproxy.net.handshake import Handshake, HandshakeError
@@ -18,6 +21,49 @@ from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
+
+
+class FarClient:
+    """A client of the standard library that speaks TLS in memory, so that a test chooses what it sends and reads."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        context = ssl.create_default_context()
+        CA.configure_trust(context)
+        self.sock = sock
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._in, self._out, server_hostname=NAME)
+
+    def step(self) -> bool:
+        """Take one step of the handshake, and send. @return: the client has finished."""
+        done = True
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            done = False
+        self.sock.sendall(self._out.read())
+        return done
+
+    def finish(self) -> None:
+        """Complete the handshake."""
+        while not self.step():
+            self.take()
+
+    def take(self) -> bytes:
+        """Take what the server has sent."""
+        data = self.sock.recv(65536)
+        self._in.write(data)
+        return data
+
+
+class FullSocket(TLSSocket):
+    """Has no room while it is full."""
+
+    full = True
+
+    def _push(self) -> None:
+        if self.full and self.waiting:
+            raise BlockingIOError(errno.EAGAIN, "no room")
+        super()._push()
 
 
 class HandshakeTests(SocketTestCase):
@@ -41,10 +87,13 @@ class HandshakeTests(SocketTestCase):
         return far, ours, Handshake(reactor, ours, 5.0, BufferAccount())
 
     async def failed(self, shaken: Deferred[None]) -> str:
+        return str(await self.error(shaken))
+
+    async def error(self, shaken: Deferred[None]) -> HandshakeError:
         try:
             await shaken
         except HandshakeError as error:
-            return str(error)
+            return error
         raise self.failureException("the handshake is done")
 
     async def test_as_server(self) -> None:
@@ -148,4 +197,81 @@ class HandshakeTests(SocketTestCase):
         shaken.addErrback(lambda failure: None)
         shaken.cancel()
         await shaken
+        self.assertNotIn(handshake, reactor.getReaders())
+
+    async def waiting(self, handshake: Handshake) -> None:
+        """Return when the handshake waits for room in the socket."""
+        while handshake not in reactor.getWriters():
+            await deferLater(reactor, 0)
+
+    def full(self) -> tuple[socket.socket, FullSocket, Handshake]:
+        """A server whose socket has no room."""
+        far, ours, handshake = self.server()
+        ours.__class__ = FullSocket
+        return far, cast(FullSocket, ours), handshake
+
+    async def test_no_room(self) -> None:
+        """What the socket has no room for is sent when there is some, and the handshake goes on."""
+        far, ours, handshake = self.full()
+        shaken = handshake.run()
+        client = FarClient(far)
+        client.step()
+        await self.waiting(handshake)
+        handshake.doWrite()  # there is still no room
+        self.assertIn(handshake, reactor.getWriters())
+        self.assertTrue(ours.waiting)
+        ours.full = False
+        await in_thread(client.finish)
+        await shaken
+        self.assertNotIn(handshake, reactor.getWriters())
+
+    async def test_no_room_for_the_last_words(self) -> None:
+        """The handshake is done when its last bytes are sent; until then, no more is read."""
+        far, ours, handshake = self.full()
+        ours.full = False
+        shaken = handshake.run()
+        client = FarClient(far)
+        client.step()
+        await in_thread(client.take)
+        ours.full = True
+        self.assertTrue(client.step())
+        await self.waiting(handshake)
+        self.assertNotIn(handshake, reactor.getReaders())
+        self.assertFalse(shaken.called)
+        ours.full = False
+        await shaken
+        self.assertEqual(0, ours.waiting)
+        self.assertTrue(await in_thread(client.take))
+
+    async def test_reset_without_room(self) -> None:
+        """A peer that resets the connection while bytes wait for room is gone."""
+        far, ours, handshake = self.full()
+        shaken = handshake.run()
+        FarClient(far).step()
+        await self.waiting(handshake)
+        reset(far)
+        ours.full = False
+        handshake.doWrite()
+        error = await self.error(shaken)
+        self.assertEqual(("Connection reset by peer", True), (str(error), error.gone))
+        self.assertNotIn(handshake, reactor.getWriters())
+
+    async def test_lost(self) -> None:
+        """A hang-up that the reactor reports is a peer that is gone. Only the first report counts."""
+        _, _, handshake = self.server()
+        shaken = handshake.run()
+        for _ in range(2):
+            handshake.connectionLost(Failure(ConnectionDone()))
+        error = await self.error(shaken)
+        self.assertEqual(("Connection reset by peer", True), (str(error), error.gone))
+
+    async def test_in_vain(self) -> None:
+        """The reactor may ask in vain to read, and to write after the end."""
+        far, _, handshake = self.server()
+        shaken = handshake.run()
+        handshake.doRead()
+        self.assertFalse(shaken.called)
+        await in_thread(FarClient(far).finish)
+        await shaken
+        handshake.doWrite()
         self.assertNotIn(handshake, reactor.getReaders())

@@ -8,9 +8,14 @@ import socket
 from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from sniproxy.net import listener
 from sniproxy.net.endpoints import parse_endpoint
@@ -308,9 +313,85 @@ class AcceptorTests(SocketTestCase):
         acceptor.sock = sock
         self.assertIn(acceptor, reactor.getReaders())
 
+    async def test_endless_backlog_at_the_stop(self) -> None:
+        """A listener whose clients keep coming at the stop closes a while later."""
+        clock = HandClock()
+        self.patch(listener, "LAST_ROUNDS", 2)
+        acceptor = await self.accept("tcp:0:backlog=200:interface=127.0.0.1", clock)
+        arrived: list[socket.socket] = []
+        acceptor.accepted = lambda sock, client: arrived.append(sock)
+        assert acceptor.address is not None
+        clients = [socket.create_connection(acceptor.address) for _ in range(2 * listener.BATCH + 1)]
+        stopped = maybeDeferred(acceptor.stop)
+        self.assertNoResult(stopped)
+        self.assertEqual(2 * listener.BATCH, len(arrived))
+        clock.advance(LAST_CALL_S)
+        await stopped
+        self.assertEqual(len(clients), len(arrived))
+        for sock in (*clients, *arrived):
+            sock.close()
+
+    async def test_no_options(self) -> None:
+        """A socket that supports no option of TCP is accepted on, too."""
+
+        def unsupported(sock: socket.socket) -> None:
+            raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+        self.patch(listener, "tune", unsupported)
+        acceptor = await self.accept(LOOPBACK)
+        assert acceptor.address is not None
+        with socket.create_connection(acceptor.address):
+            sock, _ = await self.arrived
+            sock.close()
+
     async def test_no_socket(self) -> None:
         """A port without its own listening socket is refused."""
         self.assertRaises(NoSocket, Acceptor, reactor, object(), "public", print, bool)
+
+
+@implementer(IStreamServerEndpoint)
+class Scripted:
+    """An endpoint whose listen gives these results in turn."""
+
+    def __init__(self, *results: Deferred[Any]) -> None:
+        self.results = list(results)
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        return self.results.pop(0)
+
+
+class ListenAtOnceTests(TestCase):
+    """listen_at_once: the port of an endpoint."""
+
+    def refused(self, *results: Deferred[Any], text: str = "odd:1") -> CannotListenError:
+        error: CannotListenError = self.assertRaises(
+            CannotListenError, listen_at_once, Scripted(*results), Factory(), text
+        )
+        return error
+
+    async def test_not_at_once(self) -> None:
+        """An endpoint that listens later, and one that fails with another error, are errors that name it."""
+        error = self.refused(Deferred())
+        self.assertEqual("odd:1", error.interface)
+        self.assertIn("this kind of endpoint does not listen at once", str(error))
+        error = self.refused(fail(OSError(errno.EACCES, "Permission denied")))
+        self.assertEqual(("odd:1", errno.EACCES), (error.interface, error.socketError.errno))
+
+    async def test_error_of_the_endpoint(self) -> None:
+        """The endpoint's own error stays as it is; so does a unix socket that is in use."""
+        for own in (CannotListenError("127.0.0.1", 1, OSError()), CannotListenError(None, "/nowhere/x", OSError())):
+            self.assertIs(own, self.refused(fail(own), text="tcp:1"))
+
+    async def test_stale(self) -> None:
+        """A unix socket that no process listens on is removed, with a warning, and listening is tried again."""
+        path = os.path.relpath(self.mktemp())
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(path)
+        with capturedLogs() as logged:
+            port = listen_at_once(serverFromString(reactor, f"unix:{path}"), Factory(), f"unix:{path}")
+        self.assertIn(f"removed stale UNIX socket {path}", [formatEvent(event) for event in logged])
+        self.assertEqual(path, port.socket.getsockname())
+        await maybeDeferred(port.stopListening)
 
 
 class Exhausted:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
+from typing import Any
 
 from sniproxy.net.synfilter import ignore_new, welcome_new
 from tests.support.sockets import TIMEOUT_S, SocketTestCase
@@ -55,3 +57,36 @@ class SynFilterTests(SocketTestCase):
                 accepted, _ = listening.accept()
                 accepted.close()
                 welcome_new(listening)
+
+    def test_no_filters(self) -> None:
+        """A kernel without socket filters is left alone; any other error of undoing is raised."""
+
+        class Refusing:
+            family = socket.AF_INET
+
+            def __init__(self, number: int) -> None:
+                self.number = number
+                self.asked = 0
+
+            def setsockopt(self, *option: object) -> None:
+                self.asked += 1
+                raise OSError(self.number, os.strerror(self.number))
+
+        for number in (errno.ENOENT, errno.ENOPROTOOPT):
+            refusing: Any = Refusing(number)
+            ignore_new(refusing)
+            welcome_new(refusing)
+            self.assertEqual(2, refusing.asked)
+        broken: Any = Refusing(errno.EBADF)
+        self.assertRaises(OSError, welcome_new, broken)
+
+    if sys.platform != "linux":
+        test_no_filters.skip = "socket filters are Linux's"  # type: ignore[attr-defined]
+
+    def test_other_systems(self) -> None:
+        """On other systems nothing is asked of a TCP socket."""
+        self.patch(sys, "platform", "darwin")
+        with socket.socket() as sock:
+            sock.close()  # an option of a closed socket would raise
+            ignore_new(sock)
+            welcome_new(sock)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 
+import trustme
+from OpenSSL import SSL
+
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
@@ -13,8 +16,8 @@ from sniproxy.relay.relay import Ending, Relay
 from sniproxy.util.buffered import BufferAccount
 from tests.relay import relaycontract
 from tests.support.reactor import reactor
-from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end
-from tests.tls.material import NAME, FarTLS, accepting, issued, shake_hands, tls_pair, trust
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end, reset
+from tests.tls.material import CA, NAME, OTHER_CA, FarTLS, accepting, issued, shake_hands, tls_pair, trust
 
 
 class FullAtTheEnd(TLSSocket):
@@ -126,6 +129,12 @@ class TLSSocketTests(SocketTestCase):
         socket.socket.sendall(far, record[-1:])
         self.assertEqual(b"whole", ours.recv(65536))
 
+    def test_small_size(self) -> None:
+        """A read of few bytes goes on until a record is whole."""
+        far, ours = self.pair()
+        far.sendall(b"whole")
+        self.assertEqual(b"whole", ours.recv(1))
+
     def test_no_room(self) -> None:
         """Bytes that do not fit into the socket wait, and no more are accepted; an empty send tries again."""
         far, ours = self.pair()
@@ -159,3 +168,63 @@ class TLSSocketTests(SocketTestCase):
         far.shutdown(socket.SHUT_WR)
         self.assertEqual((b"last", True, False), (ours.recv(65536), ours.over, ours.cut))
         self.assertEqual(b"", ours.recv(65536))
+
+    def test_after_the_end(self) -> None:
+        """After this side has ended, nothing can be sent; ending the reading side alone says nothing to the peer."""
+        far, ours = self.pair()
+        ours.shutdown(socket.SHUT_RD)
+        self.assertEqual(5, ours.send(b"still"))
+        self.assertEqual(b"still", far.recv(65536))
+        ours.shutdown(socket.SHUT_WR)
+        error = self.assertRaises(OSError, ours.send, b"more")
+        self.assertEqual((errno.EPIPE, "protocol is shutdown"), (error.errno, error.strerror))
+        self.assertEqual((b"", False), (far.recv(65536), far.cut))
+
+
+class HandshakeTests(SocketTestCase):
+    """do_handshake and feed: a handshake step by step."""
+
+    def sides(self, ca: trustme.CA = CA) -> tuple[socket.socket, SSL.Connection, TLSSocket]:
+        """The far socket, its server's half with a certificate of this authority, and our client."""
+        far, sock = connected()
+        ours = TLSSocket(sock, trust().connection(NAME))
+        self.addCleanup(far.close)
+        self.addCleanup(ours.close)
+        return far, accepting(issued(NAME, ca=ca)), ours
+
+    def test_handshake(self) -> None:
+        """Each step sends what TLS has to say; the last one says that the handshake is complete."""
+        far, server, ours = self.sides()
+        self.assertRaises(BlockingIOError, ours.feed)
+        self.assertFalse(ours.do_handshake())
+        server.bio_write(far.recv(65536))
+        self.assertRaises(SSL.WantReadError, server.do_handshake)
+        flight = server.bio_read(65536)
+        far.sendall(flight)
+        self.assertEqual(len(flight), ours.feed())
+        self.assertTrue(ours.do_handshake())
+        server.bio_write(far.recv(65536))
+        server.do_handshake()
+        self.assertEqual(NAME.encode(), server.get_servername())
+
+    def test_failed(self) -> None:
+        """A failure has TLS's reason, and an alert tells the peer."""
+        far, server, ours = self.sides(OTHER_CA)
+        ours.do_handshake()
+        server.bio_write(far.recv(65536))
+        self.assertRaises(SSL.WantReadError, server.do_handshake)
+        far.sendall(server.bio_read(65536))
+        ours.feed()
+        error = self.assertRaises(OSError, ours.do_handshake)
+        self.assertEqual((errno.EPROTO, "certificate verify failed"), (error.errno, error.strerror))
+        server.bio_write(far.recv(65536))
+        self.assertIn("unknown ca", str(self.assertRaises(SSL.Error, server.do_handshake)))
+
+    def test_left(self) -> None:
+        """A peer that ends its side, and one that resets the connection."""
+        far, _, ours = self.sides()
+        far.close()
+        self.assertEqual(0, ours.feed())
+        far, _, ours = self.sides()
+        reset(far)
+        self.assertRaises(ConnectionResetError, ours.feed)

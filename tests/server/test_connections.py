@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from pathlib import Path
 
 from twisted.logger import capturedLogs, formatEvent
@@ -19,7 +20,7 @@ from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
 from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
-from tests.tls.material import CA, folder
+from tests.tls.material import CA, folder, pem
 
 
 class RoomTests(SocketTestCase):
@@ -220,3 +221,46 @@ class EntranceTests(SocketTestCase):
         await proxy.service.stopService()
         events = [json.loads(line) for line in path.read_text().splitlines()]
         self.assertIn(proxy.records[0].id, {event["connection"] for event in events})
+
+    async def test_terminated(self) -> None:
+        """A listener with certificates ends TLS: the target gets the plaintext in TLS of the proxy's own."""
+        backend = Backend(self)
+        files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes(), shown_pem=pem(NAME)).resolve()
+        proxy = Proxy(
+            self,
+            f'{LISTENER}certificates = "{files}/shown.pem"\nupstream_trust = "{files}/ca.pem"\n'
+            + route(backend.address),
+        )
+        outer, inner = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        CA.configure_trust(outer)
+        CA.issue_cert(NAME).configure_cert(inner)
+        accepting = in_thread(lambda: inner.wrap_socket(backend.accept(), server_side=True))
+        client = await in_thread(lambda: outer.wrap_socket(proxy.connect(), server_hostname=NAME))
+        with client, await accepting as upstream:
+            client.sendall(b"plain")
+            self.assertEqual(b"plain", await in_thread(read_exactly, upstream, 5))
+            upstream.sendall(b"answer")
+            self.assertEqual(b"answer", await in_thread(read_exactly, client, 6))
+        record = await proxy.ended()
+        self.assertEqual((Result.OK, 5, 6), (record.result, record.bytes_up, record.bytes_down))
+
+    async def test_bridge(self) -> None:
+        """A bridge that is not inspected has no events; a client beyond its limit is reset, with no record."""
+        files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes()).resolve()
+        proxy = Proxy(
+            self,
+            '[[bridge]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "bridge"\n'
+            f'service_url = "pulsar+ssl://vip.test"\ntrust = "{files}/ca.pem"\n'
+            "[limits]\nmax_connections_per_client = 1\n",
+        )
+        with proxy.connect("bridge") as first:
+            while not proxy.service._connections.live:
+                await in_thread(int)
+            with proxy.connect("bridge") as second:
+                await self.assertFailure(in_thread(second.recv, 1), ConnectionResetError)
+            first.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            self.assertEqual(b"", await in_thread(read_to_end, first))
+        record = await proxy.ended()
+        self.assertEqual((Result.NOT_PULSAR, "bridge"), (record.result, record.listener))
+        self.assertEqual({"max_connections_per_client": 1}, proxy.service.view.status().limits.refused)
+        self.assertEqual([record], proxy.records)

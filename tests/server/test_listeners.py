@@ -6,9 +6,17 @@ import os
 import resource
 import socket
 from contextlib import ExitStack
+from pathlib import Path
+from typing import cast
 
-from twisted.internet.defer import DeferredList
+import attrs
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import capturedLogs, formatEvent
+from zope.interface import implementer
 
 from sniproxy.config.parser import parse
 from sniproxy.events import Result
@@ -19,7 +27,48 @@ from tests.support.conversation import route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Proxy
 from tests.support.reactor import reactor
-from tests.support.sockets import SocketTestCase, in_thread, read_to_end
+from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_to_end
+
+
+class Keeper:
+    """A SocketKeeper that records its calls. @param predecessor: the socket of the previous process."""
+
+    def __init__(self, predecessor: socket.socket | None = None) -> None:
+        self.predecessor = predecessor
+        self.calls: list[tuple[str, ...]] = []
+
+    def take(self, endpoint: str) -> socket.socket | None:
+        taken, self.predecessor = self.predecessor, None
+        return taken
+
+    def keep(self, endpoint: str, sock: socket.socket) -> None:
+        self.calls.append(("keep", endpoint))
+
+    def forget(self, endpoint: str) -> None:
+        self.calls.append(("forget", endpoint))
+
+    def forget_rest(self) -> None:
+        self.calls.append(("forget rest",))
+
+
+@implementer(IStreamServerEndpoint)
+class Socketless:
+    """An endpoint whose port has no socket."""
+
+    stopped = False
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        return succeed(cast(IListeningPort, self))
+
+    def stopListening(self) -> None:
+        self.stopped = True
+
+
+def spec(text: str = "tcp:0:interface=127.0.0.1", shared: bool = False) -> ListenerSpec:
+    """A listener with this endpoint. @param shared: other processes share the port."""
+    [one] = parse(f'[[listener]]\nendpoint = "{text}"\nname = "public"\n', "test.toml").listeners
+    one = replace(one, endpoint=attrs.evolve(one.endpoint, shared=shared))
+    return ListenerSpec(one, serverFromString(reactor, text))
 
 
 class StartTests(SocketTestCase):
@@ -50,6 +99,38 @@ class StartTests(SocketTestCase):
             "cannot listen on 127.0.0.1 port 1: Permission denied; ports below 1024 require CAP_NET_BIND_SERVICE",
             why_not_listening(error),
         )
+
+    def test_no_such_address(self) -> None:
+        """A port that nobody holds, and that needs no privilege: the system's reason alone."""
+        error = CannotListenError("192.0.2.1", 0, OSError(99, "Cannot assign requested address"))
+        self.assertEqual("cannot listen on 192.0.2.1 port 0: Cannot assign requested address", why_not_listening(error))
+
+    def test_unix(self) -> None:
+        """A unix socket is named by its path, with the cure if there is one."""
+        for problem, said in (
+            (PermissionError(13, "Permission denied"), "cannot listen on /nowhere/x: Permission denied"),
+            (ValueError("too long"), "cannot listen on /nowhere/x: too long"),
+        ):
+            self.assertEqual(said, why_not_listening(CannotListenError(None, "/nowhere/x", problem)))
+        path = Path(self.mktemp())
+        path.touch()
+        error = CannotListenError(None, str(path), OSError(98, "Address already in use"))
+        self.assertEqual(
+            f"cannot listen on {path}: Address already in use; it is not a socket; remove it or use another path",
+            why_not_listening(error),
+        )
+
+    def test_descriptor_limit_fixed(self) -> None:
+        """Where the limit may not be raised, it stays."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1] - 1), before[1]))
+
+        def refuse(kind: int, limits: tuple[int, int]) -> None:
+            raise ValueError("not allowed to raise maximum limit")
+
+        self.patch(resource, "setrlimit", refuse)
+        self.assertEqual(min(512, before[1] - 1), raise_descriptor_limit())
 
     def test_descriptor_limit(self) -> None:
         """The soft limit is raised to the hard limit."""
@@ -115,17 +196,85 @@ class ChangeTests(SocketTestCase):
     async def test_systemd(self) -> None:
         """A socket from systemd is closed only here: a waiting client is left to the next process."""
         [one] = parse('[[listener]]\nendpoint = "systemd:domain=INET:name=front"\n', "test.toml").listeners
-        with socket.create_server(("127.0.0.1", 0)) as theirs, ExitStack() as undo:
+        with socket.create_server(("127.0.0.1", 0)) as theirs:
             listeners = Listeners(reactor, lambda: None)
-            change = listeners.prepare([ListenerSpec(one, KeptEndpoint(reactor, theirs.dup()))], undo)
-            undo.pop_all()
-            change(lambda entrance: lambda sock, client: sock.close())
+            self.change(listeners, ListenerSpec(one, KeptEndpoint(reactor, theirs.dup())))
             with socket.create_connection(theirs.getsockname()) as client:
                 await DeferredList(listeners.stop())
                 theirs.setblocking(False)
                 accepted, came_from = theirs.accept()
                 accepted.close()
                 self.assertEqual(client.getsockname(), came_from)
+
+    def listeners(self, keeper: Keeper | None = None) -> Listeners:
+        """Listeners that are closed when the test ends."""
+        made = Listeners(reactor, lambda: None, keeper)
+        self.addCleanup(lambda: DeferredList(made.stop()))
+        return made
+
+    def change(self, listeners: Listeners, *specs: ListenerSpec) -> None:
+        """Make these the listeners, and close each connection to them."""
+        with ExitStack() as undo:
+            change = listeners.prepare(specs, undo)
+            undo.pop_all()
+        change(lambda entrance: lambda sock, client: sock.close())
+
+    async def test_keeper(self) -> None:
+        """The socket of a shared port is kept for the next process until the listener closes, others are not."""
+        keeper = Keeper()
+        listeners = self.listeners(keeper)
+        shared = spec(shared=True)
+        self.change(listeners, shared)
+        self.change(listeners, shared)
+        text = shared.listener.endpoint.text
+        self.assertEqual([("keep", text), ("forget rest",), ("forget rest",)], keeper.calls)
+        alone = spec("tcp:0:interface=127.0.0.2")
+        self.change(listeners, alone)
+        self.assertEqual([("forget", text), ("forget rest",)], keeper.calls[3:])
+        await DeferredList(listeners.stop())
+        self.assertEqual([("forget", alone.listener.endpoint.text)], keeper.calls[5:])
+
+    async def test_taken(self) -> None:
+        """The socket of the previous process is used, with the client that waits in it."""
+        sock = socket.create_server(("127.0.0.1", 0))
+        address = sock.getsockname()
+        listeners = self.listeners(Keeper(sock))
+        with socket.create_connection(address, timeout=TIMEOUT_S) as client:
+            self.change(listeners, spec())
+            self.assertEqual({"public": address}, listeners.addresses)
+            self.assertEqual(b"", await in_thread(client.recv, 1))
+
+    async def test_nothing_open(self) -> None:
+        """To stop without a listener closes nothing."""
+        self.assertEqual([], Listeners(reactor, lambda: None).stop())
+
+    async def test_without_a_socket(self) -> None:
+        """An endpoint whose port has no socket is refused and closed."""
+        endpoint = Socketless()
+        listeners = self.listeners()
+        wanted = ListenerSpec(spec().listener, endpoint)
+        error = self.assertRaises(CannotListenError, self.change, listeners, wanted)
+        self.assertTrue(endpoint.stopped)
+        self.assertIn("this kind of endpoint has no listening socket of its own", why_not_listening(error))
+
+    async def test_early(self) -> None:
+        """A client that comes before its listener is in force is closed."""
+        with ExitStack() as undo:
+            listeners = Listeners(reactor, lambda: None)
+            sock = socket.create_server(("127.0.0.1", 0))
+            with socket.create_connection(sock.getsockname(), timeout=TIMEOUT_S) as client:
+                listeners.prepare([attrs.evolve(spec(), endpoint=KeptEndpoint(reactor, sock))], undo)
+                self.assertEqual(b"", await in_thread(client.recv, 1))
+        await in_thread(int)
+
+    async def test_unix(self) -> None:
+        """A listener on a unix socket has no address; the log names its endpoint."""
+        listeners, wanted = self.listeners(), spec(f"unix:{self.mktemp()}")
+        with capturedLogs() as logged:
+            self.change(listeners, wanted)
+        self.assertEqual({}, listeners.addresses)
+        said = f"listener public: listening on {wanted.listener.endpoint.text}"
+        self.assertIn(said, [formatEvent(event) for event in logged])
 
     async def test_busy(self) -> None:
         """An added listener with a busy port fails the reload; its other new sockets are closed."""

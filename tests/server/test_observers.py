@@ -101,6 +101,12 @@ class LogTests(SocketTestCase):
         self.assertIs(inspector, self.observers.inspector)
         await self.observers.close()
 
+    async def test_not_configured(self) -> None:
+        """Before the first configuration an ended connection is counted, and written nowhere."""
+        self.observers.ended(Connection("early", 0.0, "", "", result=Result.NO_ROUTE))
+        self.assertEqual((["early"], "1 no_route"), (self.seen, self.observers.summary()))
+        await self.observers.close()
+
     async def test_observer_fails(self) -> None:
         """An observer that fails is logged, and the others are called."""
         self.use(self.access_log("a"))
@@ -192,6 +198,39 @@ class AdminTests(SocketTestCase):
                 self.assertEqual(503, (await self.get(proxy, "/ready"))[0])
         await stopped
         self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
+
+    def reload(self, proxy: Proxy, text: str) -> None:
+        self.assertIsNone(proxy.service.reload(lambda: parse(LISTENER + text, "test.toml")))
+
+    async def test_reload(self) -> None:
+        """The admin endpoint comes, stays, moves and goes, and what it has counted stays; a loop to it is seen."""
+        proxy = Proxy(self, "")
+        self.assertIsNone(proxy.service.admin_address)
+        addresses = set()
+        for _ in range(2):
+            self.reload(proxy, ADMIN)
+            addresses.add(proxy.service.admin_address)
+            with proxy.connect() as client:
+                client.sendall(hello(name=NAME))
+                await in_thread(read_to_end, client)
+        await proxy.ended(1)
+        [first] = addresses
+        assert first is not None
+        self.assertEqual(200, (await self.get(proxy, "/ready"))[0])
+        self.reload(proxy, ADMIN.replace("127.0.0.1", "127.0.0.2"))
+        second = proxy.service.admin_address
+        assert second is not None
+        await in_thread(int)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, first)
+        self.assertIsNotNone(proxy.service._guard.denies(*second))
+        self.assertIsNone(proxy.service._guard.denies(*first))
+        site = proxy.service._observers._site
+        assert site is not None
+        self.assertEqual(2, site.metrics.totals()["refused"])
+        self.reload(proxy, "")
+        self.assertIsNone(proxy.service.admin_address)
+        await in_thread(int)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, second)
 
     async def test_foreign_host(self) -> None:
         """A request with another Host header is refused."""

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
 from sniproxy.resolvers import makers_by_name
 from sniproxy.resolvers.cache.fallback import FallbackResolver
 from sniproxy.server import resolverset
@@ -53,6 +54,26 @@ class ResolversTests(TestCase):
         text += "".join(f'[[route]]\nserver_name = "{number}.test"\nresolver = "r{number}"\n' for number in range(9))
         build_routing(parse(LISTENER + text, "x.toml"), HandClock(), Resolvers(HandClock()))
         self.assertEqual(["again"], looked)
+
+    def test_bad_options(self) -> None:
+        """Each bad option of a resolver's table is an error with its key and the cure."""
+        table = '[resolver.x]\ntype = "file"\npath = 5\nodd = 1\n'
+        error = self.assertRaises(
+            ConfigError, self.build, f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n{table}'
+        )
+        odd, path = str(error).split("\n")
+        self.assertEqual("x.toml: resolver.x.odd = 1: unknown option; known options: path, format", odd)
+        self.assertTrue(path.startswith("x.toml: resolver.x.path = 5: write a "), path)
+
+    def test_unknown_type(self) -> None:
+        """A type that no plugin has is an error with those that there are."""
+        text = f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\ntype = "odd"\n'
+        error = self.assertRaises(ConfigError, self.build, text)
+        self.assertIn('resolver.x.type = "odd": unknown resolver type', str(error))
+
+    def build(self, text: str) -> None:
+        """Build the routes of a configuration."""
+        build_routing(parse(text, "x.toml"), HandClock(), Resolvers(HandClock()))
 
     def test_reload(self) -> None:
         """A reload keeps unchanged resolvers, starts new ones and stops dropped ones."""

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
+from typing import Any
 
 import trustme
 from cryptography import x509
 from OpenSSL import SSL
-from twisted.trial.unittest import SynchronousTestCase
+from service_identity import VerificationError
+from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.ssl import ContextFactory
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from sniproxy.tls.clientcontext import BadPem, client_certificate, printable_names, tls_fault, trust_root
-from tests.support.tlsservers import write_pem
+from sniproxy.tls.clientcontext import (
+    BadPem,
+    ClientCertificate,
+    client_certificate,
+    client_tls,
+    printable_names,
+    tls_fault,
+    trust_root,
+    trust_text,
+    twisted_certificate,
+    twisted_trust_root,
+)
+from sniproxy.tls.contexts import server_context
+from sniproxy.tls.pem import Certified
+from tests.support.reactor import reactor
+from tests.support.tlsservers import GUESTS, Guest, SayingFactory, listen, write_pem
+from tests.tls.material import CA, NAME, OTHER_CA, issued
+
+ROOT = x509.load_pem_x509_certificate(CA.cert_pem.bytes())
 
 
 class PemCase(SynchronousTestCase):
@@ -29,6 +51,18 @@ class PemCase(SynchronousTestCase):
 
 class TrustRootTests(PemCase):
     """trust_root: PEM files and folders. The tests of sniproxy.client.endpoint check which peers are trusted."""
+
+    def test_text(self) -> None:
+        """trust_text: the certificates of a file or folder for Python's ssl module, without what is around them."""
+        one, other = self.authority.cert_pem, trustme.CA().cert_pem
+        write_pem(self.folder, "a.pem", one)
+        (self.folder / "b.pem").write_bytes(b"a comment\n" + other.bytes())
+        context = ssl.create_default_context(cadata=trust_text(self.folder))
+        self.assertTrue(
+            {ssl.PEM_cert_to_DER_cert(each.bytes().decode()) for each in (one, other)}
+            <= set(context.get_ca_certs(binary_form=True))
+        )
+        self.assertIn("BEGIN CERTIFICATE", trust_text(self.folder / "a.pem"))
 
     def test_refused(self) -> None:
         """The error for a file or folder that is unreadable, or without a certificate, has its name."""
@@ -80,6 +114,75 @@ class ClientCertificateTests(PemCase):
             (only, self.folder / "absent", "No such file or directory"),
         ):
             self.assertIn(reason, str(self.assertRaises(BadPem, client_certificate, file, key)))
+
+
+class Showing(ContextFactory):
+    """A server that shows this certificate. @param certified: it wants a client certificate of CA."""
+
+    def __init__(self, shown: Certified, certified: bool = False) -> None:
+        self.context = server_context(shown)
+        if certified:
+            CA.configure_trust(self.context)
+            self.context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: bool(_[-1]))
+
+    def getContext(self) -> SSL.Context:
+        return self.context
+
+
+class ClientTLSTests(TestCase):
+    """client_tls: the settings of one connection."""
+
+    timeout = 20
+
+    async def connect(self, server: Showing, trust: Any, certificate: ClientCertificate | None = None) -> Guest:
+        """A connection to this server, which says "welcome" and closes."""
+        address = listen(self, SayingFactory(b"welcome"), server)
+        endpoint: Any = wrapClientTLS(client_tls(NAME, trust, certificate), TCP4ClientEndpoint(reactor, *address))
+        guest: Guest = await endpoint.connect(GUESTS)
+        self.addCleanup(guest.leave)
+        return guest
+
+    async def test_trusted(self) -> None:
+        """An authority is trusted, an intermediate one alone too, and so is the server's own certificate."""
+        shown = issued(NAME, ca=CA.create_child_ca())
+        for trusted in (ROOT, shown.chain[1], shown.chain[0]):
+            guest = await self.connect(Showing(shown), twisted_trust_root([trusted]))
+            await guest.end()
+            self.assertEqual(b"welcome", guest.heard)
+
+    async def test_not_trusted(self) -> None:
+        """A certificate of another authority fails the handshake; the default is the platform's authorities."""
+        for trust in (twisted_trust_root([issued(NAME, ca=OTHER_CA).chain[0]]), None):
+            guest = await self.connect(Showing(issued(NAME)), trust)
+            self.assertIn("certificate verify failed", str(await guest.end()))
+            self.assertEqual(b"", guest.heard)
+
+    async def test_other_name(self) -> None:
+        """A trusted certificate for another name ends the connection before any data passes."""
+        guest = await self.connect(Showing(issued("other.test")), twisted_trust_root([ROOT]))
+        self.assertIsInstance(await guest.end(), VerificationError)
+        self.assertEqual(b"", guest.heard)
+
+    async def test_certificate(self) -> None:
+        """A server that wants a certificate gets ours, with its intermediate certificates."""
+        own = twisted_certificate(issued("client.test", ca=CA.create_child_ca()))
+        for certificate, heard in ((own, b"welcome"), (None, b"")):
+            guest = await self.connect(Showing(issued(NAME), True), twisted_trust_root([ROOT]), certificate)
+            await guest.end()
+            self.assertEqual(heard, guest.heard)
+
+    async def test_versions(self) -> None:
+        """TLS 1.1 is refused."""
+        server = Showing(issued(NAME))
+        server.context.set_min_proto_version(SSL.TLS1_1_VERSION)
+        server.context.set_max_proto_version(SSL.TLS1_1_VERSION)
+        server.context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
+        guest = await self.connect(server, twisted_trust_root([ROOT]))
+        self.assertIn("protocol version", str(await guest.end()))
+
+    def test_bad_host(self) -> None:
+        """A host that no certificate can name is an error."""
+        self.assertRaises(UnicodeError, client_tls, "\ud800", None, None)
 
 
 class FaultTests(SynchronousTestCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from unittest import mock
 
+import attrs
 from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -107,6 +108,19 @@ class BrokerTests(SynchronousTestCase):
         (shown,) = certified([("weak.pem", weak(NAME))])
         for use in (lambda: check_usable([issued(NAME), shown]), lambda: BrokerTLS([], shown)):
             self.assertIn("weak.pem: OpenSSL rejects", str(self.assertRaises(BadPem, use)))
+
+    def test_usable(self) -> None:
+        """Certificates that OpenSSL accepts raise nothing."""
+        check_usable([issued(NAME), issued("other.test", ca=OTHER_CA)])
+
+    def test_intermediate(self) -> None:
+        """The server sends the intermediate certificates above its own, so that a client needs the root alone."""
+        shown = issued(NAME, ca=CA.create_child_ca())
+        self.assertEqual(2, len(shown.chain))
+        client = trust().connection(NAME)
+        shake_hands(client, accepting(shown))
+        verify_name(client, NAME)
+        self.assertIn("its issuer is not in the trust file", self.fault(attrs.evolve(shown, chain=shown.chain[:1])))
 
     def test_why(self) -> None:
         """The text has each of OpenSSL's reasons once; an error without a reason has a text, too."""

@@ -53,3 +53,58 @@ class DirectionTests(SynchronousTestCase):
         self.assertTrue(self.direction.hole_is_acked())
         self.assertEqual(self.direction.skip_hole(), 3)
         self.assertEqual((self.direction.has_hole, self.direction.finished), (False, True))
+
+    def test_acknowledged(self) -> None:
+        """An acknowledgement covers the data up to its number; the number of the FIN itself covers no data."""
+        self.direction.expected = 10
+        self.assertEqual([10, 13], [self.direction.acked_position(100 + ahead) for ahead in (10, 13)])
+        self.assertEqual(0, self.direction.acked_position(109))  # older than what was released
+        self.direction.finish = 12
+        self.assertEqual([11, 12, 12], [self.direction.acked_position(100 + ahead) for ahead in (11, 12, 13)])
+        self.assertEqual([False, True], [self.direction.lacks_acked(100 + ahead) for ahead in (10, 11)])
+
+    def test_acknowledged_without_bytes(self) -> None:
+        """Before any byte, the acknowledgement of the SYN tells the beginning."""
+        direction = SegmentQueue()
+        direction.begin(100)
+        self.assertEqual((5, 0), (direction.acked_position(105), direction.answered_to))
+        direction = SegmentQueue()
+        self.assertIsNone(direction.acked_position(105))
+        self.assertFalse(direction.lacks_acked(105))
+        direction.first = 100
+        self.assertEqual(5, direction.acked_position(105))
+        self.assertTrue(direction.lacks_acked(105))
+
+    def test_answered(self) -> None:
+        """Bytes that come after their answer was released are late, and nothing waits for them."""
+        direction = SegmentQueue()
+        for acknowledged in (0xFFFFFFF0, 108, 104):  # the last one is older
+            direction.note_answer(acknowledged)
+        direction.begin(100)
+        self.assertEqual(8, direction.answered_to)
+        self.assertFalse(direction.lacks_acked(120))
+        self.assertEqual([True, False], [direction.is_late(start, start + 1, 0.0) for start in (7, 8)])
+        direction.expected = 8
+        self.assertTrue(direction.lacks_acked(120))
+        direction.note_answer(150)  # bytes have come, so that acknowledgements count from there
+        direction.begin(100)
+        self.assertEqual(8, direction.answered_to)
+
+    def test_not_answered(self) -> None:
+        """A keep-alive probe of one byte, and bytes behind the acknowledged ones, are not late."""
+        for sequence in (103, 104, 200):
+            direction = SegmentQueue()
+            direction.note_answer(104)
+            direction.begin(sequence)
+            self.assertEqual((0, False), (direction.answered_to, direction.is_late(0, 1, 0.0)), sequence)
+
+    def test_late(self) -> None:
+        """Bytes with an earlier time are late in an abandoned hole, or before the first byte if no SYN was seen."""
+        self.direction.hold(4, 8, b"efgh")
+        self.direction.latest = 2.0
+        self.direction.skip_hole()
+        places = ((-2, 0), (0, 4), (3, 6), (4, 8))
+        self.assertEqual([True, True, True, False], [self.direction.is_late(start, end, 1.0) for start, end in places])
+        self.assertEqual([False] * 4, [self.direction.is_late(start, end, 2.0) for start, end in places])
+        self.direction.seen_syn = True
+        self.assertFalse(self.direction.is_late(-2, 0, 1.0))

@@ -76,6 +76,38 @@ class LayerTests(SynchronousTestCase):
         found = tcp_in(RAW, ip4(51, ah + FOUR[20:]))
         self.assertTrue(isinstance(found, TCPData) and found.data == FOUR[20:])
 
+    def test_rare_types(self) -> None:
+        """802.1ah, WCCP, PPP with and without its frame header, MPLS in PPP, and loopback carry the segment."""
+        label = b"\0\2\1\x40"
+        for link, packet in (
+            (ETHERNET, ethernet(0x88E7, bytes(4) + framed(FOUR))),
+            (ETHERNET, gre(0x883E, FOUR)),
+            (ETHERNET, gre(0x883E, bytes(4) + FOUR)),  # version 2 has a header of its own
+            (9, b"\xff\x03\0\x21" + FOUR),
+            (9, b"\x21" + FOUR),  # a compressed protocol field
+            (50, b"\0\x57" + SIX),
+            (0, b"\2\0\0\0" + FOUR),
+            (108, b"\0\0\0\x1e" + SIX),
+            (51, bytes(6) + b"\0\x57" + SIX),
+            (9, b"\x02\x81" + label + FOUR),
+            (ETHERNET, ethernet(0x8848, label + FOUR)),
+            (ETHERNET, gre(0x22EB, b"\x20\1\0\1" + bytes(6) + b"\x08\0" + FOUR, 0x1000, bytes(4))),  # IP
+        ):
+            found = tcp_in(link, packet)
+            self.assertTrue(isinstance(found, TCPData) and found.data[-5:] == b"hello", packet)
+
+    def test_rare_contents(self) -> None:
+        """What MPLS, PPP, ERSPAN and loopback carry besides IP."""
+        other = Unsupported("MPLS without IP or an Ethernet pseudowire")
+        self.assertEqual(other, tcp_in(ETHERNET, ethernet(0x8847, b"\0\1\1\x40" + b"\x10" + bytes(20))))
+        compressed = Unsupported("compressed, encrypted or multilink PPP")
+        self.assertEqual(compressed, tcp_in(9, b"\0\xfd" + bytes(20)))
+        self.assertIsNone(tcp_in(9, b"\xc0\x21" + bytes(20)))  # LCP
+        self.assertIsNone(tcp_in(0, b"\7\0\0\0" + bytes(20)))  # AppleTalk
+        self.assertRaises(MalformedHeader, tcp_in, ETHERNET, ethernet(0x8847, b"\0\1\1\x40"))
+        self.assertRaises(MalformedHeader, tcp_in, ETHERNET, gre(0x88BE, b"\x20" + bytes(60), 0x1000, bytes(4)))
+        self.assertRaises(MalformedHeader, tcp_in, 0, b"\2\0\0")
+
     @given(
         st.sampled_from([*WRAPPINGS.values()]),
         st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), max_size=6),

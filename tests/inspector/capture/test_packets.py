@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.capture.files import CaptureError
-from sniproxy.inspector.capture.packets import ACK, FIN, SYN, PacketReader, Segment
+from sniproxy.inspector.capture.packets import ACK, FIN, MAX_KINDS, SYN, PacketReader, Segment
 from tests.inspector.capture.building import (
     BROKER6,
     CLIENT6,
@@ -20,9 +20,12 @@ from tests.inspector.capture.building import (
     Captured,
     captured,
     datagram,
+    enhanced,
     frame,
+    interface,
     pcap,
     pcapng,
+    section,
     segment,
 )
 
@@ -105,9 +108,29 @@ class PacketReaderTests(SynchronousTestCase):
         self.assertEqual((segments, reader.packets, reader.malformed), ([], 4, 2))
 
     def test_unknown_link(self) -> None:
-        """An unsupported link type is an error with the cure."""
-        error = self.assertRaises(CaptureError, read, b"beacon", link=105)
+        """An unsupported link type is an error with the cure, at the first packet of a file with one link."""
+        reader = PacketReader(BytesIO(pcap([Captured(0.0, b"beacon")] * 2, 105)))
+        error = self.assertRaises(CaptureError, list, reader)
+        self.assertEqual(1, reader.packets)
         self.assertIn("link type 105 is not supported", str(error))
+
+    def test_unknown_links(self) -> None:
+        """In a file with several links, an unsupported one is counted, and an error if no other has packets."""
+        packets = [Captured(0.0, b"beacon"), Captured(0.0, frame(datagram(FOUR[1])), 1)]
+        links = section() + interface(105) + interface(ETHERNET)
+        reader = PacketReader(BytesIO(links + b"".join(enhanced(packet) for packet in packets)))
+        self.assertEqual([b"hello"], [found.data for found in reader])
+        self.assertEqual({"link type 105": 1}, reader.unsupported)
+        reader = PacketReader(BytesIO(links + enhanced(packets[0])))
+        error = self.assertRaises(CaptureError, list, reader)
+        self.assertIn("link type 105 is not supported", str(error))
+
+    def test_many_kinds(self) -> None:
+        """Unsupported kinds are counted by name up to a limit, further ones together."""
+        packets = [bytes(12) + struct.pack("!H", 0x1000 + at) for at in range(MAX_KINDS + 2)]
+        _, reader = read(*packets, packets[0], packets[-1])
+        self.assertEqual((2, 3), (reader.unsupported["EtherType 0x1000"], reader.unsupported["others"]))
+        self.assertEqual(MAX_KINDS + 1, len(reader.unsupported))
 
     @given(st.sampled_from(LINKS), st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), max_size=6), st.data())
     def test_hostile(self, link: int, changes: list[tuple[int, int]], data: st.DataObject) -> None:
