@@ -31,27 +31,19 @@ def describe_relay(wanted: str, threads: int) -> str:
     return f"{ENGINE}, {counted(threads, 'thread')}"
 
 
-class RelayState(NamedTuple):
-    """The relay of new plain tunnels, and the engine's figures.
-
-    @ivar relay: C{engine} or C{python}. @ivar why: why not the engine; empty: it is the engine, or was not asked for.
-    @ivar threads: of the engine. 0: it does not run. @ivar tunnels: open tunnels of the engine.
-    @ivar held: bytes that its tunnels hold for slow readers. @ivar pipes: its open pipes.
-    """
-
-    relay: str = PYTHON
-    why: str = ""
-    threads: int = 0
-    tunnels: int = 0
-    held: int = 0
-    pipes: int = 0
-
-
 class Selection(NamedTuple):
-    """The relay of new tunnels. @ivar engine: None: the relay in Python. @ivar why: see L{RelayState}."""
+    """The relay of new plain tunnels.
+
+    @ivar engine: None: the relay in Python. @ivar why: why it is not the engine. Empty: it is, or was not asked for.
+    """
 
     engine: RelayEngine | None = None
     why: str = ""
+
+    @property
+    def relay(self) -> str:
+        """C{engine} or C{python}."""
+        return PYTHON if self.engine is None else ENGINE
 
     @property
     def text(self) -> str:
@@ -65,13 +57,16 @@ class RelaySelector:
     """Starts the engine of one proxy when a configuration first asks for it, and keeps it until L{close}.
 
     @param closer: closes sockets of tunnels that have ended.
+    @ivar engine: None: it does not run. It may have tunnels although Python is selected.
+    @ivar selection: of the current configuration.
     """
 
     def __init__(self, reactor: IReactor, closer: LingeringCloser) -> None:
         self._reactor = reactor
         self._closer = closer
-        self._engine: RelayEngine | None = None
-        self._selected: Selection | None = None
+        self.engine: RelayEngine | None = None
+        self.selection = Selection()
+        self._logged = ""
 
     def prepare(self, wanted: str, threads: int) -> Selection:
         """Start the engine if it is wanted and does not run. @param threads: relay threads.
@@ -80,22 +75,23 @@ class RelaySelector:
         """
         if wanted == PYTHON:
             return Selection()
-        if self._engine is None:
+        if self.engine is None:
             try:
-                self._engine = RelayEngine(self._reactor, self._closer, threads)
+                self.engine = RelayEngine(self._reactor, self._closer, threads)
             except EngineUnavailable as error:
                 if wanted == ENGINE:
                     raise
                 return Selection(None, str(error))
-        return Selection(self._engine)
+        return Selection(self.engine)
 
     def use(self, selection: Selection, threads: int) -> None:
         """Log which relay new tunnels get. Open ones keep theirs, and an engine that runs keeps its threads.
 
         @param threads: what the configuration asks for.
         """
-        if selection != self._selected:
-            self._selected = selection
+        self.selection = selection
+        if selection.text != self._logged:
+            self._logged = selection.text
             log.info("relay: {text}", text=selection.text)
         if selection.engine is not None and selection.engine.threads != threads:
             cure = f"{selection.engine.threads} at start; restart to change it"
@@ -104,23 +100,15 @@ class RelaySelector:
     @property
     def held(self) -> int:
         """Bytes that the engine's tunnels hold for slow readers."""
-        return 0 if self._engine is None else self._engine.held
+        return 0 if self.engine is None else self.engine.held
 
     @property
     def descriptors(self) -> int:
         """Descriptors of the engine's pipes."""
-        return 0 if self._engine is None else 2 * self._engine.pipes
-
-    def state(self) -> RelayState:
-        """The selected relay, and the engine's figures."""
-        engine, (selected, why) = self._engine, self._selected or Selection()
-        relay = PYTHON if selected is None else ENGINE
-        if engine is None:
-            return RelayState(relay, why)
-        return RelayState(relay, why, engine.threads, engine.tunnels, engine.held, engine.pipes)
+        return 0 if self.engine is None else 2 * self.engine.pipes
 
     def close(self) -> None:
         """Stop the engine. Call this after the last tunnel has ended."""
-        engine, self._engine = self._engine, None
+        engine, self.engine = self.engine, None
         if engine is not None:
             engine.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
-from sniproxy.admin.sources import LimitsStatus
+from sniproxy.admin.sources import LimitsStatus, RelayStatus
 from sniproxy.config.limits import Limits
 from sniproxy.config.model import Bridge, Listener
 from sniproxy.connection.admission import Admission, Permit
@@ -108,6 +108,13 @@ class ConnectionManager:
             admission.connecting,
             self.randoms.loops,
         )
+
+    def relay_status(self) -> RelayStatus:
+        """The relay of new plain tunnels, for the admin endpoint."""
+        engine, selection = self._relays.engine, self._relays.selection
+        if engine is None:
+            return RelayStatus(selection.relay, selection.why)
+        return RelayStatus(selection.relay, selection.why, engine.threads, engine.tunnels, engine.held, engine.pipes)
 
     def close(self) -> None:
         """Log the counts of refused connections that are not logged yet."""

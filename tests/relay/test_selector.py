@@ -9,7 +9,7 @@ from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
 
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.engine import EngineUnavailable
-from sniproxy.relay.selector import RelaySelector, RelayState, Selection, describe_relay
+from sniproxy.relay.selector import RelaySelector, Selection, describe_relay
 from tests.support.fakeengine import use_fake, use_none
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
@@ -47,7 +47,7 @@ class SelectorTests(SocketTestCase):
         self.assertEqual(["relay: engine, 2 threads"], self.lines)
         fake.held, fake.pipes = 70, 3
         self.assertEqual((70, 6), (selector.held, selector.descriptors))
-        self.assertEqual(RelayState("engine", "", 2, 0, 70, 3), selector.state())
+        self.assertEqual(("engine", selected), (selector.selection.relay, selector.selection))
         selector.close()
         selector.close()
         self.assertEqual(1, fake.closed)
@@ -58,7 +58,7 @@ class SelectorTests(SocketTestCase):
         selector = self.selector()
         selector.use(selector.prepare("python", 1), 1)
         self.assertEqual((["relay: python"], ()), (self.lines, fake.arguments))
-        self.assertEqual(RelayState("python"), selector.state())
+        self.assertEqual((Selection(), "python"), (selector.selection, selector.selection.relay))
 
     def test_none(self) -> None:
         """Without the engine, auto selects Python and says why; engine is an error that changes nothing."""
@@ -67,7 +67,7 @@ class SelectorTests(SocketTestCase):
         selector.use(selector.prepare("auto", 1), 1)
         self.assertEqual(["relay: python: no engine here"], self.lines)
         self.assertRaises(EngineUnavailable, selector.prepare, "engine", 1)
-        self.assertEqual(RelayState("python", "no engine here"), selector.state())
+        self.assertEqual(Selection(None, "no engine here"), selector.selection)
 
     def test_no_thread(self) -> None:
         """An engine that cannot start is tried again at the next configuration."""
