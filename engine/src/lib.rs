@@ -1,1 +1,12 @@
-//! The native relay of sniproxy. See `sniproxy/relay/_engine.pyi` for what Python sees.
+//! The native relay of sniproxy. `sniproxy/relay/_engine.pyi` describes what Python sees.
+
+mod direction;
+pub mod engine;
+mod mailbox;
+mod pipes;
+#[cfg(feature = "python")]
+mod python;
+pub mod relay;
+mod slab;
+mod sys;
+pub mod tunnel;
