@@ -9,4 +9,6 @@ mod python;
 pub mod relay;
 mod slab;
 mod sys;
+#[cfg(test)]
+mod testing;
 pub mod tunnel;

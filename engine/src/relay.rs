@@ -331,3 +331,6 @@ impl Relay {
         self.context.pipes.close_spare();
     }
 }
+
+#[cfg(test)]
+mod tests;

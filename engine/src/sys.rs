@@ -94,13 +94,13 @@ pub fn end_writing(fd: BorrowedFd) {
     unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) };
 }
 
-fn set_option<T>(fd: BorrowedFd, level: i32, option: i32, value: &T) {
+pub fn set_option<T>(fd: BorrowedFd, level: i32, option: i32, value: &T) {
     let size = size_of::<T>() as libc::socklen_t;
     // SAFETY: the kernel reads `size` bytes of the value. An error means that the connection has ended.
     unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, ptr::from_ref(value).cast(), size) };
 }
 
-fn option<T: Copy + Default>(fd: BorrowedFd, level: i32, option: i32) -> Result<T> {
+pub fn option<T: Copy + Default>(fd: BorrowedFd, level: i32, option: i32) -> Result<T> {
     let mut value = T::default();
     let mut size = size_of::<T>() as libc::socklen_t;
     let fd = fd.as_raw_fd();
