@@ -138,12 +138,15 @@ fn run(mut relay: Relay) {
     relay.close(failed);
 }
 
-/// Converts seconds to milliseconds. Not a number and less than 0 become 0.
+/// Converts seconds to milliseconds: at most 8,900 years. Not a number and less than 0 become 0.
 pub fn milliseconds(seconds: f64) -> u64 {
-    (seconds.min(1e9) * 1000.0) as u64
+    ((seconds * 1000.0) as u64).min(1 << 48)
 }
 
 /// The message of an error number.
 pub fn message(errno: Errno) -> String {
     io::Error::from_raw_os_error(errno).to_string()
 }
+
+#[cfg(test)]
+mod tests;

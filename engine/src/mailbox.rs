@@ -50,3 +50,52 @@ impl<T> Mailbox<T> {
         self.lock().as_ref().map(|open| open.bell.fd().as_raw_fd())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+    use crate::testing::among_others;
+
+    fn rings<T>(mailbox: &Mailbox<T>) -> bool {
+        let mut entry = libc::pollfd { fd: mailbox.fd().unwrap(), events: libc::POLLIN, revents: 0 };
+        sys::poll(&mut entry, 0);
+        entry.revents != 0
+    }
+
+    #[test]
+    fn rings_while_it_has_items() {
+        let _others = among_others();
+        let mailbox = Mailbox::new().unwrap();
+        assert!(!rings(&mailbox));
+        assert!(mailbox.put(1).is_ok() && mailbox.put(2).is_ok() && rings(&mailbox));
+        assert_eq!((mailbox.take(), rings(&mailbox), mailbox.take()), (vec![1, 2], false, vec![]));
+        assert!(mailbox.put(3).is_ok() && rings(&mailbox));
+        assert_eq!((mailbox.close(), mailbox.put(4), mailbox.take()), (vec![3], Err(4), vec![]));
+        assert!(mailbox.fd().is_none());
+    }
+
+    #[test]
+    fn loses_and_reorders_nothing_between_threads() {
+        let _others = among_others();
+        let mailbox = Arc::new(Mailbox::new().unwrap());
+        let writers: Vec<_> = (0..3)
+            .map(|writer| {
+                let mailbox = Arc::clone(&mailbox);
+                thread::spawn(move || (0..2000).for_each(|number| mailbox.put((writer, number)).unwrap()))
+            })
+            .collect();
+        let mut next = [0; 3];
+        while next.iter().sum::<i32>() < 6000 {
+            let mut entry = libc::pollfd { fd: mailbox.fd().unwrap(), events: libc::POLLIN, revents: 0 };
+            sys::poll(&mut entry, -1); // hangs if an item comes without the bell
+            for (writer, number) in mailbox.take() {
+                assert_eq!(number, next[writer]);
+                next[writer] += 1;
+            }
+        }
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+    }
+}

@@ -115,11 +115,16 @@ pub fn reset_on_close(fd: BorrowedFd) {
     set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &abort);
 }
 
+/// Waits for one descriptor. @param timeout: milliseconds; -1: none.
+pub fn poll(entry: &mut libc::pollfd, timeout: i32) {
+    // SAFETY: one entry is passed and counted.
+    unsafe { libc::poll(ptr::from_mut(entry), 1, timeout) };
+}
+
 /// Whether a connection was reset or has timed out, without reading it.
 pub fn is_over(fd: BorrowedFd) -> bool {
     let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
-    // SAFETY: one entry is passed and counted.
-    unsafe { libc::poll(&raw mut entry, 1, 0) };
+    poll(&mut entry, 0);
     entry.revents & libc::POLLERR != 0
 }
 
@@ -259,6 +264,9 @@ pub mod fault {
 
     thread_local!(static FAULTS: RefCell<Vec<Fault>> = const { RefCell::new(Vec::new()) });
 
+    /// The call panics.
+    pub const PANIC: Errno = -1;
+
     /// After `skip` calls, `times` calls fail.
     pub fn inject(call: &'static str, errno: Errno, skip: usize, times: usize) {
         FAULTS.with_borrow_mut(|faults| faults.push(Fault { call, errno, skip, times }));
@@ -275,6 +283,7 @@ pub mod fault {
                     fault.skip -= 1;
                 } else {
                     fault.times -= 1;
+                    assert_ne!(fault.errno, PANIC, "injected");
                     return Err(fault.errno);
                 }
             }
