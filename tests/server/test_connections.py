@@ -23,7 +23,6 @@ from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
 from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.tls.material import CA, folder
 
-
 MEBI = 1 << 20
 
 
