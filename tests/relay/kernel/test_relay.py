@@ -6,13 +6,12 @@ import random
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from twisted.internet.interfaces import IDelayedCall
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.kernel.flow import KernelSide
 from sniproxy.relay.kernel.program import ACKNOWLEDGED, COLUMNS, MAX_CUT_BYTES, REDIRECTED
 from sniproxy.relay.kernel.relay import RETRY_DELAYS_S, KernelRelay
@@ -20,7 +19,7 @@ from sniproxy.relay.kernel.sockmap import SocketPair
 from sniproxy.relay.kernel.watch import ReadyWatch
 from sniproxy.relay.poller import IN
 from sniproxy.relay.relay import Ending
-from tests.relay import relaycontract
+from tests.relay import deadlinecontract
 from tests.relay.kernel.segments import Segments
 from tests.relay.kernel.support import sockmap, watch
 from tests.support.reactor import reactor
@@ -41,12 +40,9 @@ def kernel_relay(
     client: socket.socket,
     upstream: socket.socket,
     head: bytes,
-    *,
-    directions: object,
-    poller: object = None,
     **options: Any,
 ) -> KernelRelay:
-    """Makes a kernel relay with the arguments of L{sniproxy.relay.relay.Relay}. The map must take the sockets."""
+    """See L{tests.relay.relaycontract.Maker}. The map must take the sockets."""
     if isinstance(clock, HandClock):
         clock.__class__ = KernelClock
     pair = sockmap().add(client, upstream)
@@ -60,11 +56,10 @@ def pair_of(relay: object) -> SocketPair:
     return relay.pair
 
 
-class KernelTests(relaycontract.RelayContract):
+class KernelTests(deadlinecontract.HandClockContract, deadlinecontract.NotifiedContract):
     """The contract of relays, with the kernel relay."""
 
-    way = CopyDirection  # nobody asks for it
-    make: ClassVar[Callable[..., Any]] = staticmethod(kernel_relay)
+    make = staticmethod(kernel_relay)
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         sockmap()
@@ -72,7 +67,7 @@ class KernelTests(relaycontract.RelayContract):
         await super().setUp()
 
     def leave_no_room(self) -> None:
-        self.patch(watch(), "add", relaycontract.full_for_the_target(watch().add))
+        self.patch(watch(), "add", deadlinecontract.full_for_the_target(watch().add))
 
     async def test_both_end_at_once(self) -> None:
         """Both sides may close between the insertion into the map and the start."""
@@ -180,7 +175,7 @@ class KernelTests(relaycontract.RelayContract):
     async def test_passed_while_it_goes_to_rest(self) -> None:
         """Bytes that are passed without a notification, just before the process waits, are read."""
         tunnel = self.tunnel()
-        relay, pair, rest = tunnel.relay, pair_of(tunnel.relay), ReadyWatch.watch_end
+        relay, pair, rest = cast(KernelRelay, tunnel.relay), pair_of(tunnel.relay), ReadyWatch.watch_end
         tunnel.client.sendall(b"first")
         self.assertEqual(b"first", await in_thread(read_exactly, tunnel.upstream, 5))
 
@@ -205,7 +200,7 @@ class KernelTests(relaycontract.RelayContract):
         """While one side does not read, the other direction moves more than a window."""
         tunnel = self.tunnel(buffers=65536)
         sending = in_thread(tunnel.client.sendall, bytes(4 << 20))
-        while not tunnel.relay._up.blocked:
+        while not tunnel.relay.blocked("up"):
             await in_thread(int)
         answer = random.Random(1).randbytes(4 << 20)
         answering = in_thread(tunnel.upstream.sendall, answer)
