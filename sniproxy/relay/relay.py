@@ -1,6 +1,6 @@
 """The relay: moves bytes between two connected sockets until both directions have ended.
 
-The contract, for every implementation (``copy``, ``splice``, ``kernel``; the same tests run for all):
+The contract, for every implementation (``engine``; ``copy``, ``splice``; the same tests run for all):
 
 * Bytes arrive unchanged, in order and without delay. Bytes read before the relay started go first.
 * Half-close: when one side ends (FIN), the other side receives the end behind all bytes, and the opposite direction
@@ -62,7 +62,7 @@ class RelayDirection(Protocol):
 
 
 class BaseRelay:
-    """What the user-space relay and the kernel relay share: byte counts, the callback at the end, the idle timeout."""
+    """What relays in Python share: byte counts, the callback at the end, the idle timeout."""
 
     __slots__ = ("_done", "_down", "_half_closed", "_idle", "_up")
 
