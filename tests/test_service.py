@@ -14,8 +14,6 @@ from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.events import Result
 from sniproxy.logs.writer import CannotOpen
-from sniproxy.relay.copy import CopyDirection
-from sniproxy.relay.splice import SpliceDirection
 from sniproxy.server import resolverset
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
@@ -42,17 +40,6 @@ class StartTests(SocketTestCase):
             Proxy(self, '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n')
         found = [event["log_format"] for event in logged if "listening on" in str(event.get("log_format"))]
         self.assertEqual(["listener {name}: listening on {where}", "admin: listening on {where}"], found)
-
-    async def test_both_ways(self) -> None:
-        """Bytes can be moved by a copy where splice is not wanted."""
-        for way in (CopyDirection, SpliceDirection):
-            backend = Backend(self)
-            proxy = Proxy(self, route(backend.address), directions=way)
-            with proxy.connect() as client:
-                client.sendall(hello(name=NAME))
-                with await in_thread(backend.accept) as upstream:
-                    await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-            self.assertEqual(Result.OK, (await proxy.ended()).result)
 
 
 class AccessLogTests(SocketTestCase):
