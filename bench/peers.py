@@ -264,7 +264,7 @@ PEERS: dict[str, Peer] = {
         Peer("dlundquist", "Debian's package sniproxy", partial(_system, "sniproxy"), dlundquist, ("-V",)),
         *(
             Peer(f"ours-{way}", _HERE, _ours, partial(ours_by_way, way=way), ("sniproxy", "--version"))
-            for way in ("splice", "copy")
+            for way in ("python",)
         ),
     )
 }

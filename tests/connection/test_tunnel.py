@@ -13,10 +13,9 @@ from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
 from sniproxy.connection.tunnel import start_relay
 from sniproxy.events import Connection, Result
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.direction import Direction
 from sniproxy.relay.engine import ENDED, EngineRelay, RelayEngine
 from sniproxy.relay.relay import Ending, Relay
-from sniproxy.relay.splice import SpliceDirection
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.fakeengine import use_fake
 from tests.support.hellos import hello
@@ -68,7 +67,7 @@ class RelayTests(SocketTestCase):
         """A connection whose tunnel starts at once. @param wrap: makes the socket of the target."""
         nobody = cast(Any, None)
         context = ConnectionContext(
-            reactor, nobody, Timeouts(), nobody, self.closer, CopyDirection, self.records.append, engine=self.engine
+            reactor, nobody, Timeouts(), nobody, self.closer, self.records.append, engine=self.engine
         )
         (far, client), (backend, upstream) = connected(), connected()
         self.addCleanup(far.close)
@@ -109,7 +108,7 @@ class RelayTests(SocketTestCase):
 
     async def test_python(self) -> None:
         """A tunnel with directions of its own, or with TLS that ends here, has the relay in Python."""
-        own: list[dict[str, Any]] = [{"directions": SpliceDirection}, {"wrap": Wrapped}]
+        own: list[dict[str, Any]] = [{"directions": Direction}, {"wrap": Wrapped}]
         for options in own:
             conn = self.start(**options)
             self.assertIsInstance(conn.tunnel, Relay)
