@@ -34,5 +34,5 @@ def start_relay(conn: Lifecycle, upstream: socket.socket, received: bytes) -> No
         half_closed=context.timeouts.half_closed,
         directions=conn.directions or Direction,
     )
-    conn.enter_tunnel(relay, (client, upstream))
+    conn.enter_tunnel(relay)
     relay.start(conn.finish)

@@ -11,9 +11,9 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from importlib.util import find_spec
+from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
@@ -59,16 +59,12 @@ class EngineUnavailable(Exception):
 def load() -> ModuleType:
     """Import the native module. @raise EngineUnavailable: it is not installed, or does not fit this system."""
     try:
-        from sniproxy.relay import _engine
+        return import_module(MODULE)
+    except ModuleNotFoundError as error:
+        why = "this installation has no engine; install a wheel that has it, or build it with make engine"
+        raise EngineUnavailable(why) from error
     except ImportError as error:
-        raise EngineUnavailable(_why(error)) from error
-    return _engine
-
-
-def _why(error: ImportError) -> str:
-    if find_spec(MODULE) is None:
-        return "this installation has no engine; install a wheel that has it, or build it with make engine"
-    return f"cannot be loaded: {error}"
+        raise EngineUnavailable(f"the engine cannot be loaded: {error}") from error
 
 
 class Timeouts(Protocol):
@@ -114,6 +110,9 @@ class EngineRelay:
     """One tunnel of the engine. It exists once for each idle tunnel, so it is small."""
 
     __slots__ = ("_asked", "_owner", "_timeouts", "_tunnel")
+
+    sockets: ClassVar[tuple[socket.socket, ...]] = ()
+    """The engine owns the descriptors, and watches for vanished peers itself."""
 
     def __init__(self, tunnel: native.Tunnel, owner: Owner, timeouts: Timeouts) -> None:
         self._tunnel: native.Tunnel | _Counts = tunnel

@@ -88,6 +88,11 @@ class Relay:
         self._done: Callable[[Ending], object] | None = None
 
     @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The client's and the target's."""
+        return self._client.sock, self._upstream.sock
+
+    @property
     def bytes_up(self) -> int:
         """Bytes written to the upstream."""
         return self._up.moved

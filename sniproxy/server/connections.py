@@ -82,7 +82,7 @@ class ConnectionManager:
         self._inspector = inspector
         self._ended = ended
         self._count = 0
-        self._vanished = VanishedPeers(reactor, lambda: [conn.sockets for conn in self.live if conn.sockets])
+        self._vanished = VanishedPeers(reactor, self._sockets)
         # Connection ids are unique across restarts, and across processes that write to one log.
         self._id_prefix = os.urandom(4).hex()
 
@@ -197,6 +197,11 @@ class ConnectionManager:
     def _record(self, listener: str, client: str) -> Connection:
         self._count += 1
         return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
+
+    def _sockets(self) -> list[tuple[socket.socket, ...]]:
+        """The sockets of the tunnels that the engine does not serve: it watches its own."""
+        tunnels = (conn.tunnel for conn in self.live)
+        return [tunnel.sockets for tunnel in tunnels if tunnel is not None and tunnel.sockets]
 
     def _begin(self, conn: Lifecycle, permit: Permit, tap: Paced | None) -> None:
         self.live[conn] = None

@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -311,15 +312,19 @@ class LoadTests(SocketTestCase):
     async def test_not_installed(self) -> None:
         """The message says what to install or to build."""
         self.patch(engine, "MODULE", "sniproxy.relay.no_such_module")
-        self.patch(sys, "modules", {**sys.modules, "sniproxy.relay._engine": None})
         error = self.assertRaises(EngineUnavailable, engine.load)
         self.assertIn("this installation has no engine; install a wheel", str(error))
         self.assertIn("make engine", str(error))
 
     async def test_broken(self) -> None:
         """A module that does not fit the system is named with the loader's words."""
-        self.patch(engine, "MODULE", "sniproxy.relay.relay")
-        self.assertEqual("cannot be loaded: GLIBC_9", engine._why(ImportError("GLIBC_9")))
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "sniproxy_broken_engine.py").write_text("raise ImportError('GLIBC_9 not found')")
+        self.patch(sys, "path", [str(folder), *sys.path])
+        self.patch(engine, "MODULE", "sniproxy_broken_engine")
+        error = self.assertRaises(EngineUnavailable, engine.load)
+        self.assertEqual("the engine cannot be loaded: GLIBC_9 not found", str(error))
 
     async def test_no_thread(self) -> None:
         """An engine that cannot start says why."""
