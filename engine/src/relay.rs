@@ -51,7 +51,7 @@ pub enum Command {
     Add(Tunnel),
     End(Arc<Shared>),
     GiveBack(Arc<Shared>),
-    /// Moves the clock forward by milliseconds, and drops the sender at the end of the turn.
+    /// Moves the clock forward by milliseconds, and drops the sender when what is then due was done.
     Advance(u64, Sender<()>),
     Stop,
 }
@@ -151,44 +151,59 @@ impl Relay {
     /// Handles the first `count` events, then all else that is due. @return: false: the relay was stopped.
     fn turn(&mut self, count: usize, now: u64) -> bool {
         self.context.now = now;
-        let (mut commands, mut advanced) = (Vec::new(), Vec::new());
+        let mut rang = false;
         for place in 0..count {
             let Event { events, u64: token } = self.events[place];
             if token == BELL {
-                commands = self.inbox.commands.take();
+                rang = true;
             } else if let Some(tunnel) = self.tunnels.get(token) {
                 let outcome = tunnel.ready(token as usize & 1, events, &mut self.context);
                 self.settle(token, outcome);
             } // else the tunnel ended in this turn
         }
-        for token in std::mem::take(&mut self.context.again) {
-            if let Some(tunnel) = self.tunnels.get(token) {
-                let way = token as usize & 1;
-                tunnel.ways[way].queued = false;
-                let outcome = tunnel.pump(way, &mut self.context);
-                self.settle(token, outcome);
+        if !self.context.again.is_empty() {
+            for token in std::mem::take(&mut self.context.again) {
+                if let Some(tunnel) = self.tunnels.get(token) {
+                    let way = token as usize & 1;
+                    tunnel.ways[way].queued = false;
+                    let outcome = tunnel.pump(way, &mut self.context);
+                    self.settle(token, outcome);
+                }
             }
         }
-        for command in commands {
+        // After the events: these are of tunnels that a command may end.
+        let running = !rang || self.obey();
+        self.look_at_clock();
+        running
+    }
+
+    /// Obeys the commands. @return: false: to stop.
+    fn obey(&mut self) -> bool {
+        for command in self.inbox.commands.take() {
             match command {
                 Command::Add(tunnel) => self.add(tunnel),
                 Command::End(shared) => self.finish(shared.token.load(Relaxed), Kind::Ended, 0),
                 Command::GiveBack(shared) => self.finish(shared.token.load(Relaxed), Kind::GivenBack, 0),
-                Command::Advance(milliseconds, sender) => {
-                    advanced.push(sender);
+                Command::Advance(milliseconds, done) => {
                     self.ahead += milliseconds;
                     self.context.now += milliseconds;
+                    self.look_at_clock();
+                    drop(done);
                 }
                 Command::Stop => return false,
             }
         }
+        true
+    }
+
+    #[inline]
+    fn look_at_clock(&mut self) {
         if self.context.now >= self.sweep_at {
             self.sweep();
         }
         if self.context.now >= self.check_at || self.checking.is_some() {
             self.check();
         }
-        true
     }
 
     fn add(&mut self, mut tunnel: Tunnel) {
@@ -275,6 +290,7 @@ impl Relay {
     }
 
     /// Ends the tunnels whose deadline has come.
+    #[cold]
     fn sweep(&mut self) {
         let now = self.context.now;
         let (mut over, mut next) = (Vec::new(), u64::MAX);
@@ -295,6 +311,7 @@ impl Relay {
     }
 
     /// Starts or continues a check for unanswered peers and unused pipes.
+    #[cold]
     fn check(&mut self) {
         let first = self.checking.unwrap_or(0);
         let Silence { user_timeout, probes } = self.silence;
