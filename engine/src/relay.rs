@@ -9,7 +9,7 @@ use crate::direction::{BUFFER_BYTES, Context};
 use crate::mailbox::Mailbox;
 use crate::pipes::Pipes;
 use crate::slab::Slab;
-use crate::sys::{self, EIO, Epoll, Errno, Event};
+use crate::sys::{self, EIO, Epoll, Errno, Event, Timer};
 use crate::tunnel::{CLIENT, NO_TOKEN, Outcome, Shared, TARGET, Tunnel};
 
 /// Maximum events of one turn.
@@ -20,8 +20,9 @@ const CHECK_INTERVAL_MS: u64 = 10_000;
 const CHECK_BATCH: usize = 256;
 /// Minimum milliseconds between two looks at all deadlines. A tunnel may outlive its deadline by this.
 const SWEEP_INTERVAL_MS: u64 = 250;
-/// The token of the mailbox's bell.
+/// The tokens of the mailbox's bell and of the timer.
 const BELL: u64 = NO_TOKEN;
+const TIMER: u64 = NO_TOKEN - 1;
 
 /// How a tunnel ended. The numbers are those of `_engine.pyi`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,6 +73,9 @@ pub struct Silence {
 
 pub struct Relay {
     epoll: Epoll,
+    timer: Timer,
+    /// What the timer is set to. 0: it went off.
+    timer_at: u64,
     inbox: Arc<Inbox>,
     endings: Arc<Mailbox<Ending>>,
     silence: Silence,
@@ -95,7 +99,8 @@ impl Relay {
         held: Arc<AtomicUsize>,
         pipes: Arc<AtomicUsize>,
     ) -> sys::Result<Self> {
-        let epoll = Epoll::new()?;
+        let (epoll, timer) = (Epoll::new()?, Timer::new()?);
+        epoll.watch(timer.fd(), TIMER)?;
         let inbox = Arc::new(Inbox { commands: Mailbox::new()?, tunnels: AtomicUsize::new(0) });
         if let Some(bell) = inbox.commands.fd() {
             epoll.watch(sys::borrow(bell), BELL)?;
@@ -107,6 +112,8 @@ impl Relay {
         let tunnels = Slab::new();
         Ok(Self {
             epoll,
+            timer,
+            timer_at: u64::MAX,
             inbox,
             endings,
             silence,
@@ -126,25 +133,12 @@ impl Relay {
 
     /// Relays until it is stopped.
     pub fn run(&mut self) {
-        let mut now = sys::now();
         loop {
-            let timeout = self.timeout(now);
-            let count = self.epoll.wait(&mut self.events[..], timeout);
-            now = sys::now() + self.ahead;
-            if !self.turn(count, now) {
+            let wait = if self.context.again.is_empty() && self.checking.is_none() { -1 } else { 0 };
+            let count = self.epoll.wait(&mut self.events[..], wait);
+            if !self.turn(count, sys::now() + self.ahead) {
                 return;
             }
-        }
-    }
-
-    /// Milliseconds until something is due. -1: nothing is.
-    fn timeout(&self, now: u64) -> i32 {
-        if !self.context.again.is_empty() || self.checking.is_some() {
-            return 0;
-        }
-        match self.sweep_at.min(self.check_at) {
-            u64::MAX => -1,
-            due => due.saturating_sub(now).min(i32::MAX as u64) as i32,
         }
     }
 
@@ -156,6 +150,8 @@ impl Relay {
             let Event { events, u64: token } = self.events[place];
             if token == BELL {
                 rang = true;
+            } else if token == TIMER {
+                self.timer_at = 0;
             } else if let Some(tunnel) = self.tunnels.get(token) {
                 let outcome = tunnel.ready(token as usize & 1, events, &mut self.context);
                 self.settle(token, outcome);
@@ -203,6 +199,11 @@ impl Relay {
         }
         if self.context.now >= self.check_at || self.checking.is_some() {
             self.check();
+        }
+        let due = self.sweep_at.min(self.check_at);
+        if due != self.timer_at {
+            self.timer_at = due;
+            self.timer.set((due < u64::MAX).then(|| due.saturating_sub(self.context.now)));
         }
     }
 

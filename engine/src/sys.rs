@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 pub use libc::{EAGAIN, ECONNRESET, EINVAL, EIO, ENOMEM, ENOSYS, EPERM};
@@ -213,6 +213,32 @@ impl Epoll {
     }
 }
 
+/// Makes its descriptor readable at a time: a timeout of each epoll_wait would cost more.
+pub struct Timer(OwnedFd);
+
+impl Timer {
+    pub fn new() -> Result<Self> {
+        fault::check("timerfd_create")?;
+        // SAFETY: no memory is passed.
+        checked(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) })
+            .map(|fd| Self(adopt(fd)))
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// @param milliseconds: from now, at least 1. None: never.
+    pub fn set(&self, milliseconds: Option<u64>) {
+        let milliseconds = milliseconds.map_or(0, |count| count.max(1)); // 0 stops it
+        let (tv_sec, tv_nsec) = ((milliseconds / 1000) as i64, (milliseconds % 1000 * 1_000_000) as i64);
+        let once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let time = libc::itimerspec { it_interval: once, it_value: libc::timespec { tv_sec, tv_nsec } };
+        // SAFETY: the kernel reads the time; the null pointer means that the old time is not asked for.
+        unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, &raw const time, ptr::null_mut()) };
+    }
+}
+
 /// Wakes another thread: an eventfd.
 pub struct Bell(OwnedFd);
 
@@ -224,7 +250,7 @@ impl Bell {
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
-        borrow(self.0.as_raw_fd())
+        self.0.as_fd()
     }
 
     pub fn ring(&self) {
