@@ -146,6 +146,7 @@ impl Relay {
     fn turn(&mut self, count: usize, now: u64) -> bool {
         self.context.now = now;
         let mut rang = false;
+        let again = std::mem::take(&mut self.context.again); // what is queued now has its turn after this one
         for place in 0..count {
             let Event { events, u64: token } = self.events[place];
             if token == BELL {
@@ -157,14 +158,12 @@ impl Relay {
                 self.settle(token, outcome);
             } // else the tunnel ended in this turn
         }
-        if !self.context.again.is_empty() {
-            for token in std::mem::take(&mut self.context.again) {
-                if let Some(tunnel) = self.tunnels.get(token) {
-                    let way = token as usize & 1;
-                    tunnel.ways[way].queued = false;
-                    let outcome = tunnel.pump(way, &mut self.context);
-                    self.settle(token, outcome);
-                }
+        for token in again {
+            if let Some(tunnel) = self.tunnels.get(token) {
+                let way = token as usize & 1;
+                tunnel.ways[way].queued = false;
+                let outcome = tunnel.pump(way, &mut self.context);
+                self.settle(token, outcome);
             }
         }
         // After the events: these are of tunnels that a command may end.
