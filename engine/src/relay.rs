@@ -9,7 +9,7 @@ use crate::direction::{BUFFER_BYTES, Context};
 use crate::mailbox::Mailbox;
 use crate::pipes::Pipes;
 use crate::slab::Slab;
-use crate::sys::{self, EIO, Epoll, Errno, Event, Timer};
+use crate::sys::{self, ALL, EIO, Epoll, Errno, Event, IN, Timer};
 use crate::tunnel::{CLIENT, NO_TOKEN, Outcome, Shared, TARGET, Tunnel};
 
 /// Maximum events of one turn.
@@ -100,10 +100,10 @@ impl Relay {
         pipes: Arc<AtomicUsize>,
     ) -> sys::Result<Self> {
         let (epoll, timer) = (Epoll::new()?, Timer::new()?);
-        epoll.watch(timer.fd(), TIMER)?;
+        epoll.watch(timer.fd(), IN, TIMER)?;
         let inbox = Arc::new(Inbox { commands: Mailbox::new()?, tunnels: AtomicUsize::new(0) });
         if let Some(bell) = inbox.commands.fd() {
-            epoll.watch(sys::borrow(bell), BELL)?;
+            epoll.watch(sys::borrow(bell), IN, BELL)?;
         }
         let buffer = vec![0; BUFFER_BYTES].into();
         let context = Context { buffer, pipes: Pipes::new(pipes), held, now: 0, again: Vec::new() };
@@ -214,7 +214,7 @@ impl Relay {
         });
         let Some(tunnel) = self.tunnels.get(token) else { return };
         for side in [CLIENT, TARGET] {
-            if let Err(error) = self.epoll.watch(tunnel.sides[side].as_fd(), token | side as u64) {
+            if let Err(error) = self.epoll.watch(tunnel.sides[side].as_fd(), ALL, token | side as u64) {
                 return self.finish(token, Kind::Unwatched, error);
             }
         }

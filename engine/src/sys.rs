@@ -17,6 +17,8 @@ pub const OUT: u32 = libc::EPOLLOUT as u32;
 /// The connection is broken, or both of its directions have ended.
 pub const BROKEN: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
 pub const ENDS: u32 = BROKEN | libc::EPOLLRDHUP as u32;
+/// All events of a socket.
+pub const ALL: u32 = IN | OUT | ENDS;
 
 fn errno() -> Errno {
     io::Error::last_os_error().raw_os_error().unwrap_or(EIO)
@@ -193,10 +195,9 @@ impl Epoll {
         checked(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd.as_raw_fd(), &raw mut event) }).map(drop)
     }
 
-    pub fn watch(&self, fd: BorrowedFd, token: u64) -> Result<()> {
+    pub fn watch(&self, fd: BorrowedFd, events: u32, token: u64) -> Result<()> {
         fault::check("epoll_ctl")?;
-        let events = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
-        self.control(libc::EPOLL_CTL_ADD, fd, Event { events, u64: token })
+        self.control(libc::EPOLL_CTL_ADD, fd, Event { events: events | libc::EPOLLET as u32, u64: token })
     }
 
     /// Closing a descriptor does the same, unless another process has it, too.
