@@ -117,7 +117,11 @@ class ProxyService(Service):
         @raise CannotOpen: a log cannot be opened.
         """
         self._descriptors = raise_descriptor_limit()
-        self._apply(self._built, self.warnings)
+        try:
+            self._apply(self._built, self.warnings)
+        except BaseException:
+            self._relays.close()
+            raise
         Service.startService(self)
         self.view.ready = True
 

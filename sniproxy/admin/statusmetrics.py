@@ -1,4 +1,4 @@
-"""Prometheus metrics of the limits and of the relay, from what C{/status} has of them. Pure."""
+"""Prometheus metrics of the limits and of the relay, from what C{/status} has of them."""
 
 from __future__ import annotations
 

@@ -20,8 +20,10 @@ def start_relay(conn: Lifecycle, upstream: socket.socket, received: bytes) -> No
     assert client is not None
     plain = conn.directions is None and type(client) is type(upstream) is socket.socket
     if context.engine is not None and plain:
-        conn.enter_tunnel(context.engine.open(client, upstream, received, context.timeouts, conn))
-        return
+        opened = context.engine.open(client, upstream, received, context.timeouts, conn)
+        if opened is not None:
+            conn.enter_tunnel(opened)
+            return
     relay = Relay(
         context.reactor,
         client,

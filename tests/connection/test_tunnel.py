@@ -19,7 +19,7 @@ from sniproxy.relay.relay import Ending, Relay
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.fakeengine import use_fake
 from tests.support.hellos import hello
-from tests.support.proxies import Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
 
@@ -31,7 +31,8 @@ class TunnelTests(ConversationCase):
         """How the tunnel ended is how the connection ended."""
         backend = Backend(self)
         clock = HandClock()
-        proxy = Proxy(self, route(backend.address, more="[timeouts]\nidle = 7\n"), clock)
+        text = 'relay = "python"\n' + LISTENER + route(backend.address, more="[timeouts]\nidle = 7\n")
+        proxy = Proxy(self, text, clock)
         client = proxy.connect()
         client.sendall(hello(name=NAME))
         (await in_thread(backend.accept)).close()
@@ -96,6 +97,14 @@ class RelayTests(SocketTestCase):
         record = self.records[0]
         self.assertEqual((Result.DRAINED, "enough"), (record.result, record.reason))
         self.assertEqual((4, 3), (record.bytes_up, record.bytes_down))
+
+    async def test_failed_engine(self) -> None:
+        """What a failed engine does not take has the relay in Python."""
+        self.fake.full = OSError(108, "no thread")
+        conn = self.start()
+        self.assertIsInstance(conn.tunnel, Relay)
+        conn.end(Ending(Result.SHUTDOWN))
+        await self.ended
 
     async def test_python(self) -> None:
         """A tunnel with directions of its own, or with TLS that ends here, has the relay in Python."""

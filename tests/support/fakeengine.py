@@ -1,4 +1,4 @@
-"""A scripted stand-in for the native module ``sniproxy.relay._engine``: it moves no bytes."""
+"""A scripted stand-in for the native module ``sniproxy.relay._engine``: it moves only held bytes."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ class FakeEngine:
             raise self.full
         tunnel = FakeTunnel(*given)
         self.opened.append(tunnel)
+        if tunnel.held:
+            os.write(tunnel.target, tunnel.held)
         self._live[tunnel] = None
         return tunnel
 
