@@ -18,6 +18,8 @@ dev: $(VENV)/.made-dev
 # One venv, updated when setup.cfg changes. pip shows its progress and retries failed downloads.
 # LOCK=FILE installs exactly the versions of that file and verifies their hashes.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --no-input
+# No cargo for pip: this never compiles the native relay (make engine does).
+$(VENV)/.made-%: export CARGO := no-cargo
 $(VENV)/.made-%: setup.cfg pyproject.toml $(LOCK)
 	@test -x $(BIN)/python || { echo "making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "installing sniproxy$(if $(filter-out run,$*),[$*]) and the packages it needs into $(VENV) ..."

@@ -77,6 +77,7 @@ impl Direction {
     }
 
     /// Reads once, if nothing is held, and writes until all is written or there is no room.
+    #[inline]
     pub fn step(&mut self, source: BorrowedFd, target: BorrowedFd, context: &mut Context) -> Step {
         let result = if self.holds() > 0 {
             self.flush(target, context)
@@ -96,6 +97,7 @@ impl Direction {
         }
     }
 
+    #[inline]
     fn copy(&mut self, source: BorrowedFd, target: BorrowedFd, context: &mut Context) -> Step {
         let count = match sys::recv(source, &mut context.buffer) {
             Ok(0) => return Step::End,

@@ -9,7 +9,7 @@ use crate::direction::{BUFFER_BYTES, Context};
 use crate::mailbox::Mailbox;
 use crate::pipes::Pipes;
 use crate::slab::Slab;
-use crate::sys::{self, EIO, Epoll, Errno, Event};
+use crate::sys::{self, ALL, EIO, Epoll, Errno, Event, IN, Timer};
 use crate::tunnel::{CLIENT, NO_TOKEN, Outcome, Shared, TARGET, Tunnel};
 
 /// Maximum events of one turn.
@@ -20,8 +20,9 @@ const CHECK_INTERVAL_MS: u64 = 10_000;
 const CHECK_BATCH: usize = 256;
 /// Minimum milliseconds between two looks at all deadlines. A tunnel may outlive its deadline by this.
 const SWEEP_INTERVAL_MS: u64 = 250;
-/// The token of the mailbox's bell.
+/// The tokens of the mailbox's bell and of the timer.
 const BELL: u64 = NO_TOKEN;
+const TIMER: u64 = NO_TOKEN - 1;
 
 /// How a tunnel ended. The numbers are those of `_engine.pyi`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +52,7 @@ pub enum Command {
     Add(Tunnel),
     End(Arc<Shared>),
     GiveBack(Arc<Shared>),
-    /// Moves the clock forward by milliseconds, and drops the sender at the end of the turn.
+    /// Moves the clock forward by milliseconds, and drops the sender when what is then due was done.
     Advance(u64, Sender<()>),
     Stop,
 }
@@ -72,6 +73,9 @@ pub struct Silence {
 
 pub struct Relay {
     epoll: Epoll,
+    timer: Timer,
+    /// What the timer is set to. 0: it went off.
+    timer_at: u64,
     inbox: Arc<Inbox>,
     endings: Arc<Mailbox<Ending>>,
     silence: Silence,
@@ -95,10 +99,11 @@ impl Relay {
         held: Arc<AtomicUsize>,
         pipes: Arc<AtomicUsize>,
     ) -> sys::Result<Self> {
-        let epoll = Epoll::new()?;
+        let (epoll, timer) = (Epoll::new()?, Timer::new()?);
+        epoll.watch(timer.fd(), IN, TIMER)?;
         let inbox = Arc::new(Inbox { commands: Mailbox::new()?, tunnels: AtomicUsize::new(0) });
         if let Some(bell) = inbox.commands.fd() {
-            epoll.watch(sys::borrow(bell), BELL)?;
+            epoll.watch(sys::borrow(bell), IN, BELL)?;
         }
         let buffer = vec![0; BUFFER_BYTES].into();
         let context = Context { buffer, pipes: Pipes::new(pipes), held, now: 0, again: Vec::new() };
@@ -107,6 +112,8 @@ impl Relay {
         let tunnels = Slab::new();
         Ok(Self {
             epoll,
+            timer,
+            timer_at: u64::MAX,
             inbox,
             endings,
             silence,
@@ -126,42 +133,32 @@ impl Relay {
 
     /// Relays until it is stopped.
     pub fn run(&mut self) {
-        let mut now = sys::now();
         loop {
-            let timeout = self.timeout(now);
-            let count = self.epoll.wait(&mut self.events[..], timeout);
-            now = sys::now() + self.ahead;
-            if !self.turn(count, now) {
+            let wait = if self.context.again.is_empty() && self.checking.is_none() { -1 } else { 0 };
+            let count = self.epoll.wait(&mut self.events[..], wait);
+            if !self.turn(count, sys::now() + self.ahead) {
                 return;
             }
-        }
-    }
-
-    /// Milliseconds until something is due. -1: nothing is.
-    fn timeout(&self, now: u64) -> i32 {
-        if !self.context.again.is_empty() || self.checking.is_some() {
-            return 0;
-        }
-        match self.sweep_at.min(self.check_at) {
-            u64::MAX => -1,
-            due => due.saturating_sub(now).min(i32::MAX as u64) as i32,
         }
     }
 
     /// Handles the first `count` events, then all else that is due. @return: false: the relay was stopped.
     fn turn(&mut self, count: usize, now: u64) -> bool {
         self.context.now = now;
-        let (mut commands, mut advanced) = (Vec::new(), Vec::new());
+        let mut rang = false;
+        let again = std::mem::take(&mut self.context.again); // what is queued now has its turn after this one
         for place in 0..count {
             let Event { events, u64: token } = self.events[place];
             if token == BELL {
-                commands = self.inbox.commands.take();
+                rang = true;
+            } else if token == TIMER {
+                self.timer_at = 0;
             } else if let Some(tunnel) = self.tunnels.get(token) {
                 let outcome = tunnel.ready(token as usize & 1, events, &mut self.context);
                 self.settle(token, outcome);
             } // else the tunnel ended in this turn
         }
-        for token in std::mem::take(&mut self.context.again) {
+        for token in again {
             if let Some(tunnel) = self.tunnels.get(token) {
                 let way = token as usize & 1;
                 tunnel.ways[way].queued = false;
@@ -169,26 +166,44 @@ impl Relay {
                 self.settle(token, outcome);
             }
         }
-        for command in commands {
+        // After the events: these are of tunnels that a command may end.
+        let running = !rang || self.obey();
+        self.look_at_clock();
+        running
+    }
+
+    /// Obeys the commands. @return: false: to stop.
+    fn obey(&mut self) -> bool {
+        for command in self.inbox.commands.take() {
             match command {
                 Command::Add(tunnel) => self.add(tunnel),
                 Command::End(shared) => self.finish(shared.token.load(Relaxed), Kind::Ended, 0),
                 Command::GiveBack(shared) => self.finish(shared.token.load(Relaxed), Kind::GivenBack, 0),
-                Command::Advance(milliseconds, sender) => {
-                    advanced.push(sender);
+                Command::Advance(milliseconds, done) => {
                     self.ahead += milliseconds;
                     self.context.now += milliseconds;
+                    self.look_at_clock();
+                    drop(done);
                 }
                 Command::Stop => return false,
             }
         }
+        true
+    }
+
+    #[inline]
+    fn look_at_clock(&mut self) {
         if self.context.now >= self.sweep_at {
             self.sweep();
         }
         if self.context.now >= self.check_at || self.checking.is_some() {
             self.check();
         }
-        true
+        let due = self.sweep_at.min(self.check_at);
+        if due != self.timer_at {
+            self.timer_at = due;
+            self.timer.set((due < u64::MAX).then(|| due.saturating_sub(self.context.now)));
+        }
     }
 
     fn add(&mut self, mut tunnel: Tunnel) {
@@ -199,7 +214,7 @@ impl Relay {
         });
         let Some(tunnel) = self.tunnels.get(token) else { return };
         for side in [CLIENT, TARGET] {
-            if let Err(error) = self.epoll.watch(tunnel.sides[side].as_fd(), token | side as u64) {
+            if let Err(error) = self.epoll.watch(tunnel.sides[side].as_fd(), ALL, token | side as u64) {
                 return self.finish(token, Kind::Unwatched, error);
             }
         }
@@ -275,6 +290,7 @@ impl Relay {
     }
 
     /// Ends the tunnels whose deadline has come.
+    #[cold]
     fn sweep(&mut self) {
         let now = self.context.now;
         let (mut over, mut next) = (Vec::new(), u64::MAX);
@@ -295,6 +311,7 @@ impl Relay {
     }
 
     /// Starts or continues a check for unanswered peers and unused pipes.
+    #[cold]
     fn check(&mut self) {
         let first = self.checking.unwrap_or(0);
         let Silence { user_timeout, probes } = self.silence;

@@ -88,7 +88,7 @@ impl Tunnel {
                 return Outcome::Lost(side, sys::pending_error(self.sides[side].as_fd()));
             }
         }
-        if events & (IN | ENDS) != 0 && !self.ways[side].blocked {
+        if events & (IN | ENDS) != 0 && !self.ways[side].blocked && !self.ways[side].queued {
             let outcome = self.pump(side, context);
             if outcome != Outcome::Open {
                 return outcome;
