@@ -15,7 +15,7 @@ from typing import Any
 from sniproxy.config.limits import Limits
 from sniproxy.events import Refusal, Result
 from sniproxy.routing.router import LiveRoute
-from sniproxy.util.buffered import TOTAL
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.text import counted
 
 MAX_RATES = 65_536
@@ -159,7 +159,7 @@ class Admission:
 
     @param seconds: a clock.
     @param refused: called with the limit and the client of each connection that is refused on accept.
-    @param end: ends an admitted connection, for a reason.
+    @param end: ends an admitted connection, for a reason. @param account: counts buffered bytes, for C{max_buffered}.
     @ivar refusals: number of refused connections, by limit.
     @ivar waits: how often accepting paused, by limit.
     @ivar max_connections: connections at once. @ivar max_hellos: of these, connections that wait for their hello.
@@ -171,7 +171,11 @@ class Admission:
     """
 
     def __init__(
-        self, seconds: Callable[[], float], refused: Callable[[str, str], None], end: Callable[[Any, str], None]
+        self,
+        seconds: Callable[[], float],
+        refused: Callable[[str, str], None],
+        end: Callable[[Any, str], None],
+        account: BufferAccount,
     ) -> None:
         self.refusals: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
@@ -181,6 +185,7 @@ class Admission:
         self._seconds = seconds
         self._refused = refused
         self._end = end
+        self._account = account
         self._connections = 0
         self._clients: dict[str, Client] = {}
         self._routes: dict[tuple[str, str | None], RouteCount] = {}
@@ -213,7 +218,7 @@ class Admission:
             return "max_connections"
         if len(self.hellos) >= self.max_hellos:
             return "max_hellos"
-        return "max_buffered" if TOTAL.bytes + held >= self._max_buffered else None
+        return "max_buffered" if self._account.bytes + held >= self._max_buffered else None
 
     def make_room(self) -> bool:
         """End the connection that has waited longest for its hello, if it is slow. @return: False: none is."""

@@ -30,7 +30,7 @@ from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.tls.alerts import fatal_alert
-from sniproxy.util.buffered import Share
+from sniproxy.util.buffered import BufferAccount, Share
 from sniproxy.util.reactor import IReactor
 
 log = Logger()
@@ -54,6 +54,7 @@ class ConnectionContext:
     @ivar upstreams: connections and health of targets; the same object in all contexts.
     @ivar engine: the relay engine, for plain tunnels. None: the relay in Python for all.
     @ivar randoms: finds loops through other proxies; the same object in all contexts.
+    @ivar account: counts buffered bytes; the same object in all contexts.
     """
 
     reactor: IReactor
@@ -65,6 +66,7 @@ class ConnectionContext:
     upstreams: UpstreamTable = attrs.field(factory=UpstreamTable)
     engine: RelayEngine | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
+    account: BufferAccount = attrs.field(factory=BufferAccount)
 
 
 class Tunnel(Protocol):
@@ -121,7 +123,7 @@ class Lifecycle:
         self.tunnel: Tunnel | None = None
         self.ended = False
         self._handler = handler
-        self._received: Share | None = Share()
+        self._received: Share | None = Share(context.account)
         self._started = context.reactor.seconds()
         self._stages: Deferred[None] | None = None  # waits until the connection is a tunnel
         self._at_end: list[Callable[[], None]] | None = None

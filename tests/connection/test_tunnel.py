@@ -25,10 +25,10 @@ from tests.support.sockets import HandClock, SocketTestCase, connected, in_threa
 
 
 class TunnelTests(ConversationCase):
-    """Connections that become tunnels."""
+    """Ends of tunnels."""
 
     async def test_reset_and_idle(self) -> None:
-        """How the tunnel ended is how the connection ended."""
+        """The ending of the tunnel is the result of the connection."""
         backend = Backend(self)
         clock = HandClock()
         text = 'relay = "python"\n' + LISTENER + route(backend.address, more="[timeouts]\nidle = 7\n")
