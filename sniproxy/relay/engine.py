@@ -116,7 +116,7 @@ class EngineRelay:
 
     def __init__(self, tunnel: native.Tunnel, owner: Owner, timeouts: Timeouts) -> None:
         self._tunnel: native.Tunnel | _Counts = tunnel
-        self._owner = owner
+        self._owner: Owner | None = owner
         self._timeouts = timeouts
         self._asked: Ending | Callable[[GivenBack], object] | None = None
 
@@ -163,13 +163,15 @@ class EngineRelay:
         _, kind, number, side, up, down, client, target, held_up, held_down = told
         self._tunnel = _Counts(up, down)
         asked, self._asked = self._asked, None
+        owner, self._owner = self._owner, None  # the owner refers to the tunnel: leave no cycle to the collector
         if kind == GIVEN_BACK and callable(asked):
             asked(GivenBack(_socket(client), _socket(target), held_up, held_down, side))
             return
         for fd in (client, target):
             if fd >= 0:
                 closer(_socket(fd))
-        self._owner.finish(asked if isinstance(asked, Ending) and kind == ENDED else self._ending(kind, number, side))
+        assert owner is not None
+        owner.finish(asked if isinstance(asked, Ending) and kind == ENDED else self._ending(kind, number, side))
 
     def _ending(self, kind: int, number: int, side: int) -> Ending:
         if kind == OK:

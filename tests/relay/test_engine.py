@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -51,6 +52,8 @@ class Times:
 
 class Owner:
     """Who opened a tunnel."""
+
+    tunnel: EngineRelay
 
     def __init__(self) -> None:
         self.done: Deferred[Ending] = Deferred()
@@ -221,6 +224,19 @@ class EngineTests(EngineCase):
         await owner.done
         del self.fake.opened[0].bytes_up
         self.assertEqual((4, 9, False, 0), (relay.bytes_up, relay.bytes_down, relay.half_closed, relay.blocked))
+
+    async def test_no_cycle(self) -> None:
+        """A tunnel that has ended does not keep its owner, which has the tunnel: both go without the collector."""
+        relay, owner = self.open()
+        owner.tunnel = relay
+        gone = ref(owner)
+        done = owner.done
+        self.fake.finish(self.fake.opened[0], IDLE)
+        del relay, owner
+        gc.disable()
+        self.addCleanup(gc.enable)
+        await done
+        self.assertIsNone(gone())
 
     async def test_keys(self) -> None:
         """A key is used again only after its tunnel has ended."""
