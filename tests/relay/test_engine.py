@@ -236,6 +236,7 @@ class EngineTests(EngineCase):
         gc.disable()
         self.addCleanup(gc.enable)
         await done
+        await in_thread(int)  # the call that has ended it has returned
         self.assertIsNone(gone())
 
     async def test_keys(self) -> None:
