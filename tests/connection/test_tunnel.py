@@ -87,6 +87,8 @@ class RelayTests(SocketTestCase):
         conn = self.start()
         assert isinstance(conn.tunnel, EngineRelay)
         self.assertEqual((b"head", ()), (self.fake.opened[0].held, conn.tunnel.sockets))
+        self.assertFalse(hasattr(conn, "__dict__"))
+        self.assertIsNone(conn._received)
         self.fake.opened[0].bytes_down = 3
         self.assertEqual((4, 3, "open"), (conn.bytes_up, conn.bytes_down, conn.state))
         self.fake.opened[0].half_closed = True

@@ -99,6 +99,16 @@ class CloserTests(SocketTestCase):
         for theirs, _ in pairs:
             theirs.close()
 
+    async def test_later(self) -> None:
+        """A socket that comes after that, as from the relay engine, is closed at once, too, behind its last bytes."""
+        closer = LingeringCloser(HandClock())
+        closer.close_now()
+        theirs, ours = connected()
+        closer(ours, b"last")
+        await closer.settled()
+        self.assertEqual(b"last", await in_thread(read_to_end, theirs))
+        theirs.close()
+
     async def test_what_tls_has_encrypted(self) -> None:
         """Encrypted bytes that did not fit into the socket are sent first, even if the peer has sent a FIN."""
         for peer_ends in (False, True):
