@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from sniproxy.net.closer import LINGER_TIMEOUT_S, MAX_LINGER_BYTES, LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
@@ -101,7 +102,8 @@ class CloserTests(SocketTestCase):
 
     async def test_later(self) -> None:
         """A socket that comes after that, as from the relay engine, is closed at once, too, behind its last bytes."""
-        closer = LingeringCloser(HandClock())
+        clock: Any = HandClock()
+        closer = LingeringCloser(clock)
         closer.close_now()
         theirs, ours = connected()
         closer(ours, b"last")
