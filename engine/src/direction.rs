@@ -223,7 +223,6 @@ impl Direction {
     /// Marks the destination as full or not, and counts what is held for it.
     pub fn block(&mut self, blocked: bool, context: &Context) {
         self.blocked = blocked;
-        self.dry &= !blocked; // bytes that arrive now are announced but not read
         let count = if blocked { self.holds() as u32 } else { 0 };
         context.held.fetch_add(count.wrapping_sub(self.counted) as i32 as usize, Relaxed);
         self.counted = count;

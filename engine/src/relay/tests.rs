@@ -7,7 +7,7 @@ use std::sync::RwLockReadGuard;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
-use crate::pipes::LARGE_PIPE_BYTES;
+use crate::pipes::{LARGE_PIPE_BYTES, MAX_SPARE};
 use crate::sys::{ECONNRESET, fault};
 use crate::testing::*;
 use crate::tunnel::{Deadlines, MAX_TURN_BYTES, ROUNDS};
@@ -227,7 +227,17 @@ fn both_sides_may_have_ended_before() {
 
 #[test]
 fn a_full_side_stops_the_other_one_and_loses_nothing() {
+    stops_and_loses_nothing_despite("none", 0);
+}
+
+#[test]
+fn a_full_side_stops_the_other_one_without_splice_too() {
+    stops_and_loses_nothing_despite("splice", sys::EINVAL);
+}
+
+fn stops_and_loses_nothing_despite(call: &'static str, errno: Errno) {
     let mut rig = Rig::new();
+    fault::inject(call, errno, 0, usize::MAX);
     let (mut client, mut target, shared) = rig.open_with(small_pair, b"", NO_DEADLINES);
     let bytes = noise(16 * MEBI);
     let sent = rig.fill(&mut client, &bytes);
@@ -445,11 +455,11 @@ fn ends_on_request_behind_what_has_room() {
 
 #[test]
 fn gives_back_the_sockets_and_all_bytes() {
-    for pieces in [1, 8] {
-        // one piece is copied, bulk is spliced
+    for call in ["none", "splice"] {
         let mut rig = Rig::new();
+        fault::inject(call, sys::EINVAL, 0, usize::MAX);
         let (mut client, mut target, shared) = rig.open_with(small_pair, b"", NO_DEADLINES);
-        let bytes = noise(pieces * 2 * MEBI);
+        let bytes = noise(8 * MEBI);
         let mut sent = rig.fill(&mut client, &bytes);
         target.write_all(b"down").unwrap();
         target.shutdown(Shutdown::Write).unwrap();
@@ -502,9 +512,15 @@ fn bulk_is_spliced_through_pipes_that_return() {
     assert!(got == bytes);
     assert_eq!((rig.pipes.load(Relaxed), rig.held.load(Relaxed)), (1, 0));
     let far = sending.join().unwrap();
+    let pipe = rig.relay.context.pipes.take(rig.now).unwrap();
+    assert_eq!(pipe.size as usize, LARGE_PIPE_BYTES);
+    rig.relay.context.pipes.give(pipe);
     rig.advance(CHECK_INTERVAL_MS); // it was needed since the start
     rig.advance(CHECK_INTERVAL_MS);
     assert_eq!(rig.pipes.load(Relaxed), 0);
+    let pipes: Vec<_> = (0..20).map(|_| rig.relay.context.pipes.take(rig.now).unwrap()).collect();
+    pipes.into_iter().for_each(|pipe| rig.relay.context.pipes.give(pipe));
+    assert_eq!(rig.pipes.load(Relaxed), MAX_SPARE);
     drop(far);
 }
 
