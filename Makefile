@@ -109,7 +109,7 @@ wheels:
 		PATH="$(CURDIR)/$(WHEEL_ENV):$$PATH" CARGO="$(CURDIR)/.ci/cargo-manylinux" \
 		CARGO_BUILD_TARGET=$$arch-unknown-linux-gnu CARGO_ZIGBUILD_ZIG_PATH="$(CURDIR)/$(WHEEL_ENV)/python-zig" \
 		$(WHEEL_ENV)/python -m build -q -C=--build-option=--plat-name=manylinux_2_28_$$arch && \
-		$(WHEEL_ENV)/python -m zipfile -l dist/*_$$arch.whl | grep -q _engine.abi3.so || exit 1; done
+		$(WHEEL_ENV)/python -m zipfile -l dist/*_$$arch.whl | grep _engine.abi3.so || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist engine/target sniproxy/relay/*.so *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* twisted/plugins/dropin.cache

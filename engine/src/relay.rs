@@ -244,7 +244,6 @@ impl Relay {
     /// Ends a tunnel. @param token: of its broken side for a reset. Nothing happens if the tunnel has ended.
     fn finish(&mut self, token: u64, kind: Kind, errno: Errno) {
         let Some(mut tunnel) = self.tunnels.remove(token) else { return };
-        tunnel.shared.token.store(NO_TOKEN, Relaxed);
         let context = &mut self.context;
         let (mut kind, mut errno, mut side) = (kind, errno, tunnel.first.map_or(0, |side| side + 1));
         let mut held = [Vec::new(), Vec::new()];
