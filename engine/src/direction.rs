@@ -20,6 +20,8 @@ pub struct Context {
     pub held: Arc<AtomicUsize>,
     /// Milliseconds, of the current turn.
     pub now: u64,
+    /// When the next deadline of a tunnel may have come.
+    pub sweep_at: u64,
     /// Tokens of sides that have not drained their socket.
     pub again: Vec<u64>,
 }
