@@ -30,6 +30,10 @@ fn bulk_is_spliced_through_pipes_that_return() {
     assert_eq!(pipe.size as usize, LARGE_PIPE_BYTES);
     rig.relay.context.pipes.give(pipe);
     rig.advance(CHECK_INTERVAL_MS); // it was needed since the start
+    let pipe = rig.relay.context.pipes.take(rig.now).unwrap();
+    rig.relay.context.pipes.give(pipe);
+    rig.advance(CHECK_INTERVAL_MS);
+    assert_eq!(rig.pipes.load(Relaxed), 1);
     rig.advance(CHECK_INTERVAL_MS);
     assert_eq!(rig.pipes.load(Relaxed), 0);
     let pipes: Vec<_> = (0..20).map(|_| rig.relay.context.pipes.take(rig.now).unwrap()).collect();
