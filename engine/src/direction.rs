@@ -20,6 +20,8 @@ pub struct Context {
     pub held: Arc<AtomicUsize>,
     /// Milliseconds, of the current turn.
     pub now: u64,
+    /// When the next deadline of a tunnel may have come.
+    pub sweep_at: u64,
     /// Tokens of sides that have not drained their socket.
     pub again: Vec<u64>,
 }
@@ -223,7 +225,6 @@ impl Direction {
     /// Marks the destination as full or not, and counts what is held for it.
     pub fn block(&mut self, blocked: bool, context: &Context) {
         self.blocked = blocked;
-        self.dry &= !blocked; // bytes that arrive now are announced but not read
         let count = if blocked { self.holds() as u32 } else { 0 };
         context.held.fetch_add(count.wrapping_sub(self.counted) as i32 as usize, Relaxed);
         self.counted = count;

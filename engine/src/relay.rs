@@ -1,16 +1,16 @@
 //! A relay thread: an epoll set, its tunnels and their deadlines.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::Sender;
 
 use crate::direction::{BUFFER_BYTES, Context};
+use crate::handover::{Command, Ending, Inbox, Kind, Silence};
 use crate::mailbox::Mailbox;
 use crate::pipes::Pipes;
 use crate::slab::Slab;
 use crate::sys::{self, ALL, EIO, Epoll, Errno, Event, IN, Timer};
-use crate::tunnel::{CLIENT, NO_TOKEN, Outcome, Shared, TARGET, Tunnel};
+use crate::tunnel::{CLIENT, NO_TOKEN, Outcome, TARGET, Tunnel};
 
 /// Maximum events of one turn.
 const BATCH: usize = 128;
@@ -24,53 +24,6 @@ const SWEEP_INTERVAL_MS: u64 = 250;
 const BELL: u64 = NO_TOKEN;
 const TIMER: u64 = NO_TOKEN - 1;
 
-/// How a tunnel ended. The numbers are those of `_engine.pyi`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(u8)]
-pub enum Kind {
-    Ok = 0,
-    Reset = 1,
-    Idle = 2,
-    Ended = 3,
-    GivenBack = 4,
-    Unwatched = 5,
-}
-
-/// The end of a tunnel, as described in `_engine.pyi`.
-pub struct Ending {
-    pub key: u64,
-    pub kind: Kind,
-    pub errno: Errno,
-    pub side: u8,
-    pub moved: [u64; 2],
-    /// The descriptors that are returned.
-    pub sides: [Option<OwnedFd>; 2],
-    pub held: [Vec<u8>; 2],
-}
-
-pub enum Command {
-    Add(Tunnel),
-    End(Arc<Shared>),
-    GiveBack(Arc<Shared>),
-    /// Moves the clock forward by milliseconds, and drops the sender when what is then due was done.
-    Advance(u64, Sender<()>),
-    Stop,
-}
-
-/// What the owner of a relay thread keeps of it.
-pub struct Inbox {
-    pub commands: Mailbox<Command>,
-    /// Tunnels that were added and have not ended.
-    pub tunnels: AtomicUsize,
-}
-
-/// When TCP_USER_TIMEOUT is set on a silent socket.
-#[derive(Clone, Copy)]
-pub struct Silence {
-    pub user_timeout: u32,
-    pub probes: u8,
-}
-
 pub struct Relay {
     epoll: Epoll,
     timer: Timer,
@@ -82,8 +35,6 @@ pub struct Relay {
     tunnels: Slab<Tunnel>,
     context: Context,
     events: Box<[Event; BATCH]>,
-    /// When all deadlines are looked at.
-    sweep_at: u64,
     /// When the next check starts.
     check_at: u64,
     /// The place at which a check goes on.
@@ -106,9 +57,8 @@ impl Relay {
             epoll.watch(sys::borrow(bell), IN, BELL)?;
         }
         let buffer = vec![0; BUFFER_BYTES].into();
-        let context = Context { buffer, pipes: Pipes::new(pipes), held, now: 0, again: Vec::new() };
+        let context = Context { buffer, pipes: Pipes::new(pipes), held, now: 0, sweep_at: u64::MAX, again: Vec::new() };
         let events = Box::new([sys::NO_EVENT; BATCH]);
-        let (sweep_at, check_at) = (u64::MAX, u64::MAX);
         let tunnels = Slab::new();
         Ok(Self {
             epoll,
@@ -120,8 +70,7 @@ impl Relay {
             tunnels,
             context,
             events,
-            sweep_at,
-            check_at,
+            check_at: u64::MAX,
             checking: None,
             ahead: 0,
         })
@@ -193,13 +142,13 @@ impl Relay {
 
     #[inline]
     fn look_at_clock(&mut self) {
-        if self.context.now >= self.sweep_at {
+        if self.context.now >= self.context.sweep_at {
             self.sweep();
         }
         if self.context.now >= self.check_at || self.checking.is_some() {
             self.check();
         }
-        let due = self.sweep_at.min(self.check_at);
+        let due = self.context.sweep_at.min(self.check_at);
         if due != self.timer_at {
             self.timer_at = due;
             self.timer.set((due < u64::MAX).then(|| due.saturating_sub(self.context.now)));
@@ -221,7 +170,7 @@ impl Relay {
         if self.check_at == u64::MAX {
             self.check_at = self.context.now + CHECK_INTERVAL_MS;
         }
-        self.sweep_at = self.sweep_at.min(tunnel.expiry().unwrap_or(u64::MAX));
+        self.context.sweep_at = self.context.sweep_at.min(tunnel.expiry().unwrap_or(u64::MAX));
         if tunnel.ways[CLIENT].holds() > 0 {
             let outcome = tunnel.pump(CLIENT, &mut self.context);
             self.settle(token, outcome);
@@ -231,11 +180,7 @@ impl Relay {
     /// Acts on what became of a tunnel.
     fn settle(&mut self, token: u64, outcome: Outcome) {
         match outcome {
-            Outcome::Open => {
-                if let Some(tunnel) = self.tunnels.get(token).filter(|tunnel| tunnel.first.is_some()) {
-                    self.sweep_at = self.sweep_at.min(tunnel.expiry().unwrap_or(u64::MAX));
-                }
-            }
+            Outcome::Open => {}
             Outcome::Over => self.finish(token, Kind::Ok, 0),
             Outcome::Lost(side, error) => self.finish(token & !1 | side as u64, Kind::Reset, error),
         }
@@ -244,7 +189,6 @@ impl Relay {
     /// Ends a tunnel. @param token: of its broken side for a reset. Nothing happens if the tunnel has ended.
     fn finish(&mut self, token: u64, kind: Kind, errno: Errno) {
         let Some(mut tunnel) = self.tunnels.remove(token) else { return };
-        tunnel.shared.token.store(NO_TOKEN, Relaxed);
         let context = &mut self.context;
         let (mut kind, mut errno, mut side) = (kind, errno, tunnel.first.map_or(0, |side| side + 1));
         let mut held = [Vec::new(), Vec::new()];
@@ -261,6 +205,7 @@ impl Relay {
             Kind::Idle | Kind::Ended | Kind::Unwatched => tunnel.flush(context),
             Kind::GivenBack => {
                 side = tunnel.ended();
+                tunnel.end_time_limits();
                 for (way, held) in tunnel.ways.iter_mut().zip(&mut held) {
                     match way.take_held(context) {
                         Ok(bytes) => *held = bytes,
@@ -301,9 +246,9 @@ impl Relay {
                 None => {}
             }
         }
-        self.sweep_at = next.max(now + SWEEP_INTERVAL_MS);
+        self.context.sweep_at = next.max(now + SWEEP_INTERVAL_MS);
         if next == u64::MAX {
-            self.sweep_at = u64::MAX;
+            self.context.sweep_at = u64::MAX;
         }
         for token in over {
             self.finish(token, Kind::Idle, 0);
