@@ -1,5 +1,6 @@
 # make run     the proxy with an embedded cluster, and a tour through it    (PORT=4443, ONCE=1: end after the tour)
 # make test    all tests that this machine can run
+# make engine  build the native relay (needs Rust); without it, tunnels are relayed in Python
 # make docs    build the manual in build/docs, and run its samples
 # make peers   fetch the real peers for tests/peers: Pulsar, its Java, Python and Go clients
 # make geo-demo  two real Pulsar clusters that replicate to each other through the proxy (needs make peers; PORT, ONCE)
@@ -8,7 +9,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev
+.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev engine engine-check wheels
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -17,6 +18,8 @@ dev: $(VENV)/.made-dev
 # One venv, updated when setup.cfg changes. pip shows its progress and retries failed downloads.
 # LOCK=FILE installs exactly the versions of that file and verifies their hashes.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --no-input
+# No cargo for pip: this never compiles the native relay (make engine does).
+$(VENV)/.made-%: export CARGO := no-cargo
 $(VENV)/.made-%: setup.cfg pyproject.toml $(LOCK)
 	@test -x $(BIN)/python || { echo "making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "installing sniproxy$(if $(filter-out run,$*),[$*]) and the packages it needs into $(VENV) ..."
@@ -30,6 +33,17 @@ run: $(firstword $(wildcard $(VENV)/.made-dev $(VENV)/.made-test) $(VENV)/.made-
 
 test: venv
 	$(BIN)/trial $(if $(TESTS),$(TESTS),tests)
+
+# The native relay, into the sources. Nothing else here compiles it.
+ENGINE := engine/target/release/lib_engine.so
+engine:
+	cargo build --release --locked --manifest-path engine/Cargo.toml --target-dir engine/target
+	install -m 755 $(ENGINE) sniproxy/relay/_engine.abi3.so
+
+engine-check:
+	cargo fmt --check --manifest-path engine/Cargo.toml
+	cargo clippy --locked --all-targets --manifest-path engine/Cargo.toml -- -D warnings
+	cargo test --locked --no-default-features --manifest-path engine/Cargo.toml
 
 peers: dev
 	@$(BIN)/python -m tests.peers.provide
@@ -77,7 +91,7 @@ bench-quick: dev
 	$(BIN)/python -m bench.bridge --quick
 	$(BIN)/python -m bench.datapath --quick
 
-# Half an hour of mixed traffic, kills and reloads; fails when a byte is lost. SOAK='--relay kernel --open 2000'.
+# Half an hour of mixed traffic, kills and reloads; fails when a byte is lost. SOAK='--relay engine --open 2000'.
 soak: dev
 	$(BIN)/python -m bench.soak $(SOAK)
 
@@ -85,5 +99,17 @@ dist: dev
 	rm -rf dist
 	$(BIN)/python -m build -q
 
+# The sdist and release wheels with the native relay, for glibc 2.28 and newer. Needs Rust with both targets (rustup).
+WHEEL_ENV := build/wheels/bin
+wheels:
+	rm -rf dist
+	$(PYTHON) -m venv build/wheels
+	$(WHEEL_ENV)/python -m pip install -q build cargo-zigbuild ziglang
+	for arch in x86_64 aarch64; do \
+		PATH="$(CURDIR)/$(WHEEL_ENV):$$PATH" CARGO="$(CURDIR)/.ci/cargo-manylinux" \
+		CARGO_BUILD_TARGET=$$arch-unknown-linux-gnu CARGO_ZIGBUILD_ZIG_PATH="$(CURDIR)/$(WHEEL_ENV)/python-zig" \
+		$(WHEEL_ENV)/python -m build -q -C=--build-option=--plat-name=manylinux_2_28_$$arch && \
+		$(WHEEL_ENV)/python -m zipfile -l dist/*_$$arch.whl | grep _engine.abi3.so || exit 1; done
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* twisted/plugins/dropin.cache
+	rm -rf $(VENV) build dist engine/target sniproxy/relay/*.so *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* twisted/plugins/dropin.cache

@@ -185,7 +185,7 @@ CASES: dict[str, Case] = {
         Case("check", "Whether all arrives", _check, "", True),
         Case("bulk1", "Bulk, 1 stream", _loaded("sink", partial(bulk, streams=1)), "MB/s", True, _LINE),
         Case("bulk16", "Bulk, 16 streams", _loaded("sink", partial(bulk, streams=16)), "MB/s", True, _LINE),
-        Case("echo1", "64-byte echo, 1 connection", _loaded("echo", echo), "p50, µs", False, (*_LINE, "ours-kernel")),
+        Case("echo1", "64-byte echo, 1 connection", _loaded("echo", echo), "p50, µs", False, _LINE),
         Case(
             "echo16",
             "64-byte echo, 16 connections",

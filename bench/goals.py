@@ -77,7 +77,6 @@ GOALS: tuple[Goal, ...] = (
     Goal("seconds from the start to listening, 10,000 routes", "start", "10,000 names: s", False, 1.0, None),
     *_pulsar("1 kB"),
     *_pulsar("100 kB"),
-    Goal("echo, 1 connection, the kernel relay: median latency", "echo1", "p50, µs", False, 0.5, "best", "ours-kernel"),
 )
 
 HEADS = ("what", "goal", "against", "came to", "outcome")

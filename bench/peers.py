@@ -21,10 +21,6 @@ from attrs import field, frozen
 TUNNELS = 9_400
 """Tunnels at once, at most. With two descriptors each they fit into the 20,000 of a process."""
 
-KERNEL_FORWARDS = "relay: kernel relay ready"
-"""The start of a line that `sniproxy.relay.kernel.loader` logs before the proxy listens, if the kernel relay works."""
-
-_KERNEL_UNAVAILABLE = 'relay = "kernel" unavailable: '
 _NGINX_MODULES = Path("/usr/lib/nginx/modules")
 
 
@@ -226,18 +222,6 @@ def ours_by_way(program: str, plan: Plan, way: str) -> list[str]:
     return [sys.executable, "-m", "bench.proxy", way, str(plan.write("sniproxy.toml", routes(plan)))]
 
 
-def not_by_kernel(log: str) -> str | None:
-    """Why a proxy with ``relay = "kernel"`` uses the user-space relay, by its log. None: it uses the kernel relay."""
-    if KERNEL_FORWARDS in log:
-        return None
-    reasons = (line[line.index(_KERNEL_UNAVAILABLE) :] for line in log.splitlines() if _KERNEL_UNAVAILABLE in line)
-    return next(reasons, "its log has no line about the kernel relay")
-
-
-def _ours_not_by_kernel(folder: Path) -> str | None:
-    return not_by_kernel((folder / "log").read_text(errors="replace"))
-
-
 def routes(plan: Plan) -> str:
     """A listener and a route for each name, as TOML."""
     found = (f'[[route]]\nserver_name = "{name}"\ntarget = "127.0.0.1:{port}"\n' for name, port in plan.names.items())
@@ -280,15 +264,7 @@ PEERS: dict[str, Peer] = {
         Peer("dlundquist", "Debian's package sniproxy", partial(_system, "sniproxy"), dlundquist, ("-V",)),
         *(
             Peer(f"ours-{way}", _HERE, _ours, partial(ours_by_way, way=way), ("sniproxy", "--version"))
-            for way in ("splice", "copy")
-        ),
-        Peer(
-            "ours-kernel",
-            _HERE,
-            _ours,
-            partial(ours, relay="kernel"),
-            ("sniproxy", "--version"),
-            lacks=_ours_not_by_kernel,
+            for way in ("python",)
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""The measured proxy: ``python -m bench.proxy WAY [FILE]``, prints its ports to stdout.
+"""The measured proxy: ``python -m bench.proxy RELAY [FILE]``, prints its ports to stdout.
 
 It reads its configuration from the file, or from stdin.
 """
@@ -13,24 +13,19 @@ from pathlib import Path
 from bench import ROOT
 from bench.measure import cpu_seconds
 from sniproxy.config.parser import parse
-from sniproxy.relay import poller
-from sniproxy.relay.copy import CopyDirection
-from sniproxy.relay.direction import DirectionFactory
-from sniproxy.relay.splice import SpliceDirection
+from sniproxy.server.workers import twistdoptions
 from sniproxy.service import ProxyService
 from sniproxy.util.reactor import global_reactor
 
-WAYS: dict[str, DirectionFactory] = {"copy": CopyDirection, "splice": SpliceDirection}
-
 
 class Proxy:
-    """A proxy in a process of its own, with the reactor of ``twistd sniproxy``.
+    """A proxy in a process of its own, with the reactor and the clock of ``twistd sniproxy``.
 
-    ``way``: the kind of its relays, a key of `WAYS`. ``ports``: of its listeners, by name.
+    ``relay``: as in the configuration. ``ports``: of its listeners, by name.
     """
 
-    def __init__(self, configuration: str, way: str) -> None:
-        command = [sys.executable, "-m", "bench.proxy", way]
+    def __init__(self, configuration: str, relay: str) -> None:
+        command = [sys.executable, "-m", "bench.proxy", relay]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdin is not None and self._process.stdout is not None
         with self._process.stdin as stdin:
@@ -52,13 +47,10 @@ class Proxy:
 
 def main() -> None:
     """Run until a signal."""
-    if poller.available:
-        from sniproxy.relay import reactor as relayreactor
-
-        relayreactor.install()
     reactor = global_reactor()
+    twistdoptions.set_steady_clock(reactor)
     text = Path(sys.argv[2]).read_text() if sys.argv[2:] else sys.stdin.read()
-    service = ProxyService(parse(text, "the bench's own"), reactor, directions=WAYS[sys.argv[1]])
+    service = ProxyService(parse(f'relay = "{sys.argv[1]}"\n{text}', "the bench's own"), reactor)
     service.startService()
     print(json.dumps({name: port for name, (_, port) in service.addresses.items()}), flush=True)
     reactor.run()

@@ -23,10 +23,8 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer
 from sniproxy.net.reuseport import SocketKeeper
 from sniproxy.net.veto import DestinationVeto, LoopGuard
-from sniproxy.relay import copy as copying
-from sniproxy.relay import splice
-from sniproxy.relay.direction import DirectionFactory
-from sniproxy.relay.kernel.loader import KernelRelayLoader
+from sniproxy.relay.engine import EngineUnavailable
+from sniproxy.relay.selector import RelaySelector
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build
 from sniproxy.server.connections import ConnectionManager
@@ -48,10 +46,8 @@ class ProxyService(Service):
     """The proxy. L{startService} listens, L{reload} changes the configuration, L{stopService} drains.
 
     @param observer: called with the record of each ended connection, in addition to the access log.
-    @param directions: makes the directions of relays. None: splice where the system has it, else copy.
     @param keeper: keeps listening sockets for the next process. None: they are closed at the stop.
     @ivar view: status and drains, for the admin endpoint.
-    @ivar kernel_relay: the kernel relay, if the configuration asks for it.
     """
 
     warnings: Sequence[str]
@@ -62,22 +58,26 @@ class ProxyService(Service):
         configuration: Configuration,
         reactor: IReactor,
         observer: Observer | None = None,
-        directions: DirectionFactory | None = None,
         keeper: SocketKeeper | None = None,
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
         self._reactor = reactor
-        self._directions = directions or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self.warnings = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
-        self.kernel_relay = KernelRelayLoader(reactor)
+        self._relays = RelaySelector(reactor, self._closer)
         self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
         self._account = BufferAccount()
         live: dict[Lifecycle, None] = {}
         self._shutdown = Shutdown(reactor, live)
         self._connections = ConnectionManager(
-            reactor, live, self._closer, lambda: self._observers.inspector, self._shutdown.check, self._account
+            reactor,
+            live,
+            self._closer,
+            self._relays,
+            lambda: self._observers.inspector,
+            self._shutdown.check,
+            self._account,
         )
         self._descriptors = 0
         self._listeners = Listeners(reactor, self._connections.must_wait, keeper)
@@ -121,11 +121,16 @@ class ProxyService(Service):
     def startService(self) -> None:
         """Open the logs and listen.
 
+        @raise ConfigError: the relay that the configuration asks for cannot be used.
         @raise CannotListenError: the proxy cannot listen on an address. Then it listens on none.
         @raise CannotOpen: a log cannot be opened.
         """
         self._descriptors = raise_descriptor_limit()
-        self._apply(self._built, self.warnings)
+        try:
+            self._apply(self._built, self.warnings)
+        except BaseException:
+            self._relays.close()
+            raise
         Service.startService(self)
         self.view.ready = True
 
@@ -194,6 +199,10 @@ class ProxyService(Service):
     def _apply(self, built: Built, warnings: Sequence[str]) -> None:
         """Apply a configuration. All that can fail comes first; if it raises, nothing has changed."""
         configuration = built.configuration
+        try:
+            relay = self._relays.prepare(configuration.relay, configuration.relay_threads)
+        except EngineUnavailable as error:
+            raise ConfigError(f'{configuration.filename}: relay = "{configuration.relay}": {error}', "relay") from error
         veto = DestinationVeto(self._guard, configuration.policy)
         context = ConnectionContext(
             self._reactor,
@@ -201,10 +210,9 @@ class ProxyService(Service):
             configuration.timeouts,
             Dialer(self._reactor, veto.denies, self._closer, self._connections.add_descriptors),
             self._closer,
-            self._directions,
             self._observers.ended,
             self._upstreams,
-            self.kernel_relay.open_if_wanted(configuration.kernel_relay),
+            relay.engine,
             self._connections.randoms,
             self._account,
         )
@@ -213,6 +221,7 @@ class ProxyService(Service):
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built, self.warnings = built, warnings
+        self._relays.use(relay, configuration.relay_threads)
         self._upstreams.reconfigure(configuration.health, built.written, plaintext_targets(configuration))
         built.resolvers.activate()
         self._connections.change(configuration.limits, self._descriptors)
@@ -234,9 +243,8 @@ class ProxyService(Service):
         self._bridge_guard.change(bridge.address for bridge in bridges if bridge.address is not None)
 
     def _stopped(self, _: object) -> Deferred[None]:
-        splice.close_spare_pipes()
         self._connections.close()
-        self.kernel_relay.close()
+        self._relays.close()
         closed = self._observers.close()
         log.info("stopped: {summary}", summary=self._observers.summary())
         return closed

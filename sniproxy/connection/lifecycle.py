@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,6 +23,7 @@ from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer
 from sniproxy.relay.direction import DirectionFactory
+from sniproxy.relay.engine import RelayEngine
 from sniproxy.relay.leaving import ClientWatch
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.randoms import LiveRandoms
@@ -32,12 +33,11 @@ from sniproxy.tls.alerts import fatal_alert
 from sniproxy.util.buffered import BufferAccount, Share
 from sniproxy.util.reactor import IReactor
 
-if TYPE_CHECKING:
-    from sniproxy.relay.kernel.factory import KernelRelayFactory
-
 log = Logger()
 
 T = TypeVar("T")
+
+_TLS_1_2 = 0x0303
 
 _DURING = {
     "resolve": "while its target was resolved",
@@ -50,10 +50,9 @@ _DURING = {
 class ConnectionContext:
     """What all connections of one configuration share.
 
-    @ivar directions: makes the two directions of a relay.
     @ivar observer: called with the record of each ended connection.
     @ivar upstreams: connections and health of targets; the same object in all contexts.
-    @ivar forwarding: the kernel relay, for tunnels that use C{directions}. None: the user-space relay for all.
+    @ivar engine: the relay engine, for plain tunnels. None: the relay in Python for all.
     @ivar randoms: finds loops through other proxies; the same object in all contexts.
     @ivar account: counts buffered bytes; the same object in all contexts.
     """
@@ -63,10 +62,9 @@ class ConnectionContext:
     timeouts: Timeouts
     dialer: Dialer
     closer: LingeringCloser
-    directions: DirectionFactory
     observer: Observer
     upstreams: UpstreamTable = attrs.field(factory=UpstreamTable)
-    forwarding: KernelRelayFactory | None = None
+    engine: RelayEngine | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
     account: BufferAccount = attrs.field(factory=BufferAccount)
 
@@ -75,12 +73,15 @@ class Tunnel(Protocol):
     """What the lifecycle needs of a relay."""
 
     @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The client's and the target's. Empty: Python does not own them."""
+
+    @property
     def bytes_up(self) -> int: ...
     @property
     def bytes_down(self) -> int: ...
     @property
     def half_closed(self) -> bool: ...
-    def start(self, done: Callable[[Ending], object]) -> None: ...
     def end(self, ending: Ending) -> None: ...
 
 
@@ -91,33 +92,38 @@ class Lifecycle:
     @ivar record: filled in by the stages; complete at the end.
     @ivar sock: the client's socket. None: the tunnel owns it.
     @ivar stage: what the connection waits for before it is a tunnel; see L{state}.
-    @ivar directions: makes the directions of its relay; unless set, those of the context.
+    @ivar directions: makes the directions of its relay, which look at the bytes. None: nothing looks at them.
     @ivar may_half_close: a FIN of the client before the tunnel is open may be a half-close.
     @ivar legacy_version: of the hello, for the record of an alert.
     @ivar last_bytes: sent to the client before its socket is closed, unless the record has an alert.
     @ivar permit: what admission gave out. None: the connection counts for no limit.
     @ivar target: the target that is dialled or connected. None: no target yet, or the connection has ended.
     @ivar tunnel: moves the bytes. None: the connection is not a tunnel yet.
-    @ivar sockets: of a tunnel: the client's and the target's. Empty: the connection is not a tunnel yet.
     @ivar ended: the connection has ended.
     """
+
+    # It exists once for each idle tunnel, so it has no dictionary.
+    __slots__ = (
+        "_at_end", "_ending", "_handler", "_received", "_stages", "_started", "_when_over", "context", "directions",
+        "ended", "last_bytes", "legacy_version", "may_half_close", "permit", "record", "sock", "stage", "target",
+        "tunnel",
+    )  # fmt: skip
 
     def __init__(self, context: ConnectionContext, sock: socket.socket, record: Connection, handler: Handler) -> None:
         self.context = context
         self.record = record
         self.sock: socket.socket | None = sock
         self.stage = "hello"
-        self.directions = context.directions
+        self.directions: DirectionFactory | None = None
         self.may_half_close = False
-        self.legacy_version = 0x0303
+        self.legacy_version = _TLS_1_2
         self.last_bytes = b""
         self.permit: Permit | None = None
         self.target: Target | None = None
         self.tunnel: Tunnel | None = None
-        self.sockets: tuple[socket.socket, ...] = ()
         self.ended = False
         self._handler = handler
-        self._received = Share(context.account)
+        self._received: Share | None = Share(context.account)
         self._started = context.reactor.seconds()
         self._stages: Deferred[None] | None = None  # waits until the connection is a tunnel
         self._at_end: list[Callable[[], None]] | None = None
@@ -189,7 +195,8 @@ class Lifecycle:
 
     def receive_hello(self, received: int) -> None:
         """The client's first message is complete. @param received: bytes, held in memory until the tunnel opens."""
-        self._received.holds(received)
+        if self._received is not None:
+            self._received.holds(received)
         self.record.hello_s = self._elapsed()
         if self.permit is not None:
             self.permit.receive_hello()
@@ -208,15 +215,15 @@ class Lifecycle:
         self.target = target
         self.context.upstreams.add_connection(target)
 
-    def enter_tunnel(self, tunnel: Tunnel, upstream: socket.socket) -> None:
+    def enter_tunnel(self, tunnel: Tunnel) -> None:
         """The tunnel owns both sockets from now on."""
-        client, self.sock = self.sock, None
-        assert client is not None
+        self.sock = None
         self.tunnel = tunnel
-        self.sockets = (client, upstream)
         if self.permit is not None:
             self.permit.leave_connecting()
-        self._received.holds(0)
+        if self._received is not None:
+            self._received.holds(0)
+        self._received, self.legacy_version = None, _TLS_1_2  # an idle tunnel keeps no objects of the stages
 
     @property
     def ending(self) -> bool:
@@ -274,7 +281,7 @@ class Lifecycle:
                 function()
             except Exception:
                 log.failure("connection {id}: internal error at its end", id=record.id)
-        if self._received.bytes:
+        if self._received is not None:
             self._received.holds(0)
         self._leave_target()
         if self.tunnel is not None:

@@ -18,6 +18,8 @@ from sniproxy.config.warnings import all_routes, written_targets
 from sniproxy.interfaces import Target
 from sniproxy.net.endpoints import Endpoint
 from sniproxy.net.reuseport import SharedEndpoint
+from sniproxy.relay.engine import EngineUnavailable
+from sniproxy.relay.selector import describe_relay
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.health import Health
 from sniproxy.routing.patterns import is_expression
@@ -110,6 +112,8 @@ def _build(configuration: Configuration, reactor: IReactor, before: Built | None
         token = build_token(configuration)
     with faults:
         try_expressions(configuration)
+    with faults:
+        check_engine(configuration)
     faults.check()
     return Built(
         configuration,
@@ -122,6 +126,15 @@ def _build(configuration: Configuration, reactor: IReactor, before: Built | None
         list(written_targets(configuration)) if configuration.health != Health() else [],
         token,
     )
+
+
+def check_engine(configuration: Configuration) -> None:
+    """@raise ConfigError: the configuration asks for the relay engine, which is not installed."""
+    try:
+        describe_relay(configuration.relay, configuration.relay_threads)
+    except EngineUnavailable as error:
+        message = f"{configuration.filename}: relay = {shown(configuration.relay)}: {error}"
+        raise ConfigError(message, "relay", configuration.relay) from error
 
 
 def try_expressions(configuration: Configuration) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
-from sniproxy.admin.sources import LimitsStatus
+from sniproxy.admin.sources import LimitsStatus, RelayStatus
 from sniproxy.config.limits import Limits
 from sniproxy.config.model import Bridge, Listener
 from sniproxy.connection.admission import Admission, Permit
@@ -22,8 +22,8 @@ from sniproxy.logs.refusals import RefusalLog
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.listener import Accepted
 from sniproxy.net.sockopts import reset_on_close
-from sniproxy.relay import copy as copying
 from sniproxy.relay.relay import Ending
+from sniproxy.relay.selector import RelaySelector
 from sniproxy.relay.vanished import VanishedPeers
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.server.build import Built
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sniproxy.relay.pacing import Paced
 
 RESERVED_DESCRIPTORS = 64
-"""Descriptors kept for the reactor, the logs and the pipes of splice."""
+"""Descriptors kept for the reactor, the relay threads and the logs."""
 
 DESCRIPTORS_PER_CONNECTION = 2
 """Descriptors of one connection: the client's socket and the target's."""
@@ -55,6 +55,7 @@ class ConnectionManager:
 
     @param live: empty; see below. Others read it.
     @param closer: sockets that it has not closed yet count as open descriptors.
+    @param relays: bytes that the engine holds count as buffered, and its pipes as open descriptors.
     @param inspector: returns the inspector, or None if there is none.
     @param ended: called after a connection has ended. @param account: counts buffered bytes, for C{max_buffered}.
     @ivar live: the connections that have not ended, the oldest first.
@@ -66,6 +67,7 @@ class ConnectionManager:
         reactor: IReactorTime,
         live: dict[Lifecycle, None],
         closer: LingeringCloser,
+        relays: RelaySelector,
         inspector: Callable[[], Inspector | None],
         ended: Callable[[], None],
         account: BufferAccount,
@@ -78,10 +80,11 @@ class ConnectionManager:
         self._usable = 0
         self._waits_for: str | None = None
         self._closer = closer
+        self._relays = relays
         self._inspector = inspector
         self._ended = ended
         self._count = 0
-        self._vanished = VanishedPeers(reactor, lambda: [conn.sockets for conn in self.live if conn.sockets])
+        self._vanished = VanishedPeers(reactor, self._sockets)
         # Connection ids are unique across restarts, and across processes that write to one log.
         self._id_prefix = os.urandom(4).hex()
 
@@ -107,6 +110,13 @@ class ConnectionManager:
             self.randoms.loops,
         )
 
+    def relay_status(self) -> RelayStatus:
+        """The relay of new plain tunnels, for the admin endpoint."""
+        engine, selection = self._relays.engine, self._relays.selection
+        if engine is None:
+            return RelayStatus(selection.relay, selection.why)
+        return RelayStatus(selection.relay, selection.why, engine.threads, engine.tunnels, engine.held, engine.pipes)
+
     def close(self) -> None:
         """Log the counts of refused connections that are not logged yet."""
         self._log.close()
@@ -125,8 +135,6 @@ class ConnectionManager:
             handler = partial(handle_plaintext, route=route)
         elif terminator is not None:
             handler = partial(handle_tls, terminator=terminator)
-        # Splice moves bytes inside the kernel and cannot encrypt them.
-        directions = context.directions if terminator is None else copying.CopyDirection
         from sniproxy.relay.pacing import Paced, pace_of
         from sniproxy.relay.tee import tapped_directions
 
@@ -136,7 +144,6 @@ class ConnectionManager:
                 refuse(sock)
                 return
             conn = Lifecycle(context, sock, self._record(listener.name, client), handler)
-            conn.directions = directions
             inspector = self._inspector() if listener.inspect else None
             tap = None
             if inspector is not None:
@@ -163,11 +170,11 @@ class ConnectionManager:
         return None
 
     def _full(self) -> str | None:
-        """The limit that is reached. One more connection and its dial need descriptors; pipes do not count."""
+        """The limit that is reached. One more connection and its dial need descriptors."""
         taken = DESCRIPTORS_PER_CONNECTION * len(self.live) + len(self._closer) + self.admission.extra_descriptors
-        if taken + DESCRIPTORS_PER_CONNECTION > self._usable:
+        if taken + self._relays.descriptors + DESCRIPTORS_PER_CONNECTION > self._usable:
             return "descriptors"
-        return self.admission.full()
+        return self.admission.full(self._relays.held)
 
     def _accepting_bridge(self, context: ConnectionContext, bridge: Bridge, runtime: BridgeRuntime) -> Accepted:
         from sniproxy.bridge.handler import handle_bridge
@@ -194,6 +201,11 @@ class ConnectionManager:
     def _record(self, listener: str, client: str) -> Connection:
         self._count += 1
         return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
+
+    def _sockets(self) -> list[tuple[socket.socket, ...]]:
+        """The sockets of the tunnels that the engine does not serve: it watches its own."""
+        tunnels = (conn.tunnel for conn in self.live)
+        return [tunnel.sockets for tunnel in tunnels if tunnel is not None and tunnel.sockets]
 
     def _begin(self, conn: Lifecycle, permit: Permit, tap: Paced | None) -> None:
         self.live[conn] = None

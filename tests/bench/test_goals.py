@@ -38,7 +38,7 @@ class GoalTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """Missing results are not judged."""
-        goal = Goal("median", "echo1", "p50, µs", False, 1.0, "best", "ours-kernel")
+        goal = Goal("median", "echo1", "p50, µs", False, 1.0, "best", "ours-other")
         self.assertIsNone(goal.judged(results([1.0])))
         self.assertIsNone(goal.judged({}))
         found = rows({})

@@ -14,7 +14,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.peers import (
     DIRECT,
-    KERNEL_FORWARDS,
     OTHERS,
     PEERS,
     Peer,
@@ -23,12 +22,10 @@ from bench.peers import (
     envoy,
     haproxy,
     nginx,
-    not_by_kernel,
     ours,
     ours_by_way,
     said_versions,
 )
-from sniproxy.relay.kernel import loader
 
 
 class PeerTests(SynchronousTestCase):
@@ -101,18 +98,8 @@ class PeerTests(SynchronousTestCase):
             {route["server_name"]: route["target"] for route in found["route"]}["sink.bench.test"], "127.0.0.1:4001"
         )
         self.assertEqual(tomllib.loads(self.configured(ours, 2)[1])["workers"], 2)
-        self.assertEqual(tomllib.loads(self.configured(partial(ours, relay="kernel"))[1])["relay"], "kernel")
+        self.assertEqual(tomllib.loads(self.configured(partial(ours, relay="python"))[1])["relay"], "python")
         self.assertIn("copy", self.configured(partial(ours_by_way, way="copy"))[0])
-
-    def test_not_by_kernel(self) -> None:
-        """Only the line about readiness shows the kernel relay; otherwise there is a reason."""
-        self.assertIsNone(not_by_kernel(f"12:00 {KERNEL_FORWARDS}, 8 tunnels at most"))
-        cannot = 'relay = "kernel" unavailable: no permission; using the user-space relay'
-        self.assertEqual(not_by_kernel(f"12:00 a line\n12:00 {cannot}\n"), cannot)
-        self.assertIn("no line about the kernel relay", not_by_kernel("12:00 a line\n") or "")
-        words = Path(loader.__file__).read_text()
-        for text in (KERNEL_FORWARDS, 'relay = "kernel" unavailable: '):
-            self.assertIn(text, words)
 
     def test_versions(self) -> None:
         """Installed peers have a version."""

@@ -13,7 +13,7 @@ from bench import ROOT
 from bench.childprocess import LoadError
 from bench.clients import Destination, echo
 from bench.measure import cpu_seconds
-from bench.peers import PEERS, Peer, ours
+from bench.peers import PEERS, Peer
 from bench.running import Running
 from bench.targets import Target, client_hello
 
@@ -31,17 +31,10 @@ class RunningTests(SynchronousTestCase):
         for peer in PEERS.values():
             if peer.program() is None:
                 continue
-            try:
-                running = Running(peer, {NAME: target.port}, ROOT, ["more.bench.test"])
-            except LoadError as error:
-                # Who may not load programs into the kernel: never figures of another relay under this name.
-                self.assertEqual(peer.name, "ours-kernel")
-                self.assertIn('relay = "kernel" unavailable: ', str(error))
-                continue
+            running = Running(peer, {NAME: target.port}, ROOT, ["more.bench.test"])
             try:
                 sample = echo(Destination(running.port, hello, running.pids), 0.05)
-                if peer.name != "ours-kernel":  # which the kernel leaves asleep
-                    self.assertGreater(sample["proxy CPU, µs"], 0, peer.name)
+                self.assertGreater(sample["proxy CPU, µs"], 0, peer.name)
                 self.assertGreater(running.seconds, 0)
                 self.assertGreater(running.memory, 100_000)
             finally:
@@ -50,9 +43,9 @@ class RunningTests(SynchronousTestCase):
                 self.assertRaises(OSError, cpu_seconds, pid)
 
     def test_another(self) -> None:
-        """A proxy that should use the kernel relay and does not is not measured."""
-        error = self.assertRaises(LoadError, Running, evolve(PEERS["ours-kernel"], start=ours), {NAME: 1}, ROOT)
-        self.assertIn("its log has no line about the kernel relay", str(error))
+        """A proxy that lacks what it is measured for is not measured."""
+        peer = evolve(PEERS["ours"], lacks=lambda folder: "a reason")
+        self.assertEqual("a reason", str(self.assertRaises(LoadError, Running, peer, {NAME: 1}, ROOT)))
 
     def test_workers(self) -> None:
         """A start waits for the workers of a proxy that listens earlier."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import soakproxy
 from bench.soakproxy import Proxy
 from bench.targets import Target, client_hello
 
@@ -43,9 +42,3 @@ class ProxyTests(SynchronousTestCase):
         error = self.assertRaises(SystemExit, Proxy, self.folder(), {}, "no relay")
         self.assertIn("the proxy did not start:\n", str(error))
         self.assertIn("no relay", str(error))
-
-    def test_not_by_kernel(self) -> None:
-        """An unavailable kernel relay is an error only if it was requested."""
-        self.patch(soakproxy, "not_by_kernel", lambda log: "a reason")
-        self.assertEqual(str(self.assertRaises(SystemExit, Proxy, self.folder(), {NAME: 1}, "kernel")), "a reason")
-        Proxy(self.folder(), {NAME: 1}, "auto").stop()

@@ -223,10 +223,6 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused("[resolver.x]\na = 1", "resolver.x.type = (absent)", 'type = "static"')
         self.refused("[resolver.x]\ntype = 1", "resolver.x.type = 1")
 
-    def test_relay(self) -> None:
-        """relay has two values; the kernel relay is off by default."""
-        self.refused_file('relay = "splice"\n' + LISTENER, 'relay = "splice"', '"auto"', '"kernel"')
-
 
 class FromOptionsTests(SynchronousTestCase):
     """from_options: the command line."""

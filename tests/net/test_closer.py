@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from sniproxy.net.closer import LINGER_TIMEOUT_S, MAX_LINGER_BYTES, LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
@@ -98,6 +99,17 @@ class CloserTests(SocketTestCase):
         await closer.settled()
         for theirs, _ in pairs:
             theirs.close()
+
+    async def test_later(self) -> None:
+        """A socket that comes after that, as from the relay engine, is closed at once, too, behind its last bytes."""
+        clock: Any = HandClock()
+        closer = LingeringCloser(clock)
+        closer.close_now()
+        theirs, ours = connected()
+        closer(ours, b"last")
+        await closer.settled()
+        self.assertEqual(b"last", await in_thread(read_to_end, theirs))
+        theirs.close()
 
     async def test_what_tls_has_encrypted(self) -> None:
         """Encrypted bytes that did not fit into the socket are sent first, even if the peer has sent a FIN."""

@@ -11,10 +11,9 @@ from OpenSSL import SSL
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.util.buffered import BufferAccount
-from tests.relay import relaycontract
+from tests.relay import pythonrelay
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, FarTLS, accepting, issued, shake_hands, tls_pair, trust
@@ -36,11 +35,11 @@ class FullAtTheEnd(TLSSocket):
         super()._push()
 
 
-class TLSContractTests(relaycontract.RelayContract):
+class TLSContractTests(pythonrelay.PythonRelayContract):
     """The contract of a relay, with TLS on both sides."""
 
-    way = CopyDirection
-    pair = staticmethod(tls_pair)
+    def pair(self, buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
+        return tls_pair(buffers, side)
 
     async def test_a_cut_stays_a_cut(self) -> None:
         """A side that ends without close_notify ends the other side without it, too; with it, with it."""
@@ -68,7 +67,6 @@ class TLSContractTests(relaycontract.RelayContract):
             ours,
             upstream,
             b"",
-            directions=self.way,
             closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,

@@ -10,7 +10,7 @@ from sniproxy.relay.pacing import ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection, tapped_directions
 from sniproxy.util.buffered import BufferAccount
-from tests.relay import relaycontract
+from tests.relay import pythonrelay
 from tests.relay.taps import Recorder
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly
@@ -21,7 +21,7 @@ def recorded(*arguments: object) -> TappedDirection:
     return TappedDirection(*arguments, Paced(pace_of(reactor), Recorder(), BufferAccount()))  # type: ignore[arg-type, call-arg]
 
 
-class TappedContractTests(relaycontract.RelayContract):
+class TappedContractTests(pythonrelay.PythonRelayContract):
     """The relay's contract with a tap."""
 
     way = staticmethod(recorded)

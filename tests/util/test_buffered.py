@@ -6,12 +6,12 @@ import socket
 
 from sniproxy.config.limits import Limits
 from sniproxy.connection.admission import Admission
-from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.relay import Relay
 from sniproxy.util.buffered import BufferAccount, Share
 from tests.relay.relaycontract import Tunnel
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
-from tests.support.proxies import Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly
 from tests.tls.material import tls_pair
 
@@ -65,7 +65,7 @@ class ProxyTests(SocketTestCase):
     async def test_slow_reader(self) -> None:
         """Bytes that a tunnel could not write count until the reader reads, or disconnects."""
         backend = Backend(self)
-        proxy = Proxy(self, route(backend.address), directions=CopyDirection)
+        proxy = Proxy(self, 'relay = "python"\n' + LISTENER + route(backend.address))
         account = proxy.service._account
         for ends_by_reading in (True, False):
             with proxy.connect() as client:
@@ -83,9 +83,9 @@ class ProxyTests(SocketTestCase):
 
     async def test_slow_reader_behind_tls(self) -> None:
         """Encrypted bytes that do not fit into a client's socket count, too."""
-        tunnel = Tunnel(CopyDirection, pair=tls_pair, buffers=65_536)
+        tunnel = Tunnel(Relay, pair=tls_pair, buffers=65_536)
         sending = in_thread(tunnel.upstream.sendall, bytes(4 << 20))
-        while not tunnel.relay._down.blocked:
+        while not tunnel.relay.blocked("down"):
             await in_thread(int)
         self.assertGreater(tunnel.account.bytes, 0)
         await in_thread(read_exactly, tunnel.client, 4 << 20)

@@ -13,7 +13,7 @@ class CureTests(configerrors.ErrorCase):
 
     def test_wrong_table(self) -> None:
         """For a key in the wrong table, the message names the right one."""
-        for key in ('relay = "kernel"', "workers = 2", "reuse_port = true"):
+        for key in ('relay = "engine"', "relay_threads = 2", "workers = 2", "reuse_port = true"):
             self.refused(f"{self.route('a.test')}{key}", "belongs at the top of the file, before the first [table]")
         self.refused(f"{self.route('a.test')}idle = 3", "idle belongs to [timeouts]")
         self.refused(f"{self.route('a.test')}timeouts = 3", "[timeouts] is a table of its own; known keys: server_name")
