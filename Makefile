@@ -77,7 +77,7 @@ bench-quick: dev
 	$(BIN)/python -m bench.bridge --quick
 	$(BIN)/python -m bench.datapath --quick
 
-# Half an hour of mixed traffic, kills and reloads; fails when a byte is lost. SOAK='--relay kernel --open 2000'.
+# Half an hour of mixed traffic, kills and reloads; fails when a byte is lost. SOAK='--relay engine --open 2000'.
 soak: dev
 	$(BIN)/python -m bench.soak $(SOAK)
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import ROOT
+from bench import ROOT, pythons
 from bench.measure import cpu_seconds
 from sniproxy.config.parser import parse
 from sniproxy.relay import poller
@@ -30,8 +30,15 @@ class Proxy:
     """
 
     def __init__(self, configuration: str, way: str) -> None:
-        command = [sys.executable, "-m", "bench.proxy", way]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [pythons.chosen().program, "-m", "bench.proxy", way]
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=pythons.environment(ROOT),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert self._process.stdin is not None and self._process.stdout is not None
         with self._process.stdin as stdin:
             stdin.write(configuration)

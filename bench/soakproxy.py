@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
 
-from bench.peers import not_by_kernel
+from bench import relays
 
 TIMEOUT_S = 120.0
 """Seconds to wait for a start or an end."""
@@ -23,7 +23,7 @@ class Proxy:
     """``twistd sniproxy`` in a process of its own, with a configuration file and an access log.
 
     ``routes``: ports by name. ``relay``: as in the configuration; None: the default. Raises `SystemExit` if it does not
-    start, or if the kernel relay was asked for and is unavailable.
+    start, or if another relay serves than was asked for.
     """
 
     def __init__(self, folder: Path, routes: Mapping[str, int], relay: str | None) -> None:
@@ -44,8 +44,8 @@ class Proxy:
             )  # fmt: skip
         try:
             self._wait()
-            # The proxy would use the user-space relay, and the test would prove the wrong one.
-            if relay == "kernel" and (why := not_by_kernel(self.said.read_text())):
+            # Otherwise the test would prove the wrong relay.
+            if relay in (relays.ENGINE, relays.PYTHON) and (why := relays.refused(self.said.read_text(), relay)):
                 raise SystemExit(why)
         except SystemExit:
             self.stop()

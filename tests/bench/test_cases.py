@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.cases import CASES, QUICK, TestBed
 from bench.childprocess import LoadError
-from bench.peers import DIRECT, PEERS
+from bench.peer import DIRECT
+from bench.peers import PEERS
 
 SHORT = evolve(QUICK, seconds=0.05, check=100_000, idle=20, scale=(10,), starts=(10,), names=(10,))
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from bench.soak import compare, grown
 from bench.soakload import Tunnel
@@ -79,13 +77,3 @@ class SoakTests(SynchronousTestCase):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
         self.assertEqual(done.returncode, 2)
         self.assertIn("--open 900000000 needs 1800000304 open files", done.stderr)
-
-    def test_not_by_kernel(self) -> None:
-        """A run with the kernel relay fails if programs cannot be loaded."""
-        powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
-        if powerless and shutil.which("setpriv") is None:
-            raise SkipTest("setpriv is not here")
-        command = [*powerless, sys.executable, "-m", "bench.soak", "--minutes", "0.01", "--relay", "kernel"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertTrue(done.stderr.startswith('relay = "kernel" unavailable: '), done.stderr)

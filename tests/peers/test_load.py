@@ -11,5 +11,5 @@ class LoadTests(PulsarTestCase):
 
     def test_through(self) -> None:
         """The client produces at full rate and at a pace through the proxy, and says how fast that was."""
-        sample = run(Brokers(), "ours", "1 kB", 0.5)
+        sample = run(Brokers(), "ours", "1 kB", 0.5, {})
         self.assertGreater(min(sample.values()), 0)
