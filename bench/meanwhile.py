@@ -126,11 +126,11 @@ def _probe(pipe: Any, order: Any, destination: Destination) -> None:
             for _ in range(_WARM_TURNS):
                 turn(sock)
             pipe.send([])
-            while order.value != _RUN:
-                turn(sock)
             found = []
             while order.value != _END:
-                found.append(turn(sock))
+                took = turn(sock)
+                if order.value:  # also a turn that `begin` found on its way: it may be the one that is held up
+                    found.append(took)
         pipe.send(found)
     except (OSError, LoadError) as error:
         pipe.send(str(error))
