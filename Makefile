@@ -1,5 +1,6 @@
 # make run     the proxy with an embedded cluster, and a tour through it    (PORT=4443, ONCE=1: end after the tour)
 # make test    all tests that this machine can run
+# make engine  build the native relay (needs Rust); without it, tunnels are relayed in Python
 # make docs    build the manual in build/docs, and run its samples
 # make peers   fetch the real peers for tests/peers: Pulsar, its Java, Python and Go clients
 # make geo-demo  two real Pulsar clusters that replicate to each other through the proxy (needs make peers; PORT, ONCE)
@@ -8,7 +9,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev
+.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev engine engine-check
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -30,6 +31,17 @@ run: $(firstword $(wildcard $(VENV)/.made-dev $(VENV)/.made-test) $(VENV)/.made-
 
 test: venv
 	$(BIN)/trial $(if $(TESTS),$(TESTS),tests)
+
+# The native relay, into the sources. Nothing else here compiles it.
+ENGINE := engine/target/release/lib_engine.so
+engine:
+	cargo build --release --locked --manifest-path engine/Cargo.toml --target-dir engine/target
+	install -m 755 $(ENGINE) sniproxy/relay/_engine.abi3.so
+
+engine-check:
+	cargo fmt --check --manifest-path engine/Cargo.toml
+	cargo clippy --locked --all-targets --manifest-path engine/Cargo.toml -- -D warnings
+	cargo test --locked --no-default-features --manifest-path engine/Cargo.toml
 
 peers: dev
 	@$(BIN)/python -m tests.peers.provide
@@ -86,4 +98,4 @@ dist: dev
 	$(BIN)/python -m build -q
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* twisted/plugins/dropin.cache
+	rm -rf $(VENV) build dist engine/target sniproxy/relay/*.so *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* twisted/plugins/dropin.cache

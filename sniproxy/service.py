@@ -26,7 +26,8 @@ from sniproxy.net.veto import DestinationVeto, LoopGuard
 from sniproxy.relay import copy as copying
 from sniproxy.relay import splice
 from sniproxy.relay.direction import DirectionFactory
-from sniproxy.relay.kernel.loader import KernelRelayLoader
+from sniproxy.relay.engine import EngineUnavailable
+from sniproxy.relay.selector import PYTHON, RelaySelector
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build, build_beside
 from sniproxy.server.connections import ConnectionManager
@@ -48,10 +49,10 @@ class ProxyService(Service):
     """The proxy. L{startService} listens, L{reload} changes the configuration, L{stopService} drains.
 
     @param observer: called with the record of each ended connection, in addition to the access log.
-    @param directions: makes the directions of relays. None: splice where the system has it, else copy.
+    @param directions: makes the directions of relays in Python, which then serve all tunnels. None: splice where the
+        system has it, else copy; and the engine serves plain tunnels if the configuration asks for it.
     @param keeper: keeps listening sockets for the next process. None: they are closed at the stop.
     @ivar view: status and drains, for the admin endpoint.
-    @ivar kernel_relay: the kernel relay, if the configuration asks for it.
     """
 
     warnings: Sequence[str]
@@ -67,16 +68,17 @@ class ProxyService(Service):
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
         self._reactor = reactor
+        self._own_directions = directions is not None
         self._directions = directions or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self.warnings = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
-        self.kernel_relay = KernelRelayLoader(reactor)
+        self._relays = RelaySelector(reactor, self._closer)
         self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
         live: dict[Lifecycle, None] = {}
         self._shutdown = Shutdown(reactor, live)
         self._connections = ConnectionManager(
-            reactor, live, self._closer, lambda: self._observers.inspector, self._shutdown.check
+            reactor, live, self._closer, self._relays, lambda: self._observers.inspector, self._shutdown.check
         )
         self._reloading = DeferredLock()
         self._descriptors = 0
@@ -120,11 +122,16 @@ class ProxyService(Service):
     def startService(self) -> None:
         """Open the logs and listen.
 
+        @raise ConfigError: the relay that the configuration asks for cannot be used.
         @raise CannotListenError: the proxy cannot listen on an address. Then it listens on none.
         @raise CannotOpen: a log cannot be opened.
         """
         self._descriptors = raise_descriptor_limit()
-        self._apply(self._built, self.warnings)
+        try:
+            self._apply(self._built, self.warnings)
+        except BaseException:
+            self._relays.close()
+            raise
         Service.startService(self)
         self.view.ready = True
 
@@ -212,6 +219,11 @@ class ProxyService(Service):
     def _apply(self, built: Built, warnings: Sequence[str]) -> None:
         """Apply a configuration. All that can fail comes first; if it raises, nothing has changed."""
         configuration = built.configuration
+        wanted = PYTHON if self._own_directions else configuration.relay
+        try:
+            relay = self._relays.prepare(wanted, configuration.relay_threads)
+        except EngineUnavailable as error:
+            raise ConfigError(f'{configuration.filename}: relay = "{wanted}": {error}', "relay") from error
         veto = DestinationVeto(self._guard, configuration.policy)
         context = ConnectionContext(
             self._reactor,
@@ -222,7 +234,7 @@ class ProxyService(Service):
             self._directions,
             self._observers.ended,
             self._upstreams,
-            self.kernel_relay.open_if_wanted(configuration.kernel_relay),
+            relay.engine,
             self._connections.randoms,
         )
         with ExitStack() as undo:
@@ -230,6 +242,7 @@ class ProxyService(Service):
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built, self.warnings = built, warnings
+        self._relays.use(relay, configuration.relay_threads)
         self._upstreams.reconfigure(configuration.health, built.written, plaintext_targets(configuration))
         built.resolvers.activate()
         self._connections.change(configuration.limits, self._descriptors)
@@ -253,7 +266,7 @@ class ProxyService(Service):
     def _stopped(self, _: object) -> Deferred[None]:
         splice.close_spare_pipes()
         self._connections.close()
-        self.kernel_relay.close()
+        self._relays.close()
         closed = self._observers.close()
         log.info("stopped: {summary}", summary=self._observers.summary())
         return closed

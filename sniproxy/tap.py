@@ -26,6 +26,7 @@ from sniproxy.config.workers import CannotStart, for_worker
 from sniproxy.logs import twistd
 from sniproxy.logs.writer import STANDARD_OUTPUT, CannotOpen
 from sniproxy.relay import poller
+from sniproxy.relay.selector import describe_relay
 from sniproxy.resolvers import makers
 from sniproxy.server import build
 from sniproxy.server.listeners import why_not_listening
@@ -152,7 +153,8 @@ class Options(usage.Options):
         if self.parent is not None and self.post is None:
             self.warnings += twistdoptions.log_rotation_warnings(self.parent, configuration)
         if self["check"]:
-            _say(describe.report(configuration, self.warnings, self.path is not None))
+            relay = describe_relay(configuration.relay, configuration.relay_threads)
+            _say(describe.report(configuration, self.warnings, self.path is not None, relay))
 
     def _made(self, configuration: Configuration, reactor: IReactor) -> ProxyService | Supervisor:
         if configuration.workers == 1 or self.post is not None:
@@ -225,7 +227,6 @@ class Command(Service):
         self._daemon = options.parent is not None and not options.parent["nodaemon"]
         self._stalls: stall.StallWatch | None = None
         if isinstance(self._proxy, ProxyService):
-            self._proxy.kernel_relay.keep_capabilities = False  # no other code shares this process
             self._stalls = stall.StallWatch(reactor)
         self._warnings = options.warnings
         self._reloader = Reloader(reactor, options.proxy, options.again, options.path)
@@ -238,7 +239,7 @@ class Command(Service):
             self._proxy.startService()
         except CannotListenError as error:
             self._fail(why_not_listening(error))
-        except (CannotOpen, CannotStart) as error:
+        except (CannotOpen, CannotStart, ConfigError) as error:
             self._fail(str(error))
         if self._parent is not None:
             twistdoptions.chown_logs(self._parent, self._proxy.configuration)

@@ -30,7 +30,6 @@ PURE_FOREIGN = {"attrs", "cryptography", "dns", "dpkt", "google", "msgspec", "pr
 """Packages without sockets, clock or threads in what we use of them."""
 
 PRIVATE = {
-    "sniproxy.relay.kernel": {"sniproxy.connection.lifecycle", "sniproxy.service"},
     "sniproxy.resolvers.cache": {"sniproxy.server.resolverset", "sniproxy.cli.explain.resolvers", "sniproxy.testing"},
     "sniproxy.resolvers.dns": set(),
     "sniproxy.resolvers.http": {"sniproxy.resolvers.pulsar"},
@@ -249,7 +248,7 @@ class RoomTests(SynchronousTestCase):
             "options.proxy.startService()\n"
             "bad = {'twisted.web', 'twisted.conch', 'google.protobuf', 'prometheus_client', 'dns', 'kazoo', 'dpkt',\n"
             "       'sniproxy.admin.site', 'sniproxy.inspector.live', 'sniproxy.bridge.runtime',\n"
-            "       'sniproxy.bridge.handler', 'sniproxy.relay.kernel.relay', 'sniproxy.server.workers.supervisor',\n"
+            "       'sniproxy.bridge.handler', 'sniproxy.server.workers.supervisor',\n"
             "       'sniproxy.config.bridges', 'sniproxy.config.allowed', 'sniproxy.resolvers.cache.cache'}\n"
             "print(sorted(bad & set(sys.modules)), list(options.proxy.addresses))"
         )

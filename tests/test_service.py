@@ -7,17 +7,22 @@ import json
 import socket
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from msgspec.structs import replace
 from twisted.logger import capturedLogs
 
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
 from sniproxy.events import Result
 from sniproxy.logs.writer import CannotOpen
+from sniproxy.relay import engine
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.splice import SpliceDirection
 from sniproxy.server import resolverset
 from tests.support.conversation import NAME, route
+from tests.support.fakeengine import use_fake, use_none
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly, read_to_end
@@ -53,6 +58,89 @@ class StartTests(SocketTestCase):
                 with await in_thread(backend.accept) as upstream:
                     await in_thread(read_exactly, upstream, len(hello(name=NAME)))
             self.assertEqual(Result.OK, (await proxy.ended()).result)
+
+
+class RelayTests(SocketTestCase):
+    """The relay of plain tunnels, by the configuration."""
+
+    async def open(self, text: str, **options: Any) -> tuple[Proxy, socket.socket, socket.socket]:
+        backend = Backend(self)
+        proxy = Proxy(self, text + LISTENER + route(backend.address), **options)
+        return (proxy, *await open_tunnel(self, proxy, backend, NAME))
+
+    async def test_engine(self) -> None:
+        """The engine starts with the service, and gets the tunnel with the hello."""
+        fake = use_fake(self)
+        proxy, *_ = await self.open("relay_threads = 3\n")
+        self.assertEqual(3, fake.arguments[0])
+        self.assertEqual([len(hello(name=NAME))], [len(tunnel.held) for tunnel in fake.opened])
+        fake.finish(fake.opened[0], engine.IDLE)
+        record = await proxy.ended()
+        self.assertEqual((Result.IDLE_TIMEOUT, "no bytes for 300 s"), (record.result, record.reason))
+        await proxy.service.stopService()
+        self.assertEqual(1, fake.closed)
+
+    async def test_stop(self) -> None:
+        """A stop waits until the engine has reported the end of each tunnel, then closes the engine."""
+        fake = use_fake(self)
+        proxy, client, _ = await self.open("")
+        proxy.service.end_now()
+        stopped = proxy.service.stopService()
+        while "end" not in fake.opened[0].asked:
+            await in_thread(int)
+        self.assertEqual((False, 0), (stopped.called, fake.closed))
+        fake.finish(fake.opened[0], engine.ENDED)
+        await stopped
+        self.assertEqual((Result.SHUTDOWN, 1), (proxy.records[0].result, fake.closed))
+        self.assertEqual(b"", await in_thread(read_to_end, client))
+
+    async def test_python(self) -> None:
+        """Python moves the bytes if the configuration says so, if there is no engine, or for directions of its own."""
+        fake = use_fake(self)
+        for text, options in (('relay = "python"\n', {}), ("", {"directions": CopyDirection})):
+            _, client, upstream = await self.open(text, **options)
+            client.sendall(b"x")
+            self.assertEqual(b"x", await in_thread(read_exactly, upstream, 1))
+        use_none(self)
+        proxy, client, upstream = await self.open("")
+        client.sendall(b"x")
+        self.assertEqual(b"x", await in_thread(read_exactly, upstream, 1))
+        status = proxy.service.view.relay_status()
+        self.assertEqual(("python", "no engine here"), (status.relay, status.why))
+        self.assertEqual([], fake.opened)
+
+    async def test_required(self) -> None:
+        """Asked for the engine and without it, the proxy does not start; a reload keeps the current configuration."""
+        text = 'relay = "engine"\n' + LISTENER
+        use_none(self)
+        error = self.assertRaises(ConfigError, Proxy, self, text)
+        self.assertEqual('test.toml:1: relay = "engine": no engine here', str(error))
+        proxy = Proxy(self, LISTENER)
+        why = proxy.service.reload(lambda: parse(text, "test.toml"))
+        self.assertEqual('test.toml:1: relay = "engine": no engine here', why)
+        self.assertEqual("auto", proxy.service.configuration.relay)
+
+    async def test_cannot_start(self) -> None:
+        """An engine that finds no thread is an error only if it is asked for."""
+        fake = use_fake(self)
+        fake.refusal = OSError(11, "no thread")
+        error = self.assertRaises(ConfigError, Proxy, self, 'relay = "engine"\n' + LISTENER)
+        self.assertIn('relay = "engine": cannot start: no thread', str(error))
+        self.assertEqual("python", Proxy(self, LISTENER).service.view.relay_status().relay)
+
+    async def test_reload(self) -> None:
+        """A reload selects the relay of new tunnels; open ones keep theirs, and end in order with the service."""
+        fake = use_fake(self)
+        proxy, *_ = await self.open("")
+        before = proxy.service.configuration
+        self.assertIsNone(proxy.service.reload(lambda: replace(before, relay="python")))
+        status = proxy.service.view.relay_status()
+        self.assertEqual(("python", 1), (status.relay, status.tunnels))
+        self.assertIsNone(proxy.service.reload(lambda: replace(before, relay_threads=2)))
+        status = proxy.service.view.relay_status()
+        self.assertEqual(("engine", 1, 1), (status.relay, status.threads, status.tunnels))
+        fake.finish(fake.opened[0], engine.OK, side=engine.BOTH)
+        self.assertEqual(Result.OK, (await proxy.ended()).result)
 
 
 class AccessLogTests(SocketTestCase):

@@ -54,6 +54,7 @@ def status_document(
         "targets": [asdict(one) for one in islice(status.targets, limit)],
         "drains": [asdict(one) for one in status.drains],
         "limits": asdict(status.limits),
+        "relay": asdict(status.relay),
         "live": len(live),
         "tunnels": list(tunnels(live, now, limit)),
         "refusals": [attrs.asdict(one) for one in refusals[:limit]],

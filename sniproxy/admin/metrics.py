@@ -18,7 +18,16 @@ from sniproxy import __version__
 from sniproxy.admin.process import ProcessMetrics
 from sniproxy.admin.rendering import by_label, counter_family, gauge_family, render_batches
 from sniproxy.admin.slices import Steps, finish
-from sniproxy.admin.sources import LimitsStatus, LiveConnection, Reloads, Resolutions, ResolverStatus, TargetStatus
+from sniproxy.admin.sources import (
+    LimitsStatus,
+    LiveConnection,
+    RelayStatus,
+    Reloads,
+    Resolutions,
+    ResolverStatus,
+    TargetStatus,
+)
+from sniproxy.admin.statusmetrics import limit_metrics, relay_metrics
 from sniproxy.admin.tally import Counts, TallyCounter
 from sniproxy.events import Connection, Result
 from sniproxy.inspector.entries import failed_step
@@ -70,7 +79,7 @@ class Metrics(Collector):
     @param limits: the limits of connections. @param instance: the number of this worker; None without workers.
     @param seconds: a monotonic clock. Large numbers of connections are counted at most once a second.
     @param admin_refused: refusals of the admin endpoint, by cause. @param resolutions: host name lookups.
-    @param event_log_lost: lines of the event log that could not be written.
+    @param event_log_lost: lines of the event log that could not be written. @param relay: the relay of plain tunnels.
     @ivar topics: the number of topics in the ledger, by cluster. None if nothing is inspected: then there are no
         metrics of Pulsar.
     """
@@ -89,6 +98,7 @@ class Metrics(Collector):
         admin_refused: Callable[[], Mapping[str, int]] = dict,
         resolutions: Callable[[], Resolutions] = Resolutions,
         event_log_lost: Callable[[], int] = int,
+        relay: Callable[[], RelayStatus] = RelayStatus,
     ) -> None:
         self._access_log_lost = access_log_lost
         self._event_log_lost = event_log_lost
@@ -100,6 +110,7 @@ class Metrics(Collector):
         self._admin_refused = admin_refused
         self._instance = instance
         self._resolutions = resolutions
+        self._relay = relay
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
         self._tallies = TallyCounter(live, seconds)
@@ -230,7 +241,8 @@ class Metrics(Collector):
         connections = by_label({one.target: one.connections for one in targets})
         about = "Connections to a target, including those being dialled."
         yield gauge_family("sniproxy_target_connections", about, ("target",), connections)
-        yield from _limit_metrics(self._limits())
+        yield from limit_metrics(self._limits())
+        yield from relay_metrics(self._relay())
         yield from _resolution_metrics(self._resolutions())
         reloads = self._reloads()
         results = by_label({"succeeded": reloads.succeeded, "failed": reloads.failed})
@@ -285,19 +297,6 @@ def _family(histogram: Histogram) -> Metric:
     (family,) = histogram.collect()
     family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
     return family
-
-
-def _limit_metrics(limits: LimitsStatus) -> Iterator[Metric]:
-    yield GaugeMetricFamily("sniproxy_max_connections", "Maximum of open connections.", limits.max_connections)
-    about = "Maximum of connections that have sent a ClientHello and are not yet tunnels."
-    yield GaugeMetricFamily("sniproxy_max_connecting", about, limits.max_connecting)
-    yield CounterMetricFamily(
-        "sniproxy_loops", "ClientHellos that came back to this proxy through another one.", limits.loops
-    )
-    about = "Connections refused by a limit, including those without an access log record."
-    yield counter_family("sniproxy_limited", about, ("limit",), by_label(limits.refused))
-    about = "Pauses of accept because a global limit was reached."
-    yield counter_family("sniproxy_limit_waits", about, ("limit",), by_label(limits.waited))
 
 
 def _resolution_metrics(names: Resolutions) -> Iterator[Metric]:

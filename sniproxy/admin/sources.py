@@ -149,6 +149,23 @@ class LimitsStatus(msgspec.Struct, frozen=True):
     loops: int = 0
 
 
+class RelayStatus(msgspec.Struct, frozen=True):
+    """The relay of new plain tunnels, and the relay engine, which may have tunnels although it is not the relay of new
+    ones.
+
+    @ivar relay: ``engine`` or ``python``. @ivar why: why it is not the engine; empty: it is, or was not asked for.
+    @ivar threads: of the engine; 0: it does not run. @ivar tunnels: its open tunnels.
+    @ivar held_bytes: bytes that they hold for slow readers. @ivar pipes: its open pipes.
+    """
+
+    relay: str = "python"
+    why: str = ""
+    threads: int = 0
+    tunnels: int = 0
+    held_bytes: int = 0
+    pipes: int = 0
+
+
 class Resolutions(msgspec.Struct, frozen=True):
     """Host name lookups with the system resolver, as in C{sniproxy.net.lookup.LookupCounts}.
 
@@ -174,6 +191,7 @@ class Status(msgspec.Struct, frozen=True):
     @ivar reloads: the results of reloads. @ivar drains: the active drains.
     @ivar resolvers: the resolvers with a table of their own. @ivar targets: the targets with health tracking.
     @ivar limits: the limits of connections. @ivar event_log_lost: event log lines that could not be written.
+    @ivar relay: the relay of new plain tunnels.
     """
 
     ready: bool
@@ -189,6 +207,7 @@ class Status(msgspec.Struct, frozen=True):
     targets: Sequence[TargetStatus] = ()
     limits: LimitsStatus = msgspec.field(default_factory=LimitsStatus)
     event_log_lost: int = 0
+    relay: RelayStatus = msgspec.field(default_factory=RelayStatus)
 
 
 class StatusSource(Protocol):
@@ -214,6 +233,10 @@ class StatusSource(Protocol):
 
     def limits_status(self) -> LimitsStatus:
         """The limits of connections, and their effects."""
+        ...
+
+    def relay_status(self) -> RelayStatus:
+        """The relay of new plain tunnels."""
         ...
 
     def status(self) -> Status: ...

@@ -26,8 +26,11 @@ LOW_DESCRIPTORS = 4096
 DESCRIPTORS_PER_TUNNEL = 2
 
 
-def describe(configuration: Configuration) -> str:
-    """Describe a configuration: listeners, routes in order of precedence, resolvers, timeouts, limits, logs."""
+def describe(configuration: Configuration, relay: str = "") -> str:
+    """Describe a configuration: listeners, routes in order of precedence, resolvers, timeouts, limits, logs.
+
+    @param relay: which relay plain tunnels will get. Empty: what the configuration asks for.
+    """
     document = dump_configuration(configuration, sys.maxsize)
     lines = [f"configuration: {configuration.filename}", "", "listeners"]
     lines += map(_listener, configuration.entrances, document["listeners"])
@@ -54,15 +57,14 @@ def describe(configuration: Configuration) -> str:
         lines.append(f"workers             {configuration.workers}, sharing the listeners' ports")
     elif any(one.endpoint.shared for one in configuration.entrances):
         lines.append("reuse_port          other processes of this user may listen on the same ports")
-    if configuration.kernel_relay:
-        lines.append("relay               kernel, where available")
+    lines.append(f"relay               {relay or configuration.relay}")
     return "\n".join(lines)
 
 
-def report(configuration: Configuration, warned: Sequence[str], is_file: bool) -> str:
-    """The output of C{--check}. @param is_file: whether the configuration is a file."""
+def report(configuration: Configuration, warned: Sequence[str], is_file: bool, relay: str = "") -> str:
+    """The output of C{--check}. @param is_file: whether the configuration is a file. @param relay: as L{describe}."""
     with_warnings = f", with {counted(len(warned), 'warning')}" if warned else ""
-    lines = [describe(configuration), *(f"warning: {warning}" for warning in warned)]
+    lines = [describe(configuration, relay), *(f"warning: {warning}" for warning in warned)]
     return "\n".join([*lines, f"the configuration is valid{with_warnings}{untried(configuration) if is_file else ''}"])
 
 

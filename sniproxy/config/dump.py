@@ -44,7 +44,8 @@ def dump_configuration(configuration: Configuration, most: int) -> dict[str, Any
         "admin": None if admin is None else admin.endpoint.text,
         "reload_on_change": configuration.reload_on_change,
         "workers": configuration.workers,
-        "kernel_relay": configuration.kernel_relay,
+        "relay": configuration.relay,
+        "relay_threads": configuration.relay_threads,
     }
 
 

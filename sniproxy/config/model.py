@@ -172,7 +172,8 @@ class Configuration(msgspec.Struct, frozen=True):
     @ivar reload_on_change: reload when the file changes, without a signal.
     @ivar health: health checks and ejection.
     @ivar workers: the number of processes.
-    @ivar kernel_relay: the kernel forwards tunnels, where available.
+    @ivar relay: of plain tunnels: ``engine``, ``python``, or ``auto``: the engine if it is installed.
+    @ivar relay_threads: the engine's threads, in each process.
     @ivar text: the file's text, for the lines of errors. Empty: the configuration came from options.
     @ivar notes: warnings about the file that the values do not show.
     """
@@ -192,7 +193,8 @@ class Configuration(msgspec.Struct, frozen=True):
     bridges: tuple[Bridge, ...] = ()
     limits: Limits = msgspec.field(default_factory=Limits)
     workers: int = 1
-    kernel_relay: bool = False
+    relay: str = "auto"
+    relay_threads: int = 1
     text: str = ""
     notes: tuple[str, ...] = ()
 

@@ -25,6 +25,7 @@ from sniproxy.config.model import (
     Listener,
     ResolverTable,
 )
+from sniproxy.config.relay import check_relay, relay_notes
 from sniproxy.config.resolvers import resolver_tables
 from sniproxy.config.schema import (
     BridgeTable,
@@ -36,8 +37,6 @@ from sniproxy.config.schema import (
 )
 from sniproxy.config.workers import with_workers
 from sniproxy.routing.policy import make_policy
-
-KERNEL = "kernel"
 
 
 def parse(
@@ -90,6 +89,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         raise ConfigError(f"{filename}: listener: missing; {cure}", "listener")
     listeners = _listeners(check, file.listener, resolvers)
     routes = check.routes(file.route, {listener.name for listener in listeners}, resolvers)
+    check_relay(file.relay, file.relay_threads, check.error)
     allowed = file.policy
     access_log = check.path("access_log.path", file.access_log.path) if file.access_log else None
     events = file.inspect_log
@@ -109,25 +109,21 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         check.converted("health", lambda: make_health(file.health)),
         _bridges(check, file.bridge),
         check.converted("limits", lambda: make_limits(file.limits)),
-        kernel_relay=_kernel_relay(file.relay, check),
+        relay=file.relay,
+        relay_threads=file.relay_threads,
         notes=tuple(_notes(data, file)),
     )
     return with_workers(configuration, file.workers, file.reuse_port, check.error)
 
 
 def _notes(data: Mapping[str, Any], file: File) -> Iterator[str]:
+    yield from relay_notes(data)
     health = data.get("health")
     if health is not None and file.health.check is None:
         idle = sorted(health.keys() - ({"eject", "fall"} if file.health.eject else ()))
         has_no_effect = f"; {', '.join(idle)} alone {'has' if len(idle) == 1 else 'have'} no effect" if idle else ""
         if idle or not health:
             yield f'[health] checks nothing: check is missing{has_no_effect}; write check = "tcp" or check = "tls"'
-
-
-def _kernel_relay(relay: str, check: Check) -> bool:
-    if relay not in ("auto", KERNEL):
-        raise check.error("relay", relay, 'write "auto" or "kernel"')
-    return relay == KERNEL
 
 
 def _listeners(

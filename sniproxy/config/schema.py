@@ -188,6 +188,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     health: HealthTable = HealthTable()
     limits: LimitsTable = LimitsTable()
     relay: str = "auto"
+    relay_threads: int = 1
 
 
 def convert(data: dict[str, Any], filename: str) -> File:

@@ -193,13 +193,16 @@ class Admission:
         self.max_connecting = share if limits.max_connecting is None else limits.max_connecting
         self._affordable = affordable
 
-    def full(self) -> str | None:
-        """The limit that pauses accepting. None: no limit is reached."""
+    def full(self, held: int = 0) -> str | None:
+        """The limit that pauses accepting. None: no limit is reached.
+
+        @param held: bytes held for slow readers outside Python.
+        """
         if self._connections >= self.max_connections:
             return "max_connections"
         if len(self.hellos) >= self.max_hellos:
             return "max_hellos"
-        return "max_buffered" if TOTAL.bytes >= self._max_buffered else None
+        return "max_buffered" if TOTAL.bytes + held >= self._max_buffered else None
 
     def make_room(self) -> bool:
         """End the connection that has waited longest for its hello, if it is slow. @return: False: none is."""

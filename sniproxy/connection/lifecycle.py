@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,6 +23,7 @@ from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer
 from sniproxy.relay.direction import DirectionFactory
+from sniproxy.relay.engine import RelayEngine
 from sniproxy.relay.leaving import ClientWatch
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.randoms import LiveRandoms
@@ -31,9 +32,6 @@ from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.tls.alerts import fatal_alert
 from sniproxy.util.buffered import Share
 from sniproxy.util.reactor import IReactor
-
-if TYPE_CHECKING:
-    from sniproxy.relay.kernel.factory import KernelRelayFactory
 
 log = Logger()
 
@@ -53,7 +51,7 @@ class ConnectionContext:
     @ivar directions: makes the two directions of a relay.
     @ivar observer: called with the record of each ended connection.
     @ivar upstreams: connections and health of targets; the same object in all contexts.
-    @ivar forwarding: the kernel relay, for tunnels that use C{directions}. None: the user-space relay for all.
+    @ivar engine: the relay engine, for plain tunnels that use C{directions}. None: the relay in Python for all.
     @ivar randoms: finds loops through other proxies; the same object in all contexts.
     """
 
@@ -65,7 +63,7 @@ class ConnectionContext:
     directions: DirectionFactory
     observer: Observer
     upstreams: UpstreamTable = attrs.field(factory=UpstreamTable)
-    forwarding: KernelRelayFactory | None = None
+    engine: RelayEngine | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
 
 
@@ -78,7 +76,6 @@ class Tunnel(Protocol):
     def bytes_down(self) -> int: ...
     @property
     def half_closed(self) -> bool: ...
-    def start(self, done: Callable[[Ending], object]) -> None: ...
     def end(self, ending: Ending) -> None: ...
 
 
@@ -96,7 +93,7 @@ class Lifecycle:
     @ivar permit: what admission gave out. None: the connection counts for no limit.
     @ivar target: the target that is dialled or connected. None: no target yet, or the connection has ended.
     @ivar tunnel: moves the bytes. None: the connection is not a tunnel yet.
-    @ivar sockets: of a tunnel: the client's and the target's. Empty: the connection is not a tunnel yet.
+    @ivar sockets: of a tunnel of the relay in Python: the client's and the target's. Empty: it is none.
     @ivar ended: the connection has ended.
     """
 
@@ -206,12 +203,11 @@ class Lifecycle:
         self.target = target
         self.context.upstreams.add_connection(target)
 
-    def enter_tunnel(self, tunnel: Tunnel, upstream: socket.socket) -> None:
-        """The tunnel owns both sockets from now on."""
-        client, self.sock = self.sock, None
-        assert client is not None
+    def enter_tunnel(self, tunnel: Tunnel, sockets: tuple[socket.socket, ...] = ()) -> None:
+        """The tunnel owns both sockets from now on. @param sockets: for the watch over vanished peers."""
+        self.sock = None
         self.tunnel = tunnel
-        self.sockets = (client, upstream)
+        self.sockets = sockets
         if self.permit is not None:
             self.permit.leave_connecting()
         self._received.holds(0)

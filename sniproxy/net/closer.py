@@ -45,6 +45,7 @@ class LingeringCloser:
         self._done_with: list[socket.socket] = []
         self._open: set[_Dropper] = set()
         self._waiting: list[Deferred[None]] = []
+        self._now = False
 
     def __call__(self, sock: socket.socket, last_words: bytes = b"") -> None:
         """Take over a connected socket and close it in order, in little more than a second.
@@ -57,6 +58,9 @@ class LingeringCloser:
             sock.shutdown(socket.SHUT_WR)
         except OSError:  # the peer is gone
             self.abort(sock)
+            return
+        if self._now:
+            self.close(sock)
             return
         dropper = _Dropper(self._reactor, sock, self._dropped)
         self._open.add(dropper)
@@ -78,7 +82,8 @@ class LingeringCloser:
         self.close(sock)
 
     def close_now(self) -> None:
-        """Close the sockets without waiting for their peers."""
+        """Close the sockets without waiting for their peers, and those that are handed over later, too."""
+        self._now = True
         for dropper in list(self._open):
             dropper.close()
 
@@ -129,7 +134,7 @@ class _Dropper(SocketDescriptor):
             count = 0
         self._left -= count
         if count and self._left <= 0:
-            # Linux resets for unread bytes, except for those held by the kernel relay's program.
+            # Linux resets for unread bytes; the peer may have sent no more yet.
             reset_on_close(self.sock)
         if not count or self._left <= 0:  # TLS's last record may exceed the limit
             if self._waits():

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -48,7 +48,9 @@ class Ending:
 
 
 class RelayDirection(Protocol):
-    """What L{BaseRelay} reads of a direction."""
+    """What L{BaseRelay} reads of a direction. @ivar blocked: the destination is full, so the source is not read."""
+
+    blocked: bool
 
     @property
     def moved(self) -> int:
@@ -86,6 +88,10 @@ class BaseRelay:
     def half_closed(self) -> bool:
         """Whether one side has ended."""
         return self._up.ended or self._down.ended
+
+    def blocked(self, direction: Literal["up", "down"]) -> bool:
+        """Whether a source is not read because its destination is full. @param direction: up: to the upstream."""
+        return (self._up if direction == "up" else self._down).blocked
 
     def run(self) -> Deferred[Ending]:
         """L{start}. @return: fires when both sockets are closed or being closed in order."""

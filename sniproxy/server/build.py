@@ -18,6 +18,8 @@ from sniproxy.config.warnings import named_resolvers, written_targets
 from sniproxy.interfaces import Target
 from sniproxy.net.endpoints import Endpoint
 from sniproxy.net.reuseport import SharedEndpoint
+from sniproxy.relay.engine import EngineUnavailable
+from sniproxy.relay.selector import describe_relay
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.health import Health
 from sniproxy.routing.patterns import is_expression
@@ -122,6 +124,8 @@ async def _build(configuration: Configuration, reactor: IReactor, offload: Offlo
         token = build_token(configuration)
     with faults:
         await offload(lambda: try_expressions(configuration))
+    with faults:
+        check_engine(configuration)
     faults.check()
     return Built(
         configuration,
@@ -135,6 +139,15 @@ async def _build(configuration: Configuration, reactor: IReactor, offload: Offlo
         await offload(lambda: list(written_targets(configuration)) if configuration.health != Health() else []),
         token,
     )
+
+
+def check_engine(configuration: Configuration) -> None:
+    """@raise ConfigError: the configuration asks for the relay engine, which is not installed."""
+    try:
+        describe_relay(configuration.relay, configuration.relay_threads)
+    except EngineUnavailable as error:
+        message = f"{configuration.filename}: relay = {shown(configuration.relay)}: {error}"
+        raise ConfigError(message, "relay", configuration.relay) from error
 
 
 def try_expressions(configuration: Configuration) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
-from sniproxy.admin.sources import LimitsStatus
+from sniproxy.admin.sources import LimitsStatus, RelayStatus
 from sniproxy.config.limits import Limits
 from sniproxy.config.model import Bridge, Listener
 from sniproxy.connection.admission import Admission, Permit
@@ -24,6 +24,7 @@ from sniproxy.net.listener import Accepted
 from sniproxy.net.sockopts import reset_on_close
 from sniproxy.relay import copy as copying
 from sniproxy.relay.relay import Ending
+from sniproxy.relay.selector import RelaySelector
 from sniproxy.relay.vanished import VanishedPeers
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.server.build import Built
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from sniproxy.relay.pacing import Paced
 
 RESERVED_DESCRIPTORS = 64
-"""Descriptors kept for the reactor, the logs and the pipes of splice."""
+"""Descriptors kept for the reactor, the relay threads, the logs and the pipes of splice in Python."""
 
 DESCRIPTORS_PER_CONNECTION = 2
 """Descriptors of one connection: the client's socket and the target's."""
@@ -54,6 +55,7 @@ class ConnectionManager:
 
     @param live: empty; see below. Others read it.
     @param closer: sockets that it has not closed yet count as open descriptors.
+    @param relays: bytes that the engine holds count as buffered, and its pipes as open descriptors.
     @param inspector: returns the inspector, or None if there is none.
     @param ended: called after a connection has ended.
     @ivar live: the connections that have not ended, the oldest first.
@@ -65,6 +67,7 @@ class ConnectionManager:
         reactor: IReactorTime,
         live: dict[Lifecycle, None],
         closer: LingeringCloser,
+        relays: RelaySelector,
         inspector: Callable[[], Inspector | None],
         ended: Callable[[], None],
     ) -> None:
@@ -76,6 +79,7 @@ class ConnectionManager:
         self._usable = 0
         self._waits_for: str | None = None
         self._closer = closer
+        self._relays = relays
         self._inspector = inspector
         self._ended = ended
         self._count = 0
@@ -104,6 +108,13 @@ class ConnectionManager:
             admission.connecting,
             self.randoms.loops,
         )
+
+    def relay_status(self) -> RelayStatus:
+        """The relay of new plain tunnels, for the admin endpoint."""
+        engine, selection = self._relays.engine, self._relays.selection
+        if engine is None:
+            return RelayStatus(selection.relay, selection.why)
+        return RelayStatus(selection.relay, selection.why, engine.threads, engine.tunnels, engine.held, engine.pipes)
 
     def close(self) -> None:
         """Log the counts of refused connections that are not logged yet."""
@@ -161,11 +172,11 @@ class ConnectionManager:
         return None
 
     def _full(self) -> str | None:
-        """The limit that is reached. One more connection and its dial need descriptors; pipes do not count."""
+        """The limit that is reached. One more connection and its dial need descriptors."""
         taken = DESCRIPTORS_PER_CONNECTION * len(self.live) + len(self._closer) + self.admission.extra_descriptors
-        if taken + DESCRIPTORS_PER_CONNECTION > self._usable:
+        if taken + self._relays.descriptors + DESCRIPTORS_PER_CONNECTION > self._usable:
             return "descriptors"
-        return self.admission.full()
+        return self.admission.full(self._relays.held)
 
     def _accepting_bridge(self, context: ConnectionContext, bridge: Bridge, runtime: BridgeRuntime) -> Accepted:
         from sniproxy.bridge.handler import handle_bridge

@@ -226,6 +226,7 @@ class Observers:
             admin_refused=lambda: rejections.counts,
             resolutions=self._resolutions,
             event_log_lost=lambda: self.events_lost,
+            relay=status.relay_status,
         )
         return AdminSite(
             self._reactor,

@@ -12,6 +12,7 @@ from sniproxy.admin.sources import (
     DrainStatus,
     LimitsStatus,
     ListenerStatus,
+    RelayStatus,
     Reloads,
     ResolverStatus,
     Status,
@@ -94,6 +95,7 @@ class ServiceView:
             self.targets_status(),
             self.limits_status(),
             0 if observers is None else observers.events_lost,
+            self.relay_status(),
         )
 
     def current_settings(self, most: int) -> Mapping[str, Any]:
@@ -107,6 +109,10 @@ class ServiceView:
     def limits_status(self) -> LimitsStatus:
         """The limits of connections."""
         return self._connections.limits_status()
+
+    def relay_status(self) -> RelayStatus:
+        """The relay of new plain tunnels."""
+        return self._connections.relay_status()
 
     def targets_status(self) -> list[TargetStatus]:
         """The targets whose health is tracked."""

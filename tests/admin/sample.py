@@ -15,6 +15,7 @@ from sniproxy.admin.sources import (
     DrainStatus,
     LimitsStatus,
     ListenerStatus,
+    RelayStatus,
     Reloads,
     ResolverStatus,
     Status,
@@ -89,6 +90,10 @@ class SampleProxy:
     def limits_status(self) -> LimitsStatus:
         """None."""
         return LimitsStatus()
+
+    def relay_status(self) -> RelayStatus:
+        """Python."""
+        return RelayStatus()
 
     def current_settings(self, most: int) -> dict[str, Any]:
         """Only the argument."""

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy import __version__
 from sniproxy.admin.documents import BATCH, serialize, status_document
 from sniproxy.admin.recentrefusals import RecentRefusals
-from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
+from sniproxy.admin.sources import LimitsStatus, RelayStatus, Reloads, ResolverStatus, TargetStatus
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
 from tests.support.reference import keys, rows, words
 
@@ -93,6 +93,14 @@ class StatusTests(SynchronousTestCase):
                 "loops": 2,
             },
             found,
+        )
+
+    def test_relay(self) -> None:
+        """The relay of new tunnels is named, with the engine's figures."""
+        status = replace(SampleProxy().status(), relay=RelayStatus("engine", "", 2, 9, 70, 3))
+        self.assertEqual(
+            {"relay": "engine", "why": "", "threads": 2, "tunnels": 9, "held_bytes": 70, "pipes": 3},
+            status_document(status, [], TOTALS, [], NOW, 10)["relay"],
         )
 
     def test_draining(self) -> None:

@@ -71,16 +71,6 @@ class EndedTests(SynchronousTestCase):
         self.assertEqual((1, 0), (found["sniproxy_target_up", "a:1"], found["sniproxy_target_up", "b:1"]))
         self.assertEqual(3, found["sniproxy_target_connections", "a:1"])
 
-    def test_limits(self) -> None:
-        """Limits, refusals and pauses of accept."""
-        status = LimitsStatus(9, 5, {"rate_per_client": 3}, {"max_connections": 2}, 7, 1, 4)
-        found = samples(Metrics(limits=lambda: status))
-        self.assertEqual(7, found[("sniproxy_max_connecting",)])
-        self.assertEqual(4, found[("sniproxy_loops_total",)])
-        self.assertEqual(9, found[("sniproxy_max_connections",)])
-        self.assertEqual(3, found["sniproxy_limited_total", "rate_per_client"])
-        self.assertEqual(2, found["sniproxy_limit_waits_total", "max_connections"])
-
     def test_resolutions(self) -> None:
         """Host name lookups by kind, result and limit."""
         counts = Resolutions({"written": 1}, {"client_formed": 2}, {"no_name": 3}, {"queue": 4}, 5)

@@ -17,7 +17,6 @@ from bench.peer import Peer
 from bench.peers import PEERS
 from bench.running import Running
 from bench.targets import Target, client_hello
-from sniproxy.config.schema import File
 
 NAME = "echo.bench.test"
 
@@ -31,8 +30,7 @@ class RunningTests(SynchronousTestCase):
         target = Target("echo", len(hello))
         self.addCleanup(target.stop)
         for peer in PEERS.values():
-            # The second one needs the key `relay_threads`, and its values, in the configuration.
-            if peer.program() is None or (peer.name == "ours-python" and "relay_threads" not in File.__struct_fields__):
+            if peer.program() is None:
                 continue
             running = Running(peer, {NAME: target.port}, ["more.bench.test"])
             try:

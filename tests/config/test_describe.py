@@ -156,11 +156,10 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual([True, False], ["(deferred accept)" in line for line in lines])
 
     def test_relay(self) -> None:
-        """The kernel relay is shown only if it is configured."""
-        for relay in ("auto", "kernel"):
-            table = describe(parse(f'relay = "{relay}"\n{TABLES}', "f.toml"))
-            self.assertEqual(relay == "kernel", "relay               kernel" in table)
-        self.assertNotIn("kernel", describe(parse(TABLES, "f.toml")))
+        """The relay is the one that tunnels will get, if that is known."""
+        configuration = parse(f'relay = "engine"\n{TABLES}', "f.toml")
+        self.assertIn("\nrelay               engine", describe(configuration))
+        self.assertIn("\nrelay               engine, 1 thread\n", report(configuration, [], False, "engine, 1 thread"))
 
 
 class WarningTests(SynchronousTestCase):

@@ -95,7 +95,8 @@ class InForceTests(SynchronousTestCase):
             (found["access_log"], found["inspect_log"]),
         )
         self.assertEqual("tcp:9090:interface=127.0.0.1:backlog=1024", found["admin"])
-        self.assertEqual((True, 1, False), tuple(found[key] for key in ("reload_on_change", "workers", "kernel_relay")))
+        keys = ("reload_on_change", "workers", "relay", "relay_threads")
+        self.assertEqual((True, 1, "auto", 1), tuple(found[key] for key in keys))
 
     def test_no_secrets(self) -> None:
         """Nothing of a resolver's options is there."""

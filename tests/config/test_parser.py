@@ -362,10 +362,6 @@ class ErrorTests(configerrors.ErrorCase):
         for value in ("nan", "inf", "1e8"):
             self.refused(f"[timeouts]\nidle = {value}", "timeouts.idle = ", "a number of seconds")
 
-    def test_relay(self) -> None:
-        """There are two relays; the kernel relay is off by default."""
-        self.refused_file('relay = "splice"\n' + LISTENER, 'relay = "splice"', '"auto"', '"kernel"')
-
     def test_empty_access_log(self) -> None:
         """An empty path is refused."""
         self.refused('[access_log]\npath = ""', 'access_log.path = ""', "standard output")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from typing import Any, cast
+
+from twisted.internet.defer import Deferred
 
 from sniproxy.config.schema import Timeouts
 from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
@@ -10,9 +14,11 @@ from sniproxy.connection.tunnel import start_relay
 from sniproxy.events import Connection, Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.engine import ENDED, EngineRelay, RelayEngine
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.splice import SpliceDirection
 from tests.support.conversation import NAME, ConversationCase, route
+from tests.support.fakeengine import use_fake
 from tests.support.hellos import hello
 from tests.support.proxies import Backend, Proxy
 from tests.support.reactor import reactor
@@ -42,77 +48,71 @@ class TunnelTests(ConversationCase):
         clock.advance(1)
 
 
-class Kernel:
-    """A kernel relay that takes no tunnel, or each."""
-
-    bytes_up = bytes_down = 0
-    half_closed = False
-
-    def __init__(self, takes: bool) -> None:
-        self.takes = takes
-        self.asked: list[tuple[object, ...]] = []
-        self.done: Any = None
-
-    def relay(self, *arguments: object, **more: object) -> Kernel | None:
-        self.asked.append(arguments)
-        return self if self.takes else None
-
-    def start(self, done: Any) -> None:
-        self.done = done
-
-    def end(self, ending: Ending) -> None:
-        self.done(ending)
-
-
-class KernelTests(SocketTestCase):
+class RelayTests(SocketTestCase):
     """Which relay moves the bytes."""
 
-    def start(self, kernel: Kernel, directions: Any = None) -> tuple[Lifecycle, list[Connection]]:
-        records: list[Connection] = []
-        nobody = cast(Any, None)
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        self.fake = use_fake(self)
         self.closer = LingeringCloser(reactor)
+        self.engine = RelayEngine(reactor, self.closer, 1)
+        self.addCleanup(self.closer.settled)
+        self.addCleanup(self.engine.close)
+        self.records: list[Connection] = []
+        self.ended: Deferred[Lifecycle] = Deferred()
+
+    def start(
+        self, directions: Any = None, wrap: Callable[[socket.socket], socket.socket] = lambda sock: sock
+    ) -> Lifecycle:
+        """A connection whose tunnel starts at once. @param wrap: makes the socket of the target."""
+        nobody = cast(Any, None)
         context = ConnectionContext(
-            reactor, nobody, Timeouts(), nobody, self.closer, CopyDirection, records.append,
-            forwarding=cast(Any, kernel),
-        )  # fmt: skip
-        (far, client), (upstream, backend) = connected(), connected()
-        self.far = (far, backend)
+            reactor, nobody, Timeouts(), nobody, self.closer, CopyDirection, self.records.append, engine=self.engine
+        )
+        (far, client), (backend, upstream) = connected(), connected()
+        self.addCleanup(far.close)
+        self.addCleanup(backend.close)
 
         async def handler(conn: Lifecycle) -> None:
             conn.directions = directions or conn.directions
-            start_relay(conn, upstream, b"head")
+            start_relay(conn, wrap(upstream), b"head")
 
         conn = Lifecycle(context, client, Connection("id-1", 1.0, "public", "127.0.0.1:1"), handler)
-        conn.begin(lambda conn: None)
-        self.assertEqual((None, (client, upstream), True), (conn.sock, conn.sockets, conn.tunnelling))
-        return conn, records
+        conn.begin(self.ended.callback)
+        self.assertEqual((None, True), (conn.sock, conn.tunnelling))
+        return conn
 
-    def close(self, conn: Lifecycle) -> Any:
-        """Close all sockets. @return: fires when the closer is done."""
-        for sock in self.far:
-            sock.close()
-        if isinstance(conn.tunnel, Kernel):
-            for sock in conn.sockets:
-                sock.close()
-        return self.closer.settled()
-
-    async def test_taken(self) -> None:
-        """The kernel relay is asked first; its end is the connection's."""
-        kernel = Kernel(takes=True)
-        conn, records = self.start(kernel)
-        self.assertIs(kernel, conn.tunnel)
-        self.assertEqual(b"head", kernel.asked[0][2])
+    async def test_engine(self) -> None:
+        """A plain tunnel gets the engine; its end is the connection's. The lifecycle keeps no socket."""
+        conn = self.start()
+        self.assertIsInstance(conn.tunnel, EngineRelay)
+        self.assertEqual((b"head", ()), (self.fake.opened[0].held, conn.sockets))
+        self.fake.opened[0].bytes_down = 3
+        self.assertEqual((4, 3, "open"), (conn.bytes_up, conn.bytes_down, conn.state))
+        self.fake.opened[0].half_closed = True
+        self.assertEqual("half_closed", conn.state)
         conn.end(Ending(Result.DRAINED, "enough"))
-        self.assertEqual((Result.DRAINED, "enough"), (records[0].result, records[0].reason))
-        await self.close(conn)
+        self.fake.finish(self.fake.opened[0], ENDED)
+        await self.ended
+        record = self.records[0]
+        self.assertEqual((Result.DRAINED, "enough"), (record.result, record.reason))
+        self.assertEqual((4, 3), (record.bytes_up, record.bytes_down))
 
-    async def test_not_taken(self) -> None:
-        """What the kernel relay does not take, and a tunnel with directions of its own, has a relay in user space."""
-        for takes, directions, asked in ((False, None, 1), (True, SpliceDirection, 0)):
-            kernel = Kernel(takes)
-            conn, records = self.start(kernel, directions)
+    async def test_python(self) -> None:
+        """A tunnel with directions of its own, or with TLS that ends here, has the relay in Python."""
+        own: list[dict[str, Any]] = [{"directions": SpliceDirection}, {"wrap": Wrapped}]
+        for options in own:
+            conn = self.start(**options)
             self.assertIsInstance(conn.tunnel, Relay)
-            self.assertEqual(asked, len(kernel.asked))
+            self.assertEqual((2, []), (len(conn.sockets), self.fake.opened))
             conn.end(Ending(Result.SHUTDOWN))
-            self.assertEqual(Result.SHUTDOWN, records[0].result)
-            await self.close(conn)
+            self.assertEqual(Result.SHUTDOWN, (self.records.pop()).result)
+            self.ended = Deferred()
+
+
+class Wrapped(socket.socket):
+    """A socket that is not a plain one, as L{sniproxy.net.tlssocket.TLSSocket}."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(fileno=sock.detach())
+        self.setblocking(False)

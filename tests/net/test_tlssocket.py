@@ -10,7 +10,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending, Relay
-from tests.relay import relaycontract
+from tests.relay import pythonrelay
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end
 from tests.tls.material import NAME, FarTLS, accepting, issued, shake_hands, tls_pair, trust
@@ -32,11 +32,11 @@ class FullAtTheEnd(TLSSocket):
         super()._push()
 
 
-class TLSContractTests(relaycontract.RelayContract):
+class TLSContractTests(pythonrelay.PythonRelayContract):
     """The relay's contract, where both sides speak TLS with us."""
 
-    way = CopyDirection
-    pair = staticmethod(tls_pair)
+    def pair(self, buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
+        return tls_pair(buffers, side)
 
     async def test_a_cut_stays_a_cut(self) -> None:
         """A side that ends without TLS's close_notify ends the other one without it, too; with it, with it."""
@@ -64,7 +64,7 @@ class TLSContractTests(relaycontract.RelayContract):
             ours,
             upstream,
             b"",
-            directions=self.way,
+            directions=CopyDirection,
             closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,

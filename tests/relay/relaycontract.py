@@ -1,40 +1,29 @@
-"""The relay's contract as tests, for every way of moving bytes: test_copying and test_splicing run them.
+"""The contract of L{sniproxy.relay.relay} as tests, for every relay.
 
-In a module of its own, for trial runs each test class that it finds in a ``test_`` module, and this one has no way."""
+A relay's test module subclasses L{RelayContract} and says how a relay is made; L{deadlinecontract} has more classes.
+Not a C{test_} module: trial would run these classes, which make no relay.
+"""
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import random
 import socket
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, Literal, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.direction import Direction, DirectionFactory
-from sniproxy.relay.poller import Poller, poller_of
-from sniproxy.relay.relay import IDLE_CHECK_INTERVAL_S, IDLE_CHECKS, Ending, Relay
+from sniproxy.relay.relay import Ending
 from tests.support.reactor import reactor
-from tests.support.sockets import (
-    HandClock,
-    SocketTestCase,
-    connected,
-    in_thread,
-    read_exactly,
-    read_to_end,
-    reset,
-)
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end, reset
 
 MEBI = 1 << 20
 
 CLOSE = 7
 """Of tcp_info's states (Linux, tcp_states.h): the system has nothing more to do for the connection."""
-
 
 Pair = Callable[[int, str], tuple[socket.socket, socket.socket]]
 """Makes the far end and our end of one side, by the size of the kernel's buffers and the side's name."""
@@ -45,46 +34,68 @@ def plain_pair(buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
     return connected(buffers)
 
 
-def full_for_the_target(watch: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Something that watches sides, but not the target's."""
+class AnyRelay(Protocol):
+    """What the tests need of a relay."""
 
-    def watch_or_refuse(side: Any) -> None:
-        if side.name == "target":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        watch(side)
+    @property
+    def bytes_up(self) -> int: ...
+    @property
+    def bytes_down(self) -> int: ...
+    @property
+    def half_closed(self) -> bool: ...
+    def blocked(self, direction: Literal["up", "down"]) -> bool:
+        """Whether the destination of a direction is full, so that its source is not read."""
 
-    return watch_or_refuse
+    def run(self) -> Deferred[Ending]:
+        """Start moving bytes. @return: fires when both sockets are closed or being closed in order."""
+
+    def end(self, ending: Ending) -> None:
+        """End both sides in order. The relay may have ended only later, when what L{run} returned fires."""
+
+
+class Maker(Protocol):
+    """Makes a relay between two connected sockets, which it owns from then on; the parameters are those of
+    L{sniproxy.relay.relay.Relay}. A relay with a clock of its own ignores C{clock}."""
+
+    def __call__(
+        self,
+        clock: Any,
+        client: socket.socket,
+        upstream: socket.socket,
+        head: bytes,
+        /,
+        *,
+        closer: LingeringCloser,
+        idle: float,
+        half_closed: float,
+    ) -> AnyRelay: ...
 
 
 class Tunnel:
-    """A relay between two loopback connections, and the far ends of both."""
+    """A relay between two loopback connections, and the far ends of both.
+
+    @param starts: False: C{relay} is made, and the test runs it.
+    @ivar done: fires at the relay's end.
+    """
 
     def __init__(
         self,
-        way: DirectionFactory,
+        make: Maker,
         clock: Any = reactor,
         head: bytes = b"",
         buffers: int = 0,
         pair: Pair = plain_pair,
-        poller: Callable[[Any], Poller] = poller_of,
-        make: Callable[..., Any] = Relay,
-        **times: float,
+        idle: float = 300.0,
+        half_closed: float = 60.0,
+        starts: bool = True,
     ) -> None:
         self.client, ours_client = pair(buffers, "client")
         self.upstream, ours_upstream = pair(buffers, "target")
         self.closer = LingeringCloser(clock)
-        self.relay: Relay = make(
-            clock,
-            ours_client,
-            ours_upstream,
-            head,
-            directions=way,
-            closer=self.closer,
-            idle=times.get("idle", 300.0),
-            half_closed=times.get("half_closed", 60.0),
-            poller=poller(clock),
+        self.relay = make(
+            clock, ours_client, ours_upstream, head, closer=self.closer, idle=idle, half_closed=half_closed
         )
-        self.done: Deferred[Ending] = self.relay.run()
+        self.done: Deferred[Ending] = self.relay.run() if starts else Deferred()
 
     def close(self) -> None:
         self.client.close()
@@ -92,23 +103,31 @@ class Tunnel:
 
 
 class RelayContract(SocketTestCase):
-    """What every relay does. Subclasses name the way."""
+    """What every relay does."""
 
-    way: ClassVar[Callable[..., Direction]]
-    pair: ClassVar[Callable[..., tuple[socket.socket, socket.socket]]] = staticmethod(plain_pair)
-    poller: ClassVar[Callable[..., Poller]] = staticmethod(poller_of)
-    make: ClassVar[Callable[..., Any]] = Relay
+    def make(
+        self,
+        clock: Any,
+        client: socket.socket,
+        upstream: socket.socket,
+        head: bytes,
+        /,
+        *,
+        closer: LingeringCloser,
+        idle: float,
+        half_closed: float,
+    ) -> AnyRelay:
+        """See L{Maker}. Subclasses implement it."""
+        raise NotImplementedError
+
+    def pair(self, buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
+        """See L{Pair}."""
+        return plain_pair(buffers, side)
 
     def tunnel(self, **options: Any) -> Tunnel:
-        tunnel = Tunnel(self.way, pair=self.pair, poller=self.poller, make=self.make, **options)
+        tunnel = Tunnel(self.make, pair=self.pair, **options)
         self.addCleanup(tunnel.close)
         return tunnel
-
-    def leave_no_room(self) -> None:
-        """The system has no room in its set for the second socket of a tunnel."""
-        poller = self.poller(reactor)
-        self.patch(poller, "watch", full_for_the_target(poller.watch))
-        self.patch(self, "poller", lambda clock: poller)
 
     async def test_bytes_both_ways(self) -> None:
         """Bytes cross unchanged in both directions, those read before the relay first, and are counted."""
@@ -152,15 +171,9 @@ class RelayContract(SocketTestCase):
 
     async def test_both_end_at_once(self) -> None:
         """Both sides may have ended before the relay begins."""
-        client, ours_client = self.pair(0, "client")
-        upstream, ours_upstream = self.pair(0, "target")
-        client.close()
-        upstream.close()
-        closer = LingeringCloser(reactor)
-        relay = self.make(
-            reactor, ours_client, ours_upstream, b"", directions=self.way, closer=closer, idle=300.0, half_closed=60.0
-        )
-        self.assertEqual(Ending(Result.OK), await relay.run())
+        tunnel = self.tunnel(starts=False)
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.relay.run())
 
     async def test_backpressure(self) -> None:
         """A side that does not read stops the other one within a bound; then all bytes arrive, in order."""
@@ -203,7 +216,7 @@ class RelayContract(SocketTestCase):
             except BlockingIOError:
                 before = tunnel.relay.bytes_up
                 await in_thread(int)
-                stalled = tunnel.relay.bytes_up == before and tunnel.relay._up.blocked
+                stalled = tunnel.relay.bytes_up == before and tunnel.relay.blocked("up")
         tunnel.client.settimeout(20)
         tunnel.upstream.sendall(b"answer")
         self.assertEqual(b"answer", await in_thread(read_exactly, tunnel.client, 6))
@@ -287,96 +300,28 @@ class RelayContract(SocketTestCase):
         self.assertEqual(b"alert", await in_thread(read_exactly, tunnel.client, 5))
         self.assertEqual(Result.RESET, (await tunnel.done).result)
 
-    async def test_not_watched(self) -> None:
-        """Sockets for which the system has no room in its set are ended in order, it is said why, and that is all."""
-        self.leave_no_room()
-        clock = HandClock()
-        tunnel = self.tunnel(clock=clock, head=b"read before")
-        why = "cannot watch its sockets: No space left on device"
-        self.assertEqual(Ending(Result.LIMIT, why), await tunnel.done)
-        self.assertEqual(b"", await in_thread(read_to_end, tunnel.client))
-        self.assertEqual(b"read before", await in_thread(read_to_end, tunnel.upstream))
-        tunnel.close()
-        await tunnel.closer.settled()
-        self.assertEqual([], clock.getDelayedCalls())
-
-    async def test_idle(self) -> None:
-        """Without a byte in either direction for the idle time both sides are ended in order; bytes put it off."""
-        clock = HandClock()
-        tunnel = self.tunnel(clock=clock, idle=10.0)
-        clock.pump([0.25] * 36)
-        tunnel.client.sendall(b"x")
-        await in_thread(read_exactly, tunnel.upstream, 1)
-        clock.pump([0.25] * 36)
+    async def test_both_end_before_a_slow_reader(self) -> None:
+        """What an upstream sent before it ended reaches a client that reads it late: both ends are no reset."""
+        tunnel = self.tunnel(buffers=65536, idle=0.0)
+        sent = await self.end_before_a_slow_reader(tunnel)
         self.assertFalse(tunnel.done.called)
-        clock.pump([0.25] * 4 + [10.0 / IDLE_CHECKS])
-        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no bytes for 10 s"), await tunnel.done)
-        self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
-        clock.advance(1)
-        await tunnel.closer.settled()
-
-    async def test_deadlines_are_shared(self) -> None:
-        """However many tunnels begin at once, their time limits are one call to the reactor."""
-        clock = HandClock()
-        tunnels = [self.tunnel(clock=clock) for _ in range(3)]
-        self.assertEqual(1, len(clock.getDelayedCalls()))
-        for tunnel in tunnels:
-            tunnel.close()
-            await tunnel.done
-        self.assertEqual([], clock.getDelayedCalls())
-
-    async def test_idle_zero(self) -> None:
-        """Idle time 0 disables the timeout."""
-        clock = HandClock()
-        tunnel = self.tunnel(clock=clock, idle=0.0)
-        self.assertEqual([], clock.getDelayedCalls())
-        tunnel.close()
-        await tunnel.done
-
-    async def test_half_closed(self) -> None:
-        """A half-closed tunnel has a timeout of its own, which bytes restart."""
-        clock = HandClock()
-        for idle in (300.0, 0.0):
-            tunnel = self.tunnel(clock=clock, idle=idle, half_closed=5.0)
-            tunnel.client.shutdown(socket.SHUT_WR)
-            self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
-            clock.pump([0.25] * 16)
-            tunnel.upstream.sendall(b"x")
-            await in_thread(read_exactly, tunnel.client, 1)
-            clock.pump([0.25] * 16)
-            self.assertFalse(tunnel.done.called)
-            clock.pump([0.25] * 4 + [5.0 / IDLE_CHECKS])
-            reason = "no bytes for 5 s after the client closed its side"
-            self.assertEqual(Ending(Result.IDLE_TIMEOUT, reason), await tunnel.done)
-            clock.advance(1)
-            await tunnel.closer.settled()
-
-    async def test_half_closed_after_a_silence(self) -> None:
-        """The other side of a pair that was silent for long has the whole time to answer an end."""
-        clock = HandClock()
-        tunnel = self.tunnel(clock=clock, idle=300.0, half_closed=5.0)
-        clock.pump([0.25] * 240)
-        tunnel.client.shutdown(socket.SHUT_WR)
-        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
-        clock.pump([0.25] * 16)
-        self.assertFalse(tunnel.done.called)
-        tunnel.upstream.sendall(b"bye")
-        tunnel.upstream.close()
-        self.assertEqual(b"bye", await in_thread(read_to_end, tunnel.client))
+        self.assertEqual(sent, len(await in_thread(read_to_end, tunnel.client)))
         self.assertEqual(Ending(Result.OK), await tunnel.done)
 
-    async def test_reset_after_half_an_end(self) -> None:
-        """A client that ends its side and then resets is detected at once, if the system reports it."""
-        if not self.poller(reactor).tells_all:
-            return
-        tunnel = self.tunnel(idle=0.0)
+    async def end_before_a_slow_reader(self, tunnel: Tunnel) -> int:
+        """End both sides while the client does not read. @return: bytes sent to it."""
         tunnel.client.shutdown(socket.SHUT_WR)
         self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
-        reset(tunnel.client)
-        self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
-        self.assertEqual(b"", tunnel.upstream.recv(1))
-        tunnel.upstream.close()
-        await tunnel.closer.settled()
+        sent = 0
+        while not tunnel.relay.blocked("down"):
+            tunnel.upstream.sendall(bytes(4096))
+            sent += 4096
+            await in_thread(int)
+        tunnel.upstream.shutdown(socket.SHUT_WR)
+        while tunnel.upstream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != CLOSE:
+            await in_thread(int)  # until the relay's system has both ends
+        await in_thread(int)
+        return sent
 
     async def test_end(self) -> None:
         """Ended from outside, both sides get a FIN behind what was written to them."""
@@ -388,70 +333,19 @@ class RelayContract(SocketTestCase):
         tunnel.close()
         await tunnel.closer.settled()
 
-    async def test_reset_of_a_blocked_side(self) -> None:
-        """A side that is not read, for the other one takes nothing, is looked at now and then: its reset is seen."""
-        clock = HandClock()
-        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
-        tunnel.client.setblocking(False)
-        while not tunnel.relay._up.blocked:
-            try:
-                tunnel.client.send(bytes(65536))
-            except BlockingIOError:
-                await in_thread(int)
-        clock.advance(IDLE_CHECK_INTERVAL_S)
-        self.assertFalse(tunnel.done.called)
-        reset(tunnel.client)
-        clock.advance(IDLE_CHECK_INTERVAL_S)
-        self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
-        self.assertEqual([], clock.getDelayedCalls())
-
-    async def test_both_end_before_a_slow_reader(self) -> None:
-        """What an upstream sent before it ended reaches a client that reads it late: both ends are no reset."""
-        clock = HandClock()
-        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
-        tunnel.client.shutdown(socket.SHUT_WR)
-        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
-        sent = 0
-        while not tunnel.relay._down.blocked:
-            tunnel.upstream.sendall(bytes(4096))
-            sent += 4096
-            await in_thread(int)
-        tunnel.upstream.close()
-        ours = tunnel.relay._upstream.sock
-        while ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != CLOSE:
-            await in_thread(int)
-        await in_thread(int)
-        clock.advance(IDLE_CHECK_INTERVAL_S)
-        self.assertFalse(tunnel.done.called)
-        self.assertEqual(sent, len(await in_thread(read_to_end, tunnel.client)))
-        self.assertEqual(Ending(Result.OK), await tunnel.done)
-
-    async def test_looking_ends(self) -> None:
-        """The periodic check stops when no direction is blocked."""
-        clock = HandClock()
-        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
-        sending = in_thread(tunnel.client.sendall, bytes(4 * MEBI))
-        while not tunnel.relay._up.blocked:
-            await in_thread(int)
-        await in_thread(read_exactly, tunnel.upstream, 4 * MEBI)
-        await sending
-        clock.advance(IDLE_CHECK_INTERVAL_S)
-        self.assertEqual([], clock.getDelayedCalls())
-        tunnel.close()
-        await tunnel.done
-
     async def test_end_passes_on_what_it_holds(self) -> None:
         """Ended from outside while bytes wait for room, it writes what now has room before the FIN."""
         tunnel = self.tunnel(buffers=65536)
         sending = in_thread(tunnel.client.sendall, bytes(4 * MEBI))
         sending.addErrback(lambda failure: failure.trap(OSError))
-        while not tunnel.relay._up.blocked:
+        while not tunnel.relay.blocked("up"):
             await in_thread(int)
         before = tunnel.relay.bytes_up
         await in_thread(read_exactly, tunnel.upstream, before)
         tunnel.relay.end(Ending(Result.DRAINED))
-        self.assertTrue(tunnel.relay.bytes_up > before)
         rest = await in_thread(read_to_end, tunnel.upstream)
+        self.assertEqual(Ending(Result.DRAINED), await tunnel.done)
+        self.assertTrue(tunnel.relay.bytes_up > before)
         self.assertEqual(tunnel.relay.bytes_up - before, len(rest))
         tunnel.close()
         await sending

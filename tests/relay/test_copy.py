@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from sniproxy.relay.copy import READ_BYTES, ROOM, CopyDirection
 from sniproxy.relay.direction import Side
-from tests.relay import relaycontract
+from tests.relay import deadlinecontract, pythonrelay
 from tests.support.sockets import connected, in_thread
 
 
-class CopyTests(relaycontract.RelayContract):
+class CopyTests(pythonrelay.PythonRelayContract, deadlinecontract.DeadlineContract, deadlinecontract.NotifiedContract):
     """The relay's contract by copying."""
-
-    way = CopyDirection
 
     async def test_holds_no_more_than_a_read(self) -> None:
         """One call reads at most READ_BYTES."""

@@ -17,7 +17,7 @@ from sniproxy.relay import poller
 from sniproxy.relay.poller import Poller, edge_poller_of
 from sniproxy.relay.reactor import OuterSet
 from sniproxy.relay.splice import SpliceDirection
-from tests.relay import relaycontract
+from tests.relay import deadlinecontract, pythonrelay
 from tests.support.reactor import as_reactor, reactor
 from tests.support.sockets import TIMEOUT_S, connected, in_thread
 
@@ -33,7 +33,7 @@ def the_reactors_poller(clock: Any) -> Poller:
 
 if INSIDE:  # ReactorTests runs it, in the reactor that it is for
 
-    class InsideTests(relaycontract.RelayContract):
+    class InsideTests(pythonrelay.PythonRelayContract, deadlinecontract.NotifiedContract):
         """The relay's contract in this reactor."""
 
         way = SpliceDirection

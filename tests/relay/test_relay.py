@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from twisted.trial.unittest import TestCase
 
 from sniproxy.events import Result
@@ -11,20 +13,19 @@ from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.poller import ReactorPoller
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.splice import SpliceDirection
-from tests.relay import relaycontract
+from tests.relay import pythonrelay
 from tests.relay.relaycontract import Tunnel
 from tests.support.reactor import reactor
 from tests.support.sockets import connected
 
 
-class PlainPollerTests(relaycontract.RelayContract):
+class PlainPollerTests(pythonrelay.PythonRelayContract):
     """The relay's contract where the reactor alone tells of sockets, by copying."""
 
-    way = CopyDirection
     poller = staticmethod(ReactorPoller)
 
 
-class PlainSpliceTests(relaycontract.RelayContract):
+class PlainSpliceTests(pythonrelay.PythonRelayContract):
     """The same, by splice."""
 
     way = SpliceDirection
@@ -38,7 +39,7 @@ class RelayTests(TestCase):
 
     async def test_cancel(self) -> None:
         """Cancelling the relay ends both sides."""
-        tunnel = Tunnel(CopyDirection)
+        tunnel = Tunnel(pythonrelay.copying_relay)
         self.addCleanup(tunnel.close)
         tunnel.done.cancel()
         self.assertEqual(Ending(Result.SHUTDOWN, "cancelled"), await tunnel.done)
@@ -68,9 +69,10 @@ class RelayTests(TestCase):
 
     async def test_ending_twice(self) -> None:
         """What comes after the end changes nothing."""
-        tunnel = Tunnel(CopyDirection)
+        tunnel = Tunnel(pythonrelay.copying_relay)
         tunnel.close()
         ending = await tunnel.done
         tunnel.relay.end(Ending(Result.DRAINED))
-        tunnel.relay.lost(tunnel.relay._client, ConnectionResetError(104, "reset"))
+        relay = cast(Relay, tunnel.relay)
+        relay.lost(relay._client, ConnectionResetError(104, "reset"))
         self.assertEqual(Ending(Result.OK), ending)

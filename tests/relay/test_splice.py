@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 from sniproxy.relay import poller, splice
 from sniproxy.relay.copy import ROOM
 from sniproxy.relay.direction import Side
 from sniproxy.relay.splice import SpliceDirection
-from tests.relay import relaycontract
+from tests.relay import deadlinecontract, pythonrelay
+from tests.relay.relaycontract import MEBI
 from tests.support.sockets import connected, in_thread, links, opened_since, read_exactly, reset
 
 
-class SpliceTests(relaycontract.RelayContract):
+class SpliceTests(pythonrelay.PythonRelayContract, deadlinecontract.NotifiedContract):
     """The relay's contract by splice."""
 
     way = SpliceDirection
@@ -29,10 +31,11 @@ class SpliceTests(relaycontract.RelayContract):
             await in_thread(read_exactly, tunnel.upstream, 1)
             self.assertEqual(0, len(splice._spare))  # a small message needs none
             for _ in range(2):
-                sending = in_thread(tunnel.client.sendall, bytes(4 * relaycontract.MEBI))
-                await in_thread(read_exactly, tunnel.upstream, 4 * relaycontract.MEBI)
+                sending = in_thread(tunnel.client.sendall, bytes(4 * MEBI))
+                await in_thread(read_exactly, tunnel.upstream, 4 * MEBI)
                 await sending
-            self.assertTrue(tunnel.relay._up.spliced)  # type: ignore[attr-defined]
+            relay: Any = tunnel.relay
+            self.assertTrue(relay._up.spliced)
             self.assertEqual(1, len(splice._spare))
             tunnel.close()
             await tunnel.done
@@ -86,7 +89,8 @@ class SpliceTests(relaycontract.RelayContract):
             reset(tunnel.client if side == "client" else tunnel.upstream)
             if side == "target":
                 tunnel.client.sendall(b"x")
-            tunnel.relay._client.ready(poller.IN)
+            relay: Any = tunnel.relay
+            relay._client.ready(poller.IN)
             ending = await tunnel.done
             self.assertEqual(f"the {side}'s connection was reset", ending.reason)
             tunnel.close()

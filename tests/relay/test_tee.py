@@ -9,7 +9,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.pacing import ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection, tapped_directions
-from tests.relay import relaycontract
+from tests.relay import pythonrelay
 from tests.relay.taps import Recorder
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly
@@ -20,7 +20,7 @@ def recorded(*arguments: object) -> TappedDirection:
     return TappedDirection(*arguments, Paced(pace_of(reactor), Recorder()))  # type: ignore[arg-type, call-arg]
 
 
-class TappedContractTests(relaycontract.RelayContract):
+class TappedContractTests(pythonrelay.PythonRelayContract):
     """The relay's contract with a tap."""
 
     way = staticmethod(recorded)

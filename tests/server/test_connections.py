@@ -8,18 +8,22 @@ from pathlib import Path
 
 from twisted.logger import capturedLogs, formatEvent
 
+from sniproxy.admin.sources import RelayStatus
 from sniproxy.config.limits import Limits
 from sniproxy.config.parser import parse
 from sniproxy.connection.admission import SLOW_HELLO_S
 from sniproxy.events import Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
-from sniproxy.util.buffered import Share
+from sniproxy.util.buffered import TOTAL, Share
 from tests.support.conversation import NAME, route
+from tests.support.fakeengine import use_fake
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
 from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.tls.material import CA, folder
+
+MEBI = 1 << 20
 
 
 class RoomTests(SocketTestCase):
@@ -56,6 +60,20 @@ class RoomTests(SocketTestCase):
             self.assertEqual({"descriptors": waits}, proxy.service.view.status().limits.waited)
             permit.add_descriptors(-5)
             self.assertIsNone(manager.must_wait())
+
+    async def test_engine(self) -> None:
+        """Pipes of the relay engine are descriptors, and the bytes that it holds are buffered."""
+        fake = use_fake(self)
+        proxy = Proxy(self, route("127.0.0.1:9") + f"[limits]\nmax_buffered = {TOTAL.bytes + MEBI}\n")
+        manager = proxy.service._connections
+        manager.change(proxy.service.configuration.limits, 8)  # two are kept in reserve
+        fake.pipes, fake.held = 2, MEBI - 1
+        self.assertIsNone(manager.must_wait())
+        fake.pipes = 3
+        self.assertEqual("the limit of open files is nearly reached", manager.must_wait())
+        fake.pipes, fake.held = 0, MEBI
+        self.assertIn("max_buffered", manager.must_wait() or "")
+        self.assertEqual(RelayStatus("engine", "", 1, 0, MEBI, 0), manager.relay_status())
 
     async def test_ids(self) -> None:
         """Each connection has an id of its own, and those of another proxy are others."""

@@ -8,6 +8,7 @@ from sniproxy.config.limits import Limits
 from sniproxy.connection.admission import Admission
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.util.buffered import TOTAL, Share
+from tests.relay.pythonrelay import copying_relay
 from tests.relay.relaycontract import Tunnel
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
@@ -84,9 +85,9 @@ class ProxyTests(SocketTestCase):
     async def test_slow_reader_behind_tls(self) -> None:
         """What is encrypted already, and finds no room in a client's socket, counts as well."""
         before = TOTAL.bytes
-        tunnel = Tunnel(CopyDirection, pair=tls_pair, buffers=65_536)
+        tunnel = Tunnel(copying_relay, pair=tls_pair, buffers=65_536)
         sending = in_thread(tunnel.upstream.sendall, bytes(4 << 20))
-        while not tunnel.relay._down.blocked:
+        while not tunnel.relay.blocked("down"):
             await in_thread(int)
         self.assertGreater(TOTAL.bytes, before)
         await in_thread(read_exactly, tunnel.client, 4 << 20)

@@ -11,7 +11,7 @@ class CureTests(configerrors.ErrorCase):
 
     def test_wrong_table(self) -> None:
         """A key of another table, or of the top, names its place."""
-        for key in ('relay = "kernel"', "workers = 2", "reuse_port = true"):
+        for key in ('relay = "engine"', "relay_threads = 2", "workers = 2", "reuse_port = true"):
             self.refused(f"{self.route('a.test')}{key}", "belongs at the top of the file, before the first [table]")
         self.refused(f"{self.route('a.test')}idle = 3", "idle belongs to [timeouts]")
 

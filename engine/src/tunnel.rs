@@ -1,0 +1,234 @@
+//! One tunnel: two sockets and two directions. The contract is the docstring of `sniproxy/relay/relay.py`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use crate::direction::{Context, Direction, Step};
+use crate::sys::{self, BROKEN, ENDS, Errno, IN, OUT};
+
+/// Maximum reads of one direction before other sockets are served.
+pub const ROUNDS: usize = 4;
+/// Bytes of one direction after which other sockets are served.
+pub const MAX_TURN_BYTES: u64 = 1 << 20;
+
+/// The side that opened the tunnel, and the direction up, which reads it.
+pub const CLIENT: usize = 0;
+/// The other side, and the direction down, which reads it.
+pub const TARGET: usize = 1;
+
+/// The token of a tunnel that is not relayed yet, or no more.
+pub const NO_TOKEN: u64 = u64::MAX;
+
+/// What other threads read of a tunnel.
+pub struct Shared {
+    /// Bytes written to the target and to the client.
+    pub moved: [AtomicU64; 2],
+    /// Bits: directions whose end was passed on.
+    pub ended: AtomicU8,
+    /// Bits: directions whose destination is full.
+    pub blocked: AtomicU8,
+    /// For the relay thread.
+    pub token: AtomicU64,
+}
+
+/// Deadlines of a tunnel in milliseconds without a byte.
+#[derive(Clone, Copy)]
+pub struct Deadlines {
+    /// 0: none.
+    pub idle: u64,
+    /// After one side has ended.
+    pub half_closed: u64,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    Open,
+    /// Both ends were passed on.
+    Over,
+    /// The connection of a side is broken.
+    Lost(usize, Errno),
+}
+
+pub struct Tunnel {
+    /// Returned in the ending.
+    pub key: u64,
+    pub shared: Arc<Shared>,
+    pub sides: [OwnedFd; 2],
+    pub ways: [Direction; 2],
+    pub deadlines: Deadlines,
+    /// When the last byte crossed, or one side ended.
+    pub active: u64,
+    /// The side that ended first.
+    pub first: Option<u8>,
+    /// Sides with TCP_USER_TIMEOUT set, as bits.
+    pub timed: u8,
+}
+
+impl Tunnel {
+    /// @param sent: bytes that were written to the target before. @param head: bytes to write to it first.
+    pub fn new(key: u64, client: OwnedFd, target: OwnedFd, sent: u64, head: Vec<u8>, deadlines: Deadlines) -> Self {
+        let shared = Arc::new(Shared {
+            moved: [AtomicU64::new(sent), AtomicU64::new(0)],
+            ended: AtomicU8::new(0),
+            blocked: AtomicU8::new(0),
+            token: AtomicU64::new(NO_TOKEN),
+        });
+        let ways = [Direction::new(sent, head), Direction::new(0, Vec::new())];
+        Self { key, shared, sides: [client, target], ways, deadlines, active: 0, first: None, timed: 0 }
+    }
+
+    /// Handles the events of one side.
+    pub fn ready(&mut self, side: usize, events: u32, context: &mut Context) -> Outcome {
+        let inbound = &mut self.ways[side];
+        if events & ENDS != 0 {
+            inbound.ends = true;
+            let unread = inbound.blocked || inbound.ended;
+            if events & BROKEN != 0 && unread && sys::is_over(self.sides[side].as_fd()) {
+                return Outcome::Lost(side, sys::pending_error(self.sides[side].as_fd()));
+            }
+        }
+        if events & (IN | ENDS) != 0 && !self.ways[side].blocked {
+            let outcome = self.pump(side, context);
+            if outcome != Outcome::Open {
+                return outcome;
+            }
+        }
+        if events & OUT != 0 && self.ways[1 - side].blocked {
+            return self.pump(1 - side, context);
+        }
+        Outcome::Open
+    }
+
+    /// Moves the bytes of one direction that can be moved now.
+    pub fn pump(&mut self, way: usize, context: &mut Context) -> Outcome {
+        let before = self.ways[way].moved;
+        let outcome = self.steps(way, before + MAX_TURN_BYTES, context);
+        self.publish(way, before, context);
+        outcome
+    }
+
+    fn steps(&mut self, way: usize, enough: u64, context: &mut Context) -> Outcome {
+        if self.ways[way].ended {
+            return Outcome::Open;
+        }
+        for _ in 0..ROUNDS {
+            match self.step(way, context) {
+                Step::Moved => {}
+                Step::Empty => return Outcome::Open,
+                Step::End => return self.end(way, context),
+                Step::Full => {
+                    self.block(way, true, context);
+                    return Outcome::Open;
+                }
+                Step::SourceBroke(error) => return Outcome::Lost(way, error),
+                Step::TargetBroke(error) => {
+                    self.pass_last_bytes(1 - way, context);
+                    return Outcome::Lost(1 - way, error);
+                }
+            }
+            let direction = &mut self.ways[way];
+            if direction.blocked {
+                self.block(way, false, context);
+            } else if direction.dry && !direction.ends {
+                return Outcome::Open;
+            } else if direction.moved >= enough {
+                break;
+            }
+        }
+        let direction = &mut self.ways[way];
+        if !direction.queued {
+            direction.queued = true;
+            context.again.push(self.shared.token.load(Relaxed) | way as u64);
+        }
+        Outcome::Open
+    }
+
+    fn step(&mut self, way: usize, context: &mut Context) -> Step {
+        self.ways[way].step(self.sides[way].as_fd(), self.sides[1 - way].as_fd(), context)
+    }
+
+    /// Passes on what a broken source sent before, such as a TLS alert that is still in its socket.
+    fn pass_last_bytes(&mut self, way: usize, context: &mut Context) {
+        let before = self.ways[way].moved;
+        for _ in 0..ROUNDS {
+            if self.ways[way].ended || self.step(way, context) != Step::Moved {
+                break;
+            }
+        }
+        self.publish(way, before, context);
+    }
+
+    /// Writes what is held and has room, because the tunnel ends.
+    pub fn flush(&mut self, context: &mut Context) {
+        for way in [CLIENT, TARGET] {
+            let before = self.ways[way].moved;
+            let _ = self.ways[way].flush(self.sides[1 - way].as_fd(), context); // the tunnel ends anyhow
+            self.publish(way, before, context);
+        }
+    }
+
+    fn publish(&mut self, way: usize, before: u64, context: &Context) {
+        let moved = self.ways[way].moved;
+        if moved != before {
+            self.shared.moved[way].store(moved, Relaxed);
+            self.active = context.now;
+        }
+    }
+
+    fn block(&mut self, way: usize, blocked: bool, context: &Context) {
+        self.ways[way].block(blocked, context);
+        let bits = u8::from(self.ways[CLIENT].blocked) | u8::from(self.ways[TARGET].blocked) << 1;
+        self.shared.blocked.store(bits, Relaxed);
+    }
+
+    fn end(&mut self, way: usize, context: &Context) -> Outcome {
+        self.ways[way].ended = true;
+        self.shared.ended.store(self.ended(), Relaxed);
+        self.active = context.now;
+        if self.ways[1 - way].ended {
+            return Outcome::Over; // the close ends it
+        }
+        self.first = Some(way as u8);
+        sys::end_writing(self.sides[1 - way].as_fd());
+        Outcome::Open
+    }
+
+    /// Bits: the sides whose end was passed on.
+    pub fn ended(&self) -> u8 {
+        u8::from(self.ways[CLIENT].ended) | u8::from(self.ways[TARGET].ended) << 1
+    }
+
+    /// When the tunnel ends if no byte crosses until then.
+    pub fn expiry(&self) -> Option<u64> {
+        let Deadlines { idle, half_closed } = self.deadlines;
+        match (self.first.is_some(), idle) {
+            (true, 0) => Some(self.active + half_closed),
+            (true, _) => Some(self.active + half_closed.min(idle)),
+            (false, 0) => None,
+            (false, _) => Some(self.active + idle),
+        }
+    }
+
+    /// Lets the kernel end a connection whose peer has left data or window probes unanswered, and only such a one: see
+    /// `sniproxy/relay/vanished.py`.
+    pub fn bound_silence(&mut self, user_timeout: u32, probes: u8) {
+        for (side, fd) in self.sides.iter().enumerate() {
+            if let Some((retransmits, probed)) = sys::unanswered(fd.as_fd()) {
+                let (bit, silent) = (1 << side, retransmits > 0 || probed >= probes);
+                if silent != (self.timed & bit != 0) {
+                    sys::set_user_timeout(fd.as_fd(), if silent { user_timeout } else { 0 });
+                    self.timed ^= bit;
+                }
+            }
+        }
+    }
+
+    /// Frees pipes and held bytes.
+    pub fn release(&mut self, context: &mut Context) {
+        for way in [CLIENT, TARGET] {
+            self.ways[way].release(context);
+        }
+        self.shared.blocked.store(0, Relaxed);
+    }
+}

@@ -1,0 +1,316 @@
+"""The relay engine: plain tunnels are moved by native threads, so that nothing that Python does delays their bytes.
+
+``_engine`` is written in Rust (``engine/`` in the sources) and optional. Its threads own a tunnel's two descriptors
+from L{RelayEngine.open} to its ending, and never take the GIL. Endings come in batches, by an eventfd in the reactor.
+Contract, results and reasons are those of L{sniproxy.relay.relay}.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from sniproxy.events import Result
+from sniproxy.net.closer import LingeringCloser
+from sniproxy.net.descriptor import how_broken
+from sniproxy.relay.relay import Ending
+from sniproxy.relay.vanished import PROBES, USER_TIMEOUT_MS
+from sniproxy.util.reactor import IReactor
+
+if TYPE_CHECKING:
+    from sniproxy.relay import _engine as native
+
+log = Logger()
+
+MODULE = "sniproxy.relay._engine"
+
+BATCH = 128
+"""Endings handled before the reactor serves others. Each writes a log line and updates the counts."""
+
+MAX_THREADS = 64
+"""Relay threads of a process; one serves a network interface of 10 Gbit/s."""
+
+OK, RESET, IDLE, ENDED, GIVEN_BACK, UNWATCHED = range(6)
+"""How a tunnel ended, in the endings of the native engine."""
+
+NOBODY, CLIENT, TARGET, BOTH = range(4)
+"""Which side an ending is about: the broken one of C{RESET}, otherwise the one that ended first."""
+
+_NAMES = {CLIENT: "client", TARGET: "target"}
+
+NativeEnding = tuple[int, int, int, int, int, int, int, int, bytes, bytes]
+"""An entry of C{native.Engine.endings}."""
+
+
+class EngineUnavailable(Exception):
+    """The engine cannot be used. The message has the reason and the cure."""
+
+
+def load() -> ModuleType:
+    """Import the native module. @raise EngineUnavailable: it is not installed, or does not fit this system."""
+    try:
+        from sniproxy.relay import _engine
+    except ImportError as error:
+        raise EngineUnavailable(_why(error)) from error
+    return _engine
+
+
+def _why(error: ImportError) -> str:
+    if find_spec(MODULE) is None:
+        return "this installation has no engine; install a wheel that has it, or build it with make engine"
+    return f"cannot be loaded: {error}"
+
+
+class Timeouts(Protocol):
+    """The time limits of a tunnel, in seconds. C{idle} 0: none."""
+
+    @property
+    def idle(self) -> float: ...
+    @property
+    def half_closed(self) -> float: ...
+
+
+class Owner(Protocol):
+    """Who opened a tunnel."""
+
+    def finish(self, ending: Ending) -> object:
+        """The tunnel has ended. Both sockets are closed, or are being closed in order."""
+
+
+class GivenBack(NamedTuple):
+    """A tunnel that the engine gave back while it was open.
+
+    @ivar held_up: bytes read from the client that the target has not got. @ivar held_down: the other direction.
+    @ivar side: which sides have ended: C{NOBODY}, C{CLIENT}, C{TARGET} or C{BOTH}.
+    """
+
+    client: socket.socket
+    target: socket.socket
+    held_up: bytes
+    held_down: bytes
+    side: int
+
+
+class _Counts(NamedTuple):
+    """What remains of a tunnel that has ended."""
+
+    bytes_up: int
+    bytes_down: int
+    half_closed: bool = False
+    blocked: int = 0
+
+
+class EngineRelay:
+    """One tunnel of the engine. It exists once for each idle tunnel, so it is small."""
+
+    __slots__ = ("_asked", "_owner", "_timeouts", "_tunnel")
+
+    def __init__(self, tunnel: native.Tunnel, owner: Owner, timeouts: Timeouts) -> None:
+        self._tunnel: native.Tunnel | _Counts = tunnel
+        self._owner = owner
+        self._timeouts = timeouts
+        self._asked: Ending | Callable[[GivenBack], object] | None = None
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes written to the target so far."""
+        return self._tunnel.bytes_up
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes written to the client so far."""
+        return self._tunnel.bytes_down
+
+    @property
+    def half_closed(self) -> bool:
+        """Whether one side has ended."""
+        return self._tunnel.half_closed
+
+    @property
+    def blocked(self) -> int:
+        """The directions whose destination is full: 0 none, 1 up, 2 down, 3 both."""
+        return self._tunnel.blocked
+
+    def end(self, ending: Ending) -> None:
+        """End both sides in order: each gets a FIN behind the bytes written to it. The first call counts.
+
+        The owner's C{finish} is called later. If the tunnel ended by itself meanwhile, it gets that ending.
+        """
+        if self._asked is None and not isinstance(self._tunnel, _Counts):
+            self._asked = ending
+            self._tunnel.end()
+
+    def give_back(self, take: Callable[[GivenBack], object]) -> None:
+        """Take the tunnel out of the engine. @param take: gets both sockets, in place of the owner's C{finish}.
+
+        If the tunnel ends by itself meanwhile, C{finish} is called instead.
+        """
+        if self._asked is None and not isinstance(self._tunnel, _Counts):
+            self._asked = take
+            self._tunnel.give_back()
+
+    def ended(self, closer: LingeringCloser, told: NativeEnding) -> None:
+        """The engine reports the end. @param closer: closes the sockets that come back."""
+        _, kind, number, side, up, down, client, target, held_up, held_down = told
+        self._tunnel = _Counts(up, down)
+        asked, self._asked = self._asked, None
+        if kind == GIVEN_BACK and callable(asked):
+            asked(GivenBack(_socket(client), _socket(target), held_up, held_down, side))
+            return
+        for fd in (client, target):
+            if fd >= 0:
+                closer(_socket(fd))
+        self._owner.finish(asked if isinstance(asked, Ending) and kind == ENDED else self._ending(kind, number, side))
+
+    def _ending(self, kind: int, number: int, side: int) -> Ending:
+        if kind == OK:
+            return Ending(Result.OK)
+        if kind == RESET:
+            return Ending(Result.RESET, how_broken(_NAMES[side], OSError(number, os.strerror(number))))
+        if kind == IDLE:
+            return Ending(Result.IDLE_TIMEOUT, self._silence(side))
+        if kind == UNWATCHED:
+            return Ending(Result.LIMIT, f"cannot watch its sockets: {os.strerror(number)}")
+        return Ending(Result.SHUTDOWN, "the relay engine has stopped")
+
+    def _silence(self, side: int) -> str:
+        idle, half_closed = self._timeouts.idle, self._timeouts.half_closed
+        if side not in _NAMES:
+            return f"no bytes for {idle:g} s"
+        return f"no bytes for {min(half_closed, idle or half_closed):g} s after the {_NAMES[side]} closed its side"
+
+
+@implementer(IReadDescriptor)
+class RelayEngine:
+    """The engine of one proxy: opens tunnels in it, and hands its endings to their owners.
+
+    @param closer: closes the sockets that come back.
+    @param threads: relay threads, from 1 to L{MAX_THREADS}.
+    @raise EngineUnavailable: there is no native module, or no thread or descriptor is left.
+    """
+
+    def __init__(self, reactor: IReactor, closer: LingeringCloser, threads: int) -> None:
+        module = load()
+        try:
+            self._native: native.Engine = module.Engine(threads, USER_TIMEOUT_MS, PROBES)
+        except OSError as error:
+            raise EngineUnavailable(f"cannot start: {error.strerror or error}") from error
+        self.threads = threads
+        self._reactor = reactor
+        self._closer = closer
+        # A tunnel's key is its place: a list costs 8 bytes a tunnel, a dictionary a hundred.
+        self._relays: list[EngineRelay | None] = []
+        self._free: list[int] = []
+        self._endings: deque[NativeEnding] = deque()
+        self._scheduled = False
+        self._closed = False
+        self._fd: int = self._native.fileno()
+        reactor.addReader(self)
+
+    @property
+    def held(self) -> int:
+        """Bytes that tunnels hold for slow readers, in memory and in pipes."""
+        return self._native.held
+
+    @property
+    def pipes(self) -> int:
+        """Open pipes, of two descriptors each."""
+        return self._native.pipes
+
+    @property
+    def tunnels(self) -> int:
+        """Open tunnels."""
+        return len(self._relays) - len(self._free)
+
+    def open(
+        self, client: socket.socket, target: socket.socket, head: bytes, timeouts: Timeouts, owner: Owner
+    ) -> EngineRelay:
+        """Move the bytes of a tunnel. The engine owns both sockets from now on.
+
+        @param head: bytes already read from the client; the target gets them first.
+        @param owner: its C{finish} is called once, in a later round of the reactor.
+        """
+        key = self._free.pop() if self._free else len(self._relays)
+        try:
+            tunnel = self._native.add(key, client.fileno(), target.fileno(), head, timeouts.idle, timeouts.half_closed)
+        except BaseException:
+            if key < len(self._relays):
+                self._free.append(key)
+            raise
+        client.detach()
+        target.detach()
+        relay = EngineRelay(tunnel, owner, timeouts)
+        if key == len(self._relays):
+            self._relays.append(relay)
+        else:
+            self._relays[key] = relay
+        return relay
+
+    def close(self) -> None:
+        """Stop the threads. Tunnels that are still open are cut, and their owners are called."""
+        if self._closed:
+            return
+        self._closed = True
+        self._reactor.removeReader(self)
+        self._endings.extend(self._native.endings())
+        self._native.close()
+        while self._endings:
+            self._end_one()
+        for key, relay in enumerate(self._relays):
+            if relay is not None:
+                self._endings.append((key, ENDED, 0, NOBODY, relay.bytes_up, relay.bytes_down, -1, -1, b"", b""))
+        while self._endings:
+            self._end_one()
+
+    # Called by the reactor
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def logPrefix(self) -> str:
+        return "relay engine"
+
+    def doRead(self) -> None:
+        """Tunnels have ended."""
+        self._endings.extend(self._native.endings())
+        if not self._scheduled:
+            self._end_some()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor stops."""
+        self.close()
+
+    def _end_some(self) -> None:
+        self._scheduled = False
+        for _ in range(min(len(self._endings), BATCH)):
+            self._end_one()
+        if self._endings:
+            self._scheduled = True
+            self._reactor.callLater(0, self._end_some)
+
+    def _end_one(self) -> None:
+        told = self._endings.popleft()
+        relay = self._relays[told[0]]
+        self._relays[told[0]] = None
+        self._free.append(told[0])
+        assert relay is not None
+        try:
+            relay.ended(self._closer, told)
+        except Exception:  # other tunnels must continue
+            log.failure("internal error at the end of a tunnel")
+
+
+def _socket(fd: int) -> socket.socket:
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    return sock
