@@ -222,6 +222,7 @@ _QUICK_PEERS = ("ours", "haproxy", "haproxy-log")
 _CONCURRENT = 16
 _LINE = ("ours", *OTHERS, DIRECT)
 _OURS = ("ours", "ours-python", "ours-before")
+_BESIDE = (*_OURS, DIRECT)
 _PINNED = (*_OURS, "haproxy", "nginx", "envoy", DIRECT)
 _SERVERS = ("ours", "haproxy", "nginx", "envoy")
 _LOGGING = ("haproxy-log", "nginx-log")
@@ -268,7 +269,9 @@ CASES: dict[str, Case] = {
             (*_OURS, "haproxy"),
             rounds=1,
         ),
-        Case("meanwhile", "An echo beside other work", meanwhile, "nothing: p99, ms", False, _OURS, rounds=3),
+        Case(
+            "meanwhile", "An echo beside other work", meanwhile, "nothing: p99, ms", False, (*_OURS, DIRECT), rounds=3
+        ),
         Case("reload", "An echo beside a reload", reload, "10,000 routes: longest, ms", False, _OURS, rounds=3),
         *_LOADS,
         Case("idle", "Memory of an idle tunnel", _idle, "KiB each", False, (*_OURS, *OTHERS)),

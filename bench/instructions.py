@@ -37,11 +37,9 @@ def instructions(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
         if running is None:
             raise LoadError(f"{SKIPPED}no proxy")
         echo, first = bed.through(running, "echo"), bed.through(running, "first")
-        messages, tunnels = 4 * lengths.calls, lengths.calls
-        return {
-            "a message": _counted(running, lambda count: _echo(echo, count), messages) / (2 * messages),
-            "a tunnel": _counted(running, lambda count: _tunnels(first, count), tunnels) / tunnels,
-        }
+        with echo.connect() as sock:
+            turn = _each(running, lambda count: _echo(sock, count), 4 * lengths.calls)
+        return {"a message": turn / 2, "a tunnel": _each(running, lambda count: _tunnels(first, count), lengths.calls)}
 
 
 def total(text: str) -> int:
@@ -52,16 +50,23 @@ def total(text: str) -> int:
     return int(found[1])
 
 
-def _counted(running: Running, work: Callable[[int], None], count: int) -> int:
+def _each(running: Running, work: Callable[[int], None], count: int) -> float:
+    """Instructions of each of ``count``: the difference of much work and little, so that timers do not count."""
     # The first round warms caches up, the second one valgrind's translations.
     work(max(_AT_ONCE, count // 2))
     _control(running, "--instr=on")
     work(_AT_ONCE)
+    little = _counted(running, work, count // 4)
+    much = _counted(running, work, count // 4 + count)
+    _control(running, "--instr=off")
+    return (much - little) / count
+
+
+def _counted(running: Running, work: Callable[[int], None], count: int) -> int:
     _control(running, "--zero")
     work(count)
     time.sleep(_SETTLE_S)  # the log's last lines
     _control(running, "--dump=bench")
-    _control(running, "--instr=off")
     # Each dump makes a file with the next number.
     files = sorted(running.folder.glob("callgrind.*"), key=lambda path: int(path.suffix[1:]))
     if not files:
@@ -76,13 +81,12 @@ def _control(running: Running, order: str) -> None:
         raise LoadError(f"callgrind_control {order}: {(done.stdout + done.stderr).strip()[-200:]}")
 
 
-def _echo(destination: Destination, count: int) -> None:
-    with destination.connect() as sock:
-        for _ in range(count):
-            sock.sendall(_MESSAGE)
-            missing = len(_MESSAGE)
-            while missing:
-                missing -= len(_some(sock, missing))
+def _echo(sock: socket.socket, count: int) -> None:
+    for _ in range(count):
+        sock.sendall(_MESSAGE)
+        missing = len(_MESSAGE)
+        while missing:
+            missing -= len(_some(sock, missing))
 
 
 def _tunnels(destination: Destination, count: int) -> None:

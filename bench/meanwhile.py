@@ -1,7 +1,7 @@
 """Measures an echo on a plain tunnel while the proxy's Python does other work: the length of the turns, in ms.
 
 The echo's client and its target are processes of their own, so what delays a turn is the proxy or the machine.
-*Nothing* is the same echo without other work; it shows the machine's share.
+*Nothing* is the same echo without other work; the echo without a proxy shows the machine's share.
 
 The client sends its next message when the last one has returned. A proxy that stops for a second would thus delay one
 message of thousands, and its 99th percentile would not show it. So the percentiles also count the messages that a
@@ -29,6 +29,7 @@ from bench.clients import Destination, Sample
 from bench.load import Broker, send
 from bench.ours import our_log, with_toml
 from bench.peer import Peer, Plan
+from bench.peers import PEERS
 from bench.running import free_port
 from bench.targets import client_hello
 from bench.traffic import produce
@@ -124,7 +125,7 @@ def _probe(pipe: Any, order: Any, destination: Destination) -> None:
             for _ in range(_WARM_TURNS):
                 turn(sock)
             pipe.send([])
-            found = []
+            found: list[float] = []
             while order.value != _END or len(found) < 2:
                 took = turn(sock)
                 if order.value:  # also a turn that `begin` found on its way: it may be the one that is held up
@@ -135,7 +136,10 @@ def _probe(pipe: Any, order: Any, destination: Destination) -> None:
 
 
 def meanwhile(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
-    """The echo while each of several works is done, beside idle tunnels. Raises `LoadError`."""
+    """The echo while each of several works is done, beside idle tunnels. Raises `LoadError`.
+
+    ``peer``: None: our proxy does the works, and the echo goes to its target without a proxy.
+    """
     traffic = produce(1_000, _CYCLE_BYTES)
     found: Sample = {}
     with ExitStack() as stack:
@@ -143,7 +147,7 @@ def meanwhile(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
         stack.callback(broker.stop)
         port, admin = free_port(), free_port()
         more = _LISTENER.format(admin=admin, port=port, broker=broker.port) + busy.TOML
-        running = stack.enter_context(bed.running(_busy(_ours_only(peer), more)))
+        running = stack.enter_context(bed.running(_busy(_ours_only(peer or PEERS["ours"]), more)))
         assert running is not None
         first = bed.through(running, "first")
         for _ in range(lengths.beside):
@@ -159,7 +163,7 @@ def meanwhile(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
             ("blocking plugin", partial(_ask, running.port, busy.BLOCKS)),
         )
         for name, work in works:
-            with _probing(bed.through(running, "echo")) as probe:
+            with _probing(bed.through(running if peer else None, "echo")) as probe:
                 until = time.perf_counter() + lengths.seconds
                 probe.begin()
                 while time.perf_counter() < until:
