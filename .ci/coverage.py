@@ -30,8 +30,6 @@ TIMEOUT_S = 600.0
 _CHILD = "its tests run it in a child process"
 
 EXCEPTIONS = {
-    "sniproxy/relay/kernel/capabilities.py": _CHILD,
-    "sniproxy/relay/kernel/selftest.py": "its error branches need a faulty kernel; the tests imitate some faults",
     "sniproxy/server/workers/entrance.py": _CHILD,
     "sniproxy/server/workers/process.py": "the supervisor's tests start workers with kept and passed sockets",
     "sniproxy/server/workers/supervisor.py": _CHILD,

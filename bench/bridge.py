@@ -80,10 +80,10 @@ class BridgeTestBed:
             "MESSAGE": (len(delivered), take),
         }
         self.one_by_one = functools.partial(round_trip, broker=broker.port, traffic=traffic)
-        proxy = Proxy(PROXY.format(name=NAME, port=broker.port), "splice")
+        proxy = Proxy(PROXY.format(name=NAME, port=broker.port), "auto")
         stack.callback(proxy.stop)
         port = proxy.ports["proxy"]
-        self.bridge = Proxy(BRIDGE.format(name=NAME, port=broker.port, proxy=port, trust=trust), "copy")
+        self.bridge = Proxy(BRIDGE.format(name=NAME, port=broker.port, proxy=port, trust=trust), "python")
         stack.callback(self.bridge.stop)
         self.ways = {
             "direct": ClientPath(broker.port, trust),

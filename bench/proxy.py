@@ -1,6 +1,6 @@
-"""The measured proxy: ``python -m bench.proxy WAY [FILE]``, prints its ports to stdout.
+"""The measured proxy: ``python -m bench.proxy RELAY``.
 
-It reads its configuration from the file, or from stdin.
+It reads its configuration from stdin, and prints its ports to stdout.
 """
 
 from __future__ import annotations
@@ -8,31 +8,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 from bench import ROOT, pythons
 from bench.measure import cpu_seconds
 from sniproxy.config.parser import parse
-from sniproxy.relay import poller
-from sniproxy.relay.copy import CopyDirection
-from sniproxy.relay.direction import DirectionFactory
-from sniproxy.relay.splice import SpliceDirection
+from sniproxy.server.workers import twistdoptions
 from sniproxy.service import ProxyService
 from sniproxy.util.reactor import global_reactor
 
-WAYS: dict[str, DirectionFactory] = {"copy": CopyDirection, "splice": SpliceDirection}
-
 
 class Proxy:
-    """A proxy in a process of its own, with the reactor of ``twistd sniproxy``.
+    """A proxy in a process of its own, with the reactor and the clock of ``twistd sniproxy``.
 
-    ``way``: the kind of its relays, a key of `WAYS`. ``ports``: of its listeners, by name.
+    ``relay``: as in the configuration. ``ports``: of its listeners, by name.
     """
 
-    def __init__(self, configuration: str, way: str) -> None:
-        command = [pythons.chosen().program, "-m", "bench.proxy", way]
+    def __init__(self, configuration: str, relay: str) -> None:
         self._process = subprocess.Popen(
-            command,
+            [pythons.chosen().program, "-m", "bench.proxy", relay],
             cwd=ROOT,
             env=pythons.environment(ROOT),
             stdin=subprocess.PIPE,
@@ -59,13 +52,9 @@ class Proxy:
 
 def main() -> None:
     """Run until a signal."""
-    if poller.available:
-        from sniproxy.relay import reactor as relayreactor
-
-        relayreactor.install()
     reactor = global_reactor()
-    text = Path(sys.argv[2]).read_text() if sys.argv[2:] else sys.stdin.read()
-    service = ProxyService(parse(text, "the bench's own"), reactor, directions=WAYS[sys.argv[1]])
+    twistdoptions.set_steady_clock(reactor)
+    service = ProxyService(parse(f'relay = "{sys.argv[1]}"\n{sys.stdin.read()}', "the bench's own"), reactor)
     service.startService()
     print(json.dumps({name: port for name, (_, port) in service.addresses.items()}), flush=True)
     reactor.run()

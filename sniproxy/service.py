@@ -23,11 +23,8 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer
 from sniproxy.net.reuseport import SocketKeeper
 from sniproxy.net.veto import DestinationVeto, LoopGuard
-from sniproxy.relay import copy as copying
-from sniproxy.relay import splice
-from sniproxy.relay.direction import DirectionFactory
 from sniproxy.relay.engine import EngineUnavailable
-from sniproxy.relay.selector import PYTHON, RelaySelector
+from sniproxy.relay.selector import RelaySelector
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build, build_beside
 from sniproxy.server.connections import ConnectionManager
@@ -49,8 +46,6 @@ class ProxyService(Service):
     """The proxy. L{startService} listens, L{reload} changes the configuration, L{stopService} drains.
 
     @param observer: called with the record of each ended connection, in addition to the access log.
-    @param directions: makes the directions of relays in Python, which then serve all tunnels. None: splice where the
-        system has it, else copy; and the engine serves plain tunnels if the configuration asks for it.
     @param keeper: keeps listening sockets for the next process. None: they are closed at the stop.
     @ivar view: status and drains, for the admin endpoint.
     """
@@ -63,13 +58,10 @@ class ProxyService(Service):
         configuration: Configuration,
         reactor: IReactor,
         observer: Observer | None = None,
-        directions: DirectionFactory | None = None,
         keeper: SocketKeeper | None = None,
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
         self._reactor = reactor
-        self._own_directions = directions is not None
-        self._directions = directions or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self.warnings = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
@@ -219,11 +211,10 @@ class ProxyService(Service):
     def _apply(self, built: Built, warnings: Sequence[str]) -> None:
         """Apply a configuration. All that can fail comes first; if it raises, nothing has changed."""
         configuration = built.configuration
-        wanted = PYTHON if self._own_directions else configuration.relay
         try:
-            relay = self._relays.prepare(wanted, configuration.relay_threads)
+            relay = self._relays.prepare(configuration.relay, configuration.relay_threads)
         except EngineUnavailable as error:
-            raise ConfigError(f'{configuration.filename}: relay = "{wanted}": {error}', "relay") from error
+            raise ConfigError(f'{configuration.filename}: relay = "{configuration.relay}": {error}', "relay") from error
         veto = DestinationVeto(self._guard, configuration.policy)
         context = ConnectionContext(
             self._reactor,
@@ -231,7 +222,6 @@ class ProxyService(Service):
             configuration.timeouts,
             Dialer(self._reactor, veto.denies, self._closer, self._connections.add_descriptors),
             self._closer,
-            self._directions,
             self._observers.ended,
             self._upstreams,
             relay.engine,
@@ -264,7 +254,6 @@ class ProxyService(Service):
         self._bridge_guard.change(bridge.address for bridge in bridges if bridge.address is not None)
 
     def _stopped(self, _: object) -> Deferred[None]:
-        splice.close_spare_pipes()
         self._connections.close()
         self._relays.close()
         closed = self._observers.close()

@@ -25,7 +25,6 @@ from sniproxy.config.schema import ConfigError, shown
 from sniproxy.config.workers import CannotStart, for_worker
 from sniproxy.logs import twistd
 from sniproxy.logs.writer import STANDARD_OUTPUT, CannotOpen
-from sniproxy.relay import poller
 from sniproxy.relay.selector import describe_relay
 from sniproxy.resolvers import makers
 from sniproxy.server import build
@@ -129,10 +128,6 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the configuration, so that errors are reported before anything starts."""
-        if poller.available:
-            from sniproxy.relay import reactor as relayreactor
-
-            relayreactor.install()
         reactor = global_reactor()
         if self.parent is not None:
             twistd.select_observer(self.parent)

@@ -7,7 +7,6 @@ import json
 import socket
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 from twisted.logger import capturedLogs
@@ -18,8 +17,6 @@ from sniproxy.config.schema import ConfigError
 from sniproxy.events import Result
 from sniproxy.logs.writer import CannotOpen
 from sniproxy.relay import engine
-from sniproxy.relay.copy import CopyDirection
-from sniproxy.relay.splice import SpliceDirection
 from sniproxy.server import resolverset
 from tests.support.conversation import NAME, route
 from tests.support.fakeengine import use_fake, use_none
@@ -48,24 +45,13 @@ class StartTests(SocketTestCase):
         found = [event["log_format"] for event in logged if "listening on" in str(event.get("log_format"))]
         self.assertEqual(["listener {name}: listening on {where}", "admin: listening on {where}"], found)
 
-    async def test_both_ways(self) -> None:
-        """Bytes can be moved by a copy where splice is not wanted."""
-        for way in (CopyDirection, SpliceDirection):
-            backend = Backend(self)
-            proxy = Proxy(self, route(backend.address), directions=way)
-            with proxy.connect() as client:
-                client.sendall(hello(name=NAME))
-                with await in_thread(backend.accept) as upstream:
-                    await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-            self.assertEqual(Result.OK, (await proxy.ended()).result)
-
 
 class RelayTests(SocketTestCase):
     """The relay of plain tunnels, by the configuration."""
 
-    async def open(self, text: str, **options: Any) -> tuple[Proxy, socket.socket, socket.socket]:
+    async def open(self, text: str) -> tuple[Proxy, socket.socket, socket.socket]:
         backend = Backend(self)
-        proxy = Proxy(self, text + LISTENER + route(backend.address), **options)
+        proxy = Proxy(self, text + LISTENER + route(backend.address))
         return (proxy, *await open_tunnel(self, proxy, backend, NAME))
 
     async def test_engine(self) -> None:
@@ -95,12 +81,11 @@ class RelayTests(SocketTestCase):
         self.assertEqual(b"", await in_thread(read_to_end, client))
 
     async def test_python(self) -> None:
-        """Python moves the bytes if the configuration says so, if there is no engine, or for directions of its own."""
+        """Python moves the bytes if the configuration says so, or if there is no engine."""
         fake = use_fake(self)
-        for text, options in (('relay = "python"\n', {}), ("", {"directions": CopyDirection})):
-            _, client, upstream = await self.open(text, **options)
-            client.sendall(b"x")
-            self.assertEqual(b"x", await in_thread(read_exactly, upstream, 1))
+        _, client, upstream = await self.open('relay = "python"\n')
+        client.sendall(b"x")
+        self.assertEqual(b"x", await in_thread(read_exactly, upstream, 1))
         use_none(self)
         proxy, client, upstream = await self.open("")
         client.sendall(b"x")

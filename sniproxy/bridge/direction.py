@@ -7,7 +7,6 @@ import errno
 from sniproxy.bridge.answers import TYPES, Answers
 from sniproxy.bridge.stream import BrokerStream
 from sniproxy.pulsar.frames import FrameError
-from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.direction import Side
 from sniproxy.relay.pacing import ROUND_S, Paced
 from sniproxy.relay.tee import PacedDirection
@@ -58,7 +57,7 @@ class RewrittenDirection(PacedDirection):
 
     def flush(self) -> int:
         try:
-            return CopyDirection.flush(self) if self.holds() else 0
+            return super().flush() if self.holds() else 0
         finally:
             if self._unseen:
                 data, self._unseen = self._unseen, b""

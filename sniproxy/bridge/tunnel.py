@@ -16,7 +16,6 @@ from sniproxy.client.failures import ClientError
 from sniproxy.config.allowed import Broker
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.direction import Direction, Side
 from sniproxy.relay.pacing import Paced, pace_of
 from sniproxy.relay.relay import Relay
@@ -62,7 +61,7 @@ class BridgeTunnel:
         """Make a direction of the relay."""
         if source.name == "client":
             if self._pending is None and self._tap is None:
-                return CopyDirection(source, target, head)
+                return Direction(source, target, head)
             return TappedDirection(source, target, head, self._paced)
         self._down = RewrittenDirection(source, target, head, self._answers, self._paced)
         return self._down

@@ -48,10 +48,9 @@ _DURING = {
 class ConnectionContext:
     """What all connections of one configuration share.
 
-    @ivar directions: makes the two directions of a relay.
     @ivar observer: called with the record of each ended connection.
     @ivar upstreams: connections and health of targets; the same object in all contexts.
-    @ivar engine: the relay engine, for plain tunnels that use C{directions}. None: the relay in Python for all.
+    @ivar engine: the relay engine, for plain tunnels. None: the relay in Python for all.
     @ivar randoms: finds loops through other proxies; the same object in all contexts.
     """
 
@@ -60,7 +59,6 @@ class ConnectionContext:
     timeouts: Timeouts
     dialer: Dialer
     closer: LingeringCloser
-    directions: DirectionFactory
     observer: Observer
     upstreams: UpstreamTable = attrs.field(factory=UpstreamTable)
     engine: RelayEngine | None = None
@@ -86,7 +84,7 @@ class Lifecycle:
     @ivar record: filled in by the stages; complete at the end.
     @ivar sock: the client's socket. None: the tunnel owns it.
     @ivar stage: what the connection waits for before it is a tunnel; see L{state}.
-    @ivar directions: makes the directions of its relay; unless set, those of the context.
+    @ivar directions: makes the directions of its relay, which look at the bytes. None: nothing looks at them.
     @ivar may_half_close: a FIN of the client before the tunnel is open may be a half-close.
     @ivar legacy_version: of the hello, for the record of an alert.
     @ivar last_bytes: sent to the client before its socket is closed, unless the record has an alert.
@@ -102,7 +100,7 @@ class Lifecycle:
         self.record = record
         self.sock: socket.socket | None = sock
         self.stage = "hello"
-        self.directions = context.directions
+        self.directions: DirectionFactory | None = None
         self.may_half_close = False
         self.legacy_version = 0x0303
         self.last_bytes = b""

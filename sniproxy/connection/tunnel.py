@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from sniproxy.connection.lifecycle import Lifecycle
+from sniproxy.relay.direction import Direction
 from sniproxy.relay.relay import Relay
 
 
@@ -17,19 +18,21 @@ def start_relay(conn: Lifecycle, upstream: socket.socket, received: bytes) -> No
     """
     context, client = conn.context, conn.sock
     assert client is not None
-    plain = conn.directions is context.directions and type(client) is type(upstream) is socket.socket
+    plain = conn.directions is None and type(client) is type(upstream) is socket.socket
     if context.engine is not None and plain:
-        conn.enter_tunnel(context.engine.open(client, upstream, received, context.timeouts, conn))
-        return
+        opened = context.engine.open(client, upstream, received, context.timeouts, conn)
+        if opened is not None:
+            conn.enter_tunnel(opened)
+            return
     relay = Relay(
         context.reactor,
         client,
         upstream,
         received,
-        directions=conn.directions,
         closer=context.closer,
         idle=context.timeouts.idle,
         half_closed=context.timeouts.half_closed,
+        directions=conn.directions or Direction,
     )
     conn.enter_tunnel(relay, (client, upstream))
     relay.start(conn.finish)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from typing import Protocol
 
 from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+log = Logger()
 
 WAIT = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 
@@ -40,6 +44,22 @@ class SocketDescriptor:
 
     def connectionLost(self, reason: Failure) -> None:
         """The kernel reports a hang-up, or the reactor stops."""
+
+
+class Losable(Protocol):
+    """Something that has to do with one connection."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The connection is lost."""
+
+
+def end_failed(descriptor: Losable) -> None:
+    """Log the current exception, and end the connection that caused it, because others must continue."""
+    log.failure("internal error in a relay")
+    try:
+        descriptor.connectionLost(Failure())
+    except Exception:
+        log.failure("internal error while ending a failed relay")
 
 
 def pending_error(sock: socket.socket) -> OSError:

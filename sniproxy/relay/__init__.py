@@ -1,6 +1,7 @@
 """The relay moves a tunnel's bytes between the sockets of the client and the target.
 
-``relay`` has the contract. ``direction`` is one direction; ``splice``, ``copy`` and ``tee`` move its bytes; ``kernel``
-makes the Linux kernel move them. ``poller`` and ``reactor`` wait for the sockets. ``pacing`` limits the work for
-inspected tunnels. ``leaving`` detects clients that leave before the tunnel is open, ``vanished`` peers that disappear.
+``relay`` has the contract, and the relay in Python: ``direction`` is one of its directions, ``tee`` shows the bytes to
+a tap, and ``pacing`` limits the work for inspected tunnels. ``engine`` hands plain tunnels to native threads;
+``selector`` chooses between the two. ``leaving`` detects peers that leave while they are not read, ``vanished`` peers
+that disappear.
 """

@@ -1,4 +1,7 @@
-"""One direction of a relay: reads from one side and writes to the other. Subclasses move the bytes."""
+"""One direction of a relay: reads from one side and writes to the other, by copying.
+
+It reads into memory, writes at once, and keeps only the rest.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,21 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
 from sniproxy.net.sockopts import is_over
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.relay.poller import BROKEN, ENDS, IN, OUT
 from sniproxy.util.buffered import Share
+
+READ_BYTES = 1 << 18
+"""Maximum bytes of one read, and so the maximum that a direction holds besides its initial bytes."""
+
+TLS_READ_BYTES = 1 << 16
+"""Maximum bytes of one read from a socket with TLS."""
+
+ROOM = memoryview(bytearray(READ_BYTES))
+"""The buffer of all reads in this process. Nearly all bytes are written at once, and only the rest is copied. A buffer
+for each read would cost more than moving a small message."""
 
 
 class Direction:
-    """Moves bytes from one side to the other.
+    """Moves bytes from one side to the other with recv and send.
 
     @ivar moved: bytes written to the destination.
     @ivar eof: the source has ended.
@@ -40,22 +52,35 @@ class Direction:
         self._waiting: Share | None = None
 
     def fill(self) -> int:
-        """Read once and hold the bytes. @return: bytes; 0: the source has ended. @raise OSError: the source's error."""
-        raise NotImplementedError
+        """Read once and hold the bytes, which must be flushed or copied before any direction reads again.
+
+        @return: bytes; 0: the source has ended. @raise OSError: the source's error.
+        """
+        tls = self.source.tls
+        if tls is None:
+            count = self.source.sock.recv_into(ROOM)
+            self.dry = count < READ_BYTES
+            self._head = ROOM[:count]
+            return count
+        self._head = self.source.sock.recv(TLS_READ_BYTES)
+        # The socket reports no event for an end that arrived together with the last bytes.
+        self.eof = tls.over
+        return len(self._head)
 
     def flush(self) -> int:
         """Write the held bytes, once. @return: bytes written. @raise OSError: the destination's error."""
-        count = self.target.sock.send(self._head)
-        self._head = self._head[count:] if count == len(self._head) else memoryview(self._head)[count:]
+        head = self._head
+        count = 0
+        try:
+            count = self.target.sock.send(head)
+        finally:
+            if count == len(head):
+                self._head = b""
+            elif isinstance(head, memoryview) and head.obj is ROOM.obj:
+                self._head = bytes(head[count:])
+            else:
+                self._head = memoryview(head)[count:]
         return count
-
-    def hand_on(self) -> bool:
-        """Read and write once if the direction is C{dry}: the short path for a small message.
-
-        @return: the message was passed on and nothing is left. Otherwise continue with C{fill} and C{flush}.
-        @raise OSError: an error of C{flush} if bytes are held, otherwise of C{fill}.
-        """
-        return False
 
     def flush_once(self) -> None:
         """Write the held bytes as far as possible, because the relay ends."""
@@ -77,7 +102,7 @@ class Direction:
 
     def holds(self) -> bool:
         """Whether bytes were read and not written yet."""
-        return bool(self._head)
+        return bool(self._head) or (self.target.tls is not None and self.target.tls.waiting > 0)
 
     def block(self) -> None:
         """Mark the destination as full. The bytes held count as buffered until L{unblock}."""
@@ -94,15 +119,19 @@ class Direction:
 
     def finish(self) -> None:
         """Pass the source's end on to the destination. @raise OSError: it was reset."""
-        self.target.sock.shutdown(socket.SHUT_WR)
+        source, target = self.source.tls, self.target.tls
+        if source is not None and source.cut and target is not None:
+            target.end_cut()
+        else:
+            self.target.sock.shutdown(socket.SHUT_WR)
 
     def release(self) -> None:
-        """Free the direction's system resources. It must not be used again."""
+        """Free what the direction holds. It must not be used again."""
         self.unblock()
 
 
 class DirectionFactory(Protocol):
-    """Makes a direction, for example one of the classes that move bytes."""
+    """Makes a direction, for example L{Direction}."""
 
     def __call__(self, source: Side, target: Side, head: bytes) -> Direction: ...
 
@@ -116,57 +145,31 @@ class SideOwner(Protocol):
     def lost(self, side: Side, error: OSError) -> None:
         """A socket is broken."""
 
-    def read_failed(self, direction: Direction, error: OSError) -> None:
-        """Reading the source failed."""
-
-    def write_failed(self, direction: Direction, error: OSError) -> None:
-        """Writing to the destination failed."""
-
 
 class Side(SocketDescriptor):
-    """One of the two sockets, as seen by the reactor or the poller.
+    """One of the two sockets, as seen by the reactor. @ivar tls: the same socket if it speaks TLS, otherwise None."""
 
-    @ivar tls: the same socket if it speaks TLS. None: it does not.
-    @ivar ends: the poller has reported that the peer ended its side. It does not report this again.
-    """
-
-    __slots__ = ("ends", "inbound", "name", "outbound", "relay", "tls")
+    __slots__ = ("inbound", "name", "outbound", "relay", "tls")
 
     inbound: Direction
     outbound: Direction
 
     def __init__(self, sock: socket.socket, name: str, relay: SideOwner) -> None:
-        self.sock, self.fd = sock, sock.fileno()
+        super().__init__(sock)
         self.name = name
         self.relay = relay
         self.tls = sock if isinstance(sock, TLSSocket) else None
-        self.ends = False
-
-    def ready(self, events: int) -> bool:
-        inbound = self.inbound
-        if events == IN and not self.ends:  # the usual case
-            try:
-                if inbound.hand_on():
-                    return True
-            except OSError as error:
-                (self.relay.write_failed if inbound.holds() else self.relay.read_failed)(inbound, error)
-                return False
-        elif events & ENDS:
-            self.ends = True
-            if events & BROKEN and (inbound.blocked or inbound.ended) and is_over(self.sock):
-                self.relay.lost(self, pending_error(self.sock))
-                return False
-        if events & (IN | ENDS) and not inbound.blocked:
-            self.relay.pump(inbound)
-        if events & OUT and self.outbound.blocked:
-            self.relay.pump(self.outbound)
-        return False
 
     def doRead(self) -> None:
         self.relay.pump(self.inbound)
 
     def doWrite(self) -> None:
         self.relay.pump(self.outbound)
+
+    def peer_left(self, broken: bool) -> None:
+        """See L{sniproxy.relay.leaving.Watched}. A side that is read reports its reset itself."""
+        if broken and (self.inbound.blocked or self.inbound.ended) and is_over(self.sock):
+            self.relay.lost(self, pending_error(self.sock))
 
     def connectionLost(self, reason: Failure) -> None:
         self.relay.lost(self, pending_error(self.sock))

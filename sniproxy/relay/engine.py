@@ -213,7 +213,7 @@ class RelayEngine:
         self._free: list[int] = []
         self._endings: deque[NativeEnding] = deque()
         self._scheduled = False
-        self._closed = False
+        self._closed = self._failed = False
         self._fd: int = self._native.fileno()
         reactor.addReader(self)
 
@@ -234,19 +234,23 @@ class RelayEngine:
 
     def open(
         self, client: socket.socket, target: socket.socket, head: bytes, timeouts: Timeouts, owner: Owner
-    ) -> EngineRelay:
+    ) -> EngineRelay | None:
         """Move the bytes of a tunnel. The engine owns both sockets from now on.
 
         @param head: bytes already read from the client; the target gets them first.
         @param owner: its C{finish} is called once, in a later round of the reactor.
+        @return: None: the engine has failed, and the sockets are still the caller's. The log has a line.
         """
         key = self._free.pop() if self._free else len(self._relays)
         try:
             tunnel = self._native.add(key, client.fileno(), target.fileno(), head, timeouts.idle, timeouts.half_closed)
-        except BaseException:
+        except OSError as error:
             if key < len(self._relays):
                 self._free.append(key)
-            raise
+            if not self._failed:
+                self._failed = True
+                log.error("relay engine failed: {why}; new tunnels use Python, restart to cure it", why=error.strerror)
+            return None
         client.detach()
         target.detach()
         relay = EngineRelay(tunnel, owner, timeouts)

@@ -14,8 +14,8 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from sniproxy.net.descriptor import end_failed
 from sniproxy.relay.direction import Direction
-from sniproxy.relay.poller import failed
 from sniproxy.util.buffered import Share
 from sniproxy.util.perreactor import PerReactor
 
@@ -146,7 +146,7 @@ class Paced:
                 try:
                     direction.source.relay.pump(direction)
                 except Exception:
-                    failed(direction.source.connectionLost)
+                    end_failed(direction.source)
         if self._held or self._stopped:
             self.pace.wait(self)
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from sniproxy.relay.copy import ROOM, CopyDirection
-from sniproxy.relay.direction import Direction, DirectionFactory, Side
+from sniproxy.relay.direction import ROOM, Direction, DirectionFactory, Side
 from sniproxy.relay.pacing import Paced
 
 READ_BYTES = 1 << 16
@@ -20,7 +19,7 @@ FIRST_READ_BYTES = 1 << 14
 """The same if bytes are shown at once (L{Paced.first}): a round may exceed its budget by one read."""
 
 
-class PacedDirection(CopyDirection):
+class PacedDirection(Direction):
     """Reads only within the budget."""
 
     __slots__ = ("_paced",)
@@ -66,7 +65,7 @@ class TappedDirection(PacedDirection):
 
     def flush(self) -> int:
         try:
-            return CopyDirection.flush(self)
+            return super().flush()
         finally:
             if self._unseen:
                 data, self._unseen = self._unseen, b""

@@ -22,7 +22,6 @@ from sniproxy.logs.refusals import RefusalLog
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.listener import Accepted
 from sniproxy.net.sockopts import reset_on_close
-from sniproxy.relay import copy as copying
 from sniproxy.relay.relay import Ending
 from sniproxy.relay.selector import RelaySelector
 from sniproxy.relay.vanished import VanishedPeers
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from sniproxy.relay.pacing import Paced
 
 RESERVED_DESCRIPTORS = 64
-"""Descriptors kept for the reactor, the relay threads, the logs and the pipes of splice in Python."""
+"""Descriptors kept for the reactor, the relay threads and the logs."""
 
 DESCRIPTORS_PER_CONNECTION = 2
 """Descriptors of one connection: the client's socket and the target's."""
@@ -134,8 +133,6 @@ class ConnectionManager:
             handler = partial(handle_plaintext, route=route)
         elif terminator is not None:
             handler = partial(handle_tls, terminator=terminator)
-        # Splice moves bytes inside the kernel and cannot encrypt them.
-        directions = context.directions if terminator is None else copying.CopyDirection
         from sniproxy.relay.pacing import Paced, pace_of
         from sniproxy.relay.tee import tapped_directions
 
@@ -145,7 +142,6 @@ class ConnectionManager:
                 refuse(sock)
                 return
             conn = Lifecycle(context, sock, self._record(listener.name, client), handler)
-            conn.directions = directions
             inspector = self._inspector() if listener.inspect else None
             tap = None
             if inspector is not None:

@@ -19,7 +19,7 @@ from sniproxy.net import unixsocket
 from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
 from sniproxy.net.portowner import port_owner
 from sniproxy.net.reuseport import KeptEndpoint, SocketKeeper
-from sniproxy.relay import poller
+from sniproxy.relay.leaving import end_watch_of
 from sniproxy.util.names import host_port
 from sniproxy.util.reactor import IReactor
 
@@ -108,7 +108,7 @@ class Listeners:
                 self._stop(old)
                 log.info("listener {name}: closed", name=old.listener.name)
             if not self._open:
-                poller.keep_open(self._reactor)
+                end_watch_of(self._reactor).keep_open()
             self._open = now
             for one in now:
                 one.acceptor.name, one.acceptor.accepted = one.listener.name, accepting(one.listener)
@@ -128,7 +128,7 @@ class Listeners:
         for one in self._open:
             self._stop(one)
         if self._open:
-            poller.allow_close(self._reactor)
+            end_watch_of(self._reactor).allow_close()
         self._open = []
         return self._closing
 

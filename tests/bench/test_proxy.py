@@ -18,8 +18,8 @@ class ProxyTests(SynchronousTestCase):
         traffic = produce(1_000, cycle=100_000)
         broker = Broker(traffic)
         self.addCleanup(broker.stop)
-        for way, more in (("copy", ""), ("splice", ""), ("copy", INSPECTED)):
-            proxy = Proxy(LISTENER.format(name="x", port=broker.port) + more, way)
+        for relay, more in (("python", ""), ("auto", ""), ("python", INSPECTED)):
+            proxy = Proxy(LISTENER.format(name="x", port=broker.port) + more, relay)
             self.addCleanup(proxy.stop)
             before = proxy.cpu
             sent = send(traffic, 2, proxy.ports["x"])

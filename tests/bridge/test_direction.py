@@ -12,7 +12,6 @@ from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
-from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.direction import Direction, Side
 from sniproxy.relay.pacing import Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
@@ -40,7 +39,7 @@ class RewrittenTests(SocketTestCase):
 
         def way(source: Side, target: Side, head: bytes) -> Direction:
             if source.name == "client":
-                return CopyDirection(source, target, head)
+                return Direction(source, target, head)
             self.down = RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
             return self.down
 
@@ -99,7 +98,7 @@ class RewrittenTests(SocketTestCase):
 
         def way(source: Side, target: Side, head: bytes) -> Direction:
             if source.name == "client":
-                return CopyDirection(source, target, head)
+                return Direction(source, target, head)
             return RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
 
         relay = Relay(

@@ -12,7 +12,6 @@ from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Resolution, Target
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending
 from sniproxy.server import resolverset
 from sniproxy.tls.alerts import Alert, fatal_alert
@@ -34,7 +33,7 @@ class LifecycleTests(SocketTestCase):
         self.addCleanup(far.close)
         closer = LingeringCloser(reactor)
         nobody = cast(Any, None)
-        context = ConnectionContext(reactor, nobody, Timeouts(), nobody, closer, CopyDirection, told.append)
+        context = ConnectionContext(reactor, nobody, Timeouts(), nobody, closer, told.append)
         stage: Deferred[Ending] = Deferred()
 
         async def handler(conn: Lifecycle) -> None:

@@ -13,14 +13,13 @@ from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
 from sniproxy.connection.tunnel import start_relay
 from sniproxy.events import Connection, Result
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.direction import Direction
 from sniproxy.relay.engine import ENDED, EngineRelay, RelayEngine
 from sniproxy.relay.relay import Ending, Relay
-from sniproxy.relay.splice import SpliceDirection
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.fakeengine import use_fake
 from tests.support.hellos import hello
-from tests.support.proxies import Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
 
@@ -32,7 +31,8 @@ class TunnelTests(ConversationCase):
         """How the tunnel ended is how the connection ended."""
         backend = Backend(self)
         clock = HandClock()
-        proxy = Proxy(self, route(backend.address, more="[timeouts]\nidle = 7\n"), clock)
+        text = 'relay = "python"\n' + LISTENER + route(backend.address, more="[timeouts]\nidle = 7\n")
+        proxy = Proxy(self, text, clock)
         client = proxy.connect()
         client.sendall(hello(name=NAME))
         (await in_thread(backend.accept)).close()
@@ -67,7 +67,7 @@ class RelayTests(SocketTestCase):
         """A connection whose tunnel starts at once. @param wrap: makes the socket of the target."""
         nobody = cast(Any, None)
         context = ConnectionContext(
-            reactor, nobody, Timeouts(), nobody, self.closer, CopyDirection, self.records.append, engine=self.engine
+            reactor, nobody, Timeouts(), nobody, self.closer, self.records.append, engine=self.engine
         )
         (far, client), (backend, upstream) = connected(), connected()
         self.addCleanup(far.close)
@@ -98,9 +98,17 @@ class RelayTests(SocketTestCase):
         self.assertEqual((Result.DRAINED, "enough"), (record.result, record.reason))
         self.assertEqual((4, 3), (record.bytes_up, record.bytes_down))
 
+    async def test_failed_engine(self) -> None:
+        """What a failed engine does not take has the relay in Python."""
+        self.fake.full = OSError(108, "no thread")
+        conn = self.start()
+        self.assertIsInstance(conn.tunnel, Relay)
+        conn.end(Ending(Result.SHUTDOWN))
+        await self.ended
+
     async def test_python(self) -> None:
         """A tunnel with directions of its own, or with TLS that ends here, has the relay in Python."""
-        own: list[dict[str, Any]] = [{"directions": SpliceDirection}, {"wrap": Wrapped}]
+        own: list[dict[str, Any]] = [{"directions": Direction}, {"wrap": Wrapped}]
         for options in own:
             conn = self.start(**options)
             self.assertIsInstance(conn.tunnel, Relay)

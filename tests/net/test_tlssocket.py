@@ -8,7 +8,6 @@ import socket
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending, Relay
 from tests.relay import pythonrelay
 from tests.support.reactor import reactor
@@ -64,7 +63,6 @@ class TLSContractTests(pythonrelay.PythonRelayContract):
             ours,
             upstream,
             b"",
-            directions=CopyDirection,
             closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,

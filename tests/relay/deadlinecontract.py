@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sniproxy.events import Result
-from sniproxy.relay.relay import IDLE_CHECK_INTERVAL_S, IDLE_CHECKS, Ending
+from sniproxy.relay.relay import IDLE_CHECKS, Ending
 from tests.relay.relaycontract import MEBI, RelayContract, Tunnel
 from tests.support.sockets import HandClock, in_thread, read_exactly, read_to_end, reset
 
@@ -112,7 +112,7 @@ class DeadlineContract(RelayContract):
 
 
 class NotifiedContract(RelayContract):
-    """Resets of sockets that are not read, without a periodic check."""
+    """Resets of sockets that are not read are found at once."""
 
     async def test_reset_after_half_an_end(self) -> None:
         """A client that ends its side and then resets is detected at once."""
@@ -139,7 +139,7 @@ class NotifiedContract(RelayContract):
 
 
 class HandClockContract(RelayContract):
-    """Deadlines and periodic checks by the reactor's clock, which the tests set; a set without room for a socket."""
+    """Deadlines by the reactor's clock, which the tests set; a reactor without room for a socket."""
 
     def leave_no_room(self) -> None:
         """The system has no room in its set for the second socket of the next tunnel."""
@@ -221,45 +221,4 @@ class HandClockContract(RelayContract):
         tunnel.upstream.sendall(b"bye")
         tunnel.upstream.close()
         self.assertEqual(b"bye", await in_thread(read_to_end, tunnel.client))
-        self.assertEqual(Ending(Result.OK), await tunnel.done)
-
-    async def test_reset_of_a_blocked_side(self) -> None:
-        """A side that is not read, for the other one takes nothing, is looked at now and then: its reset is seen."""
-        clock = HandClock()
-        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
-        tunnel.client.setblocking(False)
-        while not tunnel.relay.blocked("up"):
-            try:
-                tunnel.client.send(bytes(65536))
-            except BlockingIOError:
-                await in_thread(int)
-        clock.advance(IDLE_CHECK_INTERVAL_S)
-        self.assertFalse(tunnel.done.called)
-        reset(tunnel.client)
-        clock.advance(IDLE_CHECK_INTERVAL_S)
-        self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
-        self.assertEqual([], clock.getDelayedCalls())
-
-    async def test_looking_ends(self) -> None:
-        """The periodic check stops when no direction is blocked."""
-        clock = HandClock()
-        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
-        sending = in_thread(tunnel.client.sendall, bytes(4 * MEBI))
-        while not tunnel.relay.blocked("up"):
-            await in_thread(int)
-        await in_thread(read_exactly, tunnel.upstream, 4 * MEBI)
-        await sending
-        clock.advance(IDLE_CHECK_INTERVAL_S)
-        self.assertEqual([], clock.getDelayedCalls())
-        tunnel.close()
-        await tunnel.done
-
-    async def test_look_at_both_ends(self) -> None:
-        """The periodic check takes two ends in order for no reset, although the client reads the rest late."""
-        clock = HandClock()
-        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
-        sent = await self.end_before_a_slow_reader(tunnel)
-        clock.advance(IDLE_CHECK_INTERVAL_S)
-        self.assertFalse(tunnel.done.called)
-        self.assertEqual(sent, len(await in_thread(read_to_end, tunnel.client)))
         self.assertEqual(Ending(Result.OK), await tunnel.done)

@@ -1,33 +1,22 @@
-"""The contract of relays for the Python relay, and how tests make one."""
+"""The contract of relays for the relay in Python."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.direction import Direction
-from sniproxy.relay.poller import Poller, poller_of
 from sniproxy.relay.relay import Relay
-from tests.relay.deadlinecontract import HandClockContract, full_for_the_target
+from tests.relay.deadlinecontract import HandClockContract, NotifiedContract, full_for_the_target
 from tests.support.reactor import reactor
 
-copying_relay = partial(Relay, directions=CopyDirection)
-"""Makes a relay that copies."""
 
+class PythonRelayContract(HandClockContract, NotifiedContract):
+    """The contract for the relay on the reactor. @cvar way: makes its directions."""
 
-class PythonRelayContract(HandClockContract):
-    """The contract for the relay on the reactor.
-
-    @cvar way: makes its directions.
-    @cvar poller: makes or finds its poller, from a clock.
-    """
-
-    way: ClassVar[Callable[..., Direction]] = CopyDirection
-    poller: ClassVar[Callable[..., Poller]] = staticmethod(poller_of)
+    way: ClassVar[Callable[..., Direction]] = Direction
 
     def make(
         self,
@@ -41,12 +30,8 @@ class PythonRelayContract(HandClockContract):
         idle: float,
         half_closed: float,
     ) -> Relay:
-        return Relay(
-            clock, client, upstream, head,
-            directions=self.way, closer=closer, idle=idle, half_closed=half_closed, poller=self.poller(clock),
-        )  # fmt: skip
+        times = {"idle": idle, "half_closed": half_closed}
+        return Relay(clock, client, upstream, head, closer=closer, directions=self.way, **times)
 
     def leave_no_room(self) -> None:
-        poller = self.poller(reactor)
-        self.patch(poller, "watch", full_for_the_target(poller.watch))
-        self.patch(self, "poller", lambda clock: poller)
+        self.patch(reactor, "addReader", full_for_the_target(reactor.addReader))

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
@@ -79,7 +80,9 @@ class EngineCase(SocketTestCase):
         for sock in (self.client, self.target):
             self.addCleanup(sock.close)
         owner = Owner()
-        return self.engine.open(ours, theirs, head, times, owner), owner
+        relay = self.engine.open(ours, theirs, head, times, owner)
+        assert relay is not None
+        return relay, owner
 
     def finish(self, kind: int, *told: Any, **more: Any) -> None:
         self.fake.finish(self.fake.opened[-1], kind, *told, **more)
@@ -198,6 +201,7 @@ class EngineTests(EngineCase):
         (far, ours), (other, theirs) = connected(), connected()
         numbers = ours.fileno(), theirs.fileno()
         relay = self.engine.open(ours, theirs, b"head", Times(9.0, 3.0), Owner())
+        assert relay is not None
         self.assertEqual((-1, -1), (ours.fileno(), theirs.fileno()))
         tunnel = self.fake.opened[0]
         self.assertEqual((*numbers, b"head", 9.0, 3.0), (
@@ -231,12 +235,16 @@ class EngineTests(EngineCase):
         self.assertFalse(second[1].done.called)
 
     async def test_refused(self) -> None:
-        """If the engine does not take the descriptors, the sockets are still the caller's."""
+        """If the engine does not take the descriptors, the sockets are still the caller's; the log has one line."""
         self.open()
         self.finish(IDLE)
         (far, ours), (other, theirs) = connected(), connected()
-        self.fake.full = OSError(errno.ENOMEM, "no memory")
-        self.assertRaises(OSError, self.engine.open, ours, theirs, b"", Times(), Owner())
+        self.fake.full = OSError(errno.ESHUTDOWN, "no thread")
+        with capturedLogs() as logged:
+            for _ in range(2):
+                self.assertIsNone(self.engine.open(ours, theirs, b"", Times(), Owner()))
+        expected = "relay engine failed: no thread; new tunnels use Python, restart to cure it"
+        self.assertEqual([expected], [formatEvent(event) for event in logged])
         for sock in (far, ours, other, theirs):
             self.assertGreater(sock.fileno(), 0)
             sock.close()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import select
 import socket
 from unittest.mock import patch
 
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
-from sniproxy.relay import poller
-from sniproxy.relay.leaving import CLOSED, ClientWatch
-from sniproxy.relay.poller import ReactorPoller, edge_poller_of
+from sniproxy.net.descriptor import SocketDescriptor
+from sniproxy.relay.leaving import CLOSED, ClientWatch, EndWatch
 from tests.support.reactor import reactor
-from tests.support.sockets import SocketTestCase, connected, reset
+from tests.support.sockets import SocketTestCase, connected, links, opened_since, reset
 
 
-class LeavingCase(SocketTestCase):
-    """Helpers."""
+class LeavingTests(SocketTestCase):
+    """ClientWatch."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
@@ -38,13 +41,6 @@ class LeavingCase(SocketTestCase):
         """What the kernel has to say comes in these rounds of the reactor."""
         for _ in range(5):
             await deferLater(reactor, 0)
-
-
-class LeavingTests(LeavingCase):
-    """By the relays' set."""
-
-    if not poller.available:
-        skip = "this system has no epoll"
 
     async def test_end(self) -> None:
         """A FIN is reported, also one that was there before."""
@@ -113,43 +109,117 @@ class LeavingTests(LeavingCase):
 
     async def test_no_room(self) -> None:
         """Where the system cannot watch one more socket, the client is not watched."""
-        with patch.object(poller.EdgePoller, "watch_end", side_effect=OSError(28, "No space left on device")):
+
+        def full(fd: int, events: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with patch.object(select, "epoll") as epoll:
+            epoll.return_value.fileno.return_value = self.far.fileno()
+            epoll.return_value.register = full
             self.watch().stop()
+        self.assertTrue(epoll.return_value.close.called)
         self.assertEqual([], self.reasons)
 
 
-class WithoutEpollTests(LeavingCase):
-    """By the reactor itself, which does not see a FIN behind unread bytes."""
+class Peer(SocketDescriptor):
+    """Keeps what it is told, and fails if the test says so."""
+
+    def __init__(self, sock: socket.socket, fails: tuple[str, ...] = ()) -> None:
+        super().__init__(sock)
+        self.fails = fails
+        self.told: list[object] = []
+
+    def peer_left(self, broken: bool) -> None:
+        self.told.append(broken)
+        if "peer_left" in self.fails:
+            raise KeyError
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.told.append(reason.type)
+        if "connectionLost" in self.fails:
+            raise IndexError
+
+
+class EndWatchTests(SocketTestCase):
+    """The set of sockets that are not read."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
-        self.patch(poller, "poller_of", ReactorPoller)
+        self.ends = EndWatch(reactor)
 
-    async def test_end(self) -> None:
-        """A FIN that no byte precedes is reported."""
-        self.watch()
-        self.far.close()
-        await self.told(CLOSED)
-
-    async def test_unread(self) -> None:
-        """Unread bytes end the watch: the reactor would report them in each round."""
-        found = self.watch()
-        self.far.send(b"early data")
-        await self.rounds()
-        self.assertNotIn(found, reactor.getReaders())
-        self.assertEqual([], self.reasons)
-
-
-class SetTests(SocketTestCase):
-    """The set that the watch uses."""
-
-    async def test_closes(self) -> None:
-        """The set is closed when the last client is released."""
+    def peer(self, *fails: str) -> tuple[socket.socket, Peer]:
         far, ours = connected()
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        ClientWatch(reactor, ours, False, lambda why: None).stop()
-        self.assertEqual(-1, edge_poller_of(reactor).fileno())
+        peer = Peer(ours, fails)
+        self.ends.watch(peer)
+        self.addCleanup(self.ends.unwatch, peer)
+        return far, peer
 
-    if not poller.available:
-        skip = "this system has no epoll"
+    async def told(self, peer: Peer, *what: object) -> None:
+        while len(peer.told) < len(what):
+            await deferLater(reactor, 0)
+        self.assertEqual([*what], peer.told)
+
+    async def test_once(self) -> None:
+        """An end is reported once, however long the socket is watched, and again after it is watched anew."""
+        far, peer = self.peer()
+        far.send(b"unread")
+        far.shutdown(socket.SHUT_WR)
+        await self.told(peer, False)
+        for _ in range(5):
+            self.ends.doRead()
+        self.ends.watch(peer)
+        await self.told(peer, False, False)
+        reset(far)
+        await self.told(peer, False, False, True)
+
+    async def test_fault(self) -> None:
+        """An exception, even in how a socket is ended, reaches neither the others nor the reactor."""
+        (far, peer), (other_far, other), (third_far, third) = self.peer("peer_left"), self.peer(), self.peer()
+        peer.fails += ("connectionLost",)
+        for sock in (far, other_far, third_far):
+            sock.shutdown(socket.SHUT_WR)
+        await self.told(peer, False, KeyError)
+        await self.told(other, False)
+        await self.told(third, False)
+        self.assertEqual([KeyError, IndexError], [each.type for each in self.flushLoggedErrors()])
+
+    async def test_unwatched_in_the_round(self) -> None:
+        """A socket that an earlier event of a round has ended gets no event of this round."""
+        (far, peer), (other_far, other) = self.peer(), self.peer()
+        for one, another in ((peer, other), (other, peer)):
+            one.peer_left = lambda broken, one=one, another=another: (one.told.append(1), self.ends.unwatch(another))  # type: ignore
+        far.shutdown(socket.SHUT_WR)
+        other_far.shutdown(socket.SHUT_WR)
+        self.ends.doRead()
+        self.assertEqual([1], peer.told + other.told)
+
+    async def test_descriptor(self) -> None:
+        """The set is open while something is in it or somebody holds it."""
+        before = links()
+        self.ends.keep_open()
+        self.assertNotEqual(before, links())
+        self.ends.allow_close()
+        self.assertEqual(opened_since(before), {})
+        _, peer = self.peer()
+        self.ends.unwatch(peer)
+        self.ends.unwatch(peer)
+        self.assertEqual(-1, self.ends.fileno())
+
+    async def test_not_in_the_reactor(self) -> None:
+        """Where the reactor cannot take the set, nothing is left open."""
+
+        def full(reader: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        before = links()
+        self.patch(reactor, "addReader", full)
+        self.assertRaises(OSError, self.ends.keep_open)
+        self.assertEqual(opened_since(before), {})
+
+    async def test_reactor_ends(self) -> None:
+        """When the reactor stops, all sockets are told."""
+        _, peer = self.peer()
+        self.ends.connectionLost(Failure(ConnectionError()))
+        self.assertEqual([ConnectionError], peer.told)

@@ -52,7 +52,9 @@ class NativeRelay:
         self.done: Deferred[Ending] = Deferred()
 
     def run(self) -> Deferred[Ending]:
-        self.tunnel = self._run()
+        opened = self._run()
+        assert opened is not None
+        self.tunnel = opened
         return self.done
 
     def finish(self, ending: Ending) -> None:

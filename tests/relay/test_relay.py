@@ -1,45 +1,34 @@
-"""The relay apart from how bytes are moved; the contract itself is in relaycontract and runs for each way."""
+"""The relay in Python: its contract, and what only this relay does."""
 
 from __future__ import annotations
 
-from typing import cast
+import subprocess
+import sys
+from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay import splice
-from sniproxy.relay.copy import CopyDirection
-from sniproxy.relay.poller import ReactorPoller
 from sniproxy.relay.relay import Ending, Relay
-from sniproxy.relay.splice import SpliceDirection
-from tests.relay import pythonrelay
+from tests.relay import deadlinecontract, pythonrelay
 from tests.relay.relaycontract import Tunnel
 from tests.support.reactor import reactor
-from tests.support.sockets import connected
+from tests.support.sockets import connected, in_thread
+
+ROOT = Path(__file__).parent.parent.parent
 
 
-class PlainPollerTests(pythonrelay.PythonRelayContract):
-    """The relay's contract where the reactor alone tells of sockets, by copying."""
-
-    poller = staticmethod(ReactorPoller)
-
-
-class PlainSpliceTests(pythonrelay.PythonRelayContract):
-    """The same, by splice."""
-
-    way = SpliceDirection
-    poller = staticmethod(ReactorPoller)
-    if not splice.available:
-        skip = "this system has no os.splice (Linux, Python 3.10)"
+class ContractTests(pythonrelay.PythonRelayContract, deadlinecontract.DeadlineContract):
+    """The relay's contract, with plain sockets."""
 
 
 class RelayTests(TestCase):
-    """What does not depend on the way."""
+    """What the contract does not say."""
 
     async def test_cancel(self) -> None:
         """Cancelling the relay ends both sides."""
-        tunnel = Tunnel(pythonrelay.copying_relay)
+        tunnel = Tunnel(Relay)
         self.addCleanup(tunnel.close)
         tunnel.done.cancel()
         self.assertEqual(Ending(Result.SHUTDOWN, "cancelled"), await tunnel.done)
@@ -48,31 +37,28 @@ class RelayTests(TestCase):
         await tunnel.closer.settled()
 
     async def test_lost_without_a_reset(self) -> None:
-        """A failure other than a reset is reported with the system's text."""
+        """A failure other than a reset is reported with the system's text; what comes after the end changes nothing."""
         client, ours_client = connected()
         upstream, ours_upstream = connected()
-        relay = Relay(
-            reactor,
-            ours_client,
-            ours_upstream,
-            b"",
-            directions=CopyDirection,
-            closer=LingeringCloser(reactor),
-            idle=9.0,
-            half_closed=9.0,
-        )
+        closer = LingeringCloser(reactor)
+        relay = Relay(reactor, ours_client, ours_upstream, b"", closer=closer, idle=9.0, half_closed=9.0)
         done = relay.run()
         relay.lost(relay._upstream, TimeoutError(110, "Connection timed out"))
+        relay.lost(relay._client, ConnectionResetError(104, "reset"))
+        relay.end(Ending(Result.DRAINED))
         self.assertEqual(Ending(Result.RESET, "the target's connection was lost: Connection timed out"), await done)
         client.close()
         upstream.close()
 
-    async def test_ending_twice(self) -> None:
-        """What comes after the end changes nothing."""
-        tunnel = Tunnel(pythonrelay.copying_relay)
-        tunnel.close()
-        ending = await tunnel.done
-        tunnel.relay.end(Ending(Result.DRAINED))
-        relay = cast(Relay, tunnel.relay)
-        relay.lost(relay._client, ConnectionResetError(104, "reset"))
-        self.assertEqual(Ending(Result.OK), ending)
+    async def test_other_reactors(self) -> None:
+        """Relays live under select, poll and asyncio as well."""
+        names = (
+            "bytes_both_ways", "client_ends_first", "upstream_resets", "slow_reader_with_tiny_windows",
+            "reset_after_half_an_end",
+        )  # fmt: skip
+        for kind in ("select", "poll", "asyncio"):
+            command = [sys.executable, "-m", "twisted.trial", f"--reactor={kind}"]
+            command += [f"--temp-directory={Path(self.mktemp()).absolute()}"]
+            command += [f"tests.relay.test_relay.ContractTests.test_{name}" for name in names]
+            ran = await in_thread(lambda command: subprocess.run(command, cwd=ROOT, capture_output=True), command)
+            self.assertEqual(0, ran.returncode, ran.stdout[-2000:] + ran.stderr[-2000:])

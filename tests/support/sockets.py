@@ -17,7 +17,6 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from sniproxy.relay.splice import close_spare_pipes
 from tests.support.reactor import reactor as real_reactor
 
 T = TypeVar("T")
@@ -100,13 +99,11 @@ class SocketTestCase(TestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await in_thread(int)  # the reactor runs now, and has opened its own descriptors
-        close_spare_pipes()
         gc.collect()  # garbage of other tests could be collected during this one
         self._before = links()
         self.addCleanup(self._check_descriptors)
 
     async def _check_descriptors(self) -> None:
-        close_spare_pipes()
         if (twisted_version.major, twisted_version.minor) < (26, 10):
             gc.collect()  # these versions leave the socket of a failed listen in a reference cycle
         until = time.monotonic() + TIMEOUT_S

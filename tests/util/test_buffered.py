@@ -6,13 +6,12 @@ import socket
 
 from sniproxy.config.limits import Limits
 from sniproxy.connection.admission import Admission
-from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.relay import Relay
 from sniproxy.util.buffered import TOTAL, Share
-from tests.relay.pythonrelay import copying_relay
 from tests.relay.relaycontract import Tunnel
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
-from tests.support.proxies import Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly
 from tests.tls.material import tls_pair
 
@@ -67,7 +66,7 @@ class ProxyTests(SocketTestCase):
         """What a copied tunnel could not write counts until its reader reads, or has gone."""
         self.before = TOTAL.bytes
         backend = Backend(self)
-        proxy = Proxy(self, route(backend.address), directions=CopyDirection)
+        proxy = Proxy(self, 'relay = "python"\n' + LISTENER + route(backend.address))
         for ends_by_reading in (True, False):
             with proxy.connect() as client:
                 client.sendall(hello(name=NAME))
@@ -85,7 +84,7 @@ class ProxyTests(SocketTestCase):
     async def test_slow_reader_behind_tls(self) -> None:
         """What is encrypted already, and finds no room in a client's socket, counts as well."""
         before = TOTAL.bytes
-        tunnel = Tunnel(copying_relay, pair=tls_pair, buffers=65_536)
+        tunnel = Tunnel(Relay, pair=tls_pair, buffers=65_536)
         sending = in_thread(tunnel.upstream.sendall, bytes(4 << 20))
         while not tunnel.relay.blocked("down"):
             await in_thread(int)

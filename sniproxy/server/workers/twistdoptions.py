@@ -7,7 +7,10 @@ import pwd
 import stat
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Any
+
+from twisted.internet.base import ReactorBase
 
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
@@ -63,12 +66,17 @@ def worker_arguments(path: str, access_log: str | None) -> list[str]:
 
 
 def set_steady_clock(reactor: object) -> bool:
-    """Let the reactor use a monotonic clock. @return: whether that is possible."""
-    try:
-        from sniproxy.relay import reactor as relayreactor
-    except ImportError:  # the system has no epoll
-        return True
-    return relayreactor.set_steady_clock(reactor)
+    """Give the reactor a monotonic clock. Call this before it has deadlines, which would follow the old clock.
+
+    Twisted's clock is the time of day. Setting it back by an hour would delay all deadlines by an hour, and setting it
+    forward would fire them all at once.
+
+    @return: False: the reactor is not based on Twisted's base class, which asks C{seconds} for all deadlines.
+    """
+    if not isinstance(reactor, ReactorBase):
+        return False
+    reactor.seconds = monotonic
+    return True
 
 
 def log_rotation_warnings(twistd: Mapping[str, Any], configuration: Configuration) -> list[str]:

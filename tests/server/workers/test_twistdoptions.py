@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.server.workers import twistdoptions
+from tests.support.sockets import TIMEOUT_S
 
+ROOT = Path(__file__).parent.parent.parent.parent
 USER = 65_534
 
 
@@ -78,6 +82,35 @@ class ClockTests(SynchronousTestCase):
         self.assertTrue(isinstance(reactor, ReactorBase))
         self.assertLess(abs(reactor.seconds() - time.monotonic()), 60)
         self.assertLess(abs(reactor.callLater(100, int).getTime() - time.monotonic()), 160)
+
+    def test_time_of_day_is_set(self) -> None:
+        """Whoever sets the time of day, back or forward, what is due comes, and what is not yet due does not."""
+        for change in (-3600, 3600):
+            program = (
+                "import time\n"
+                "really, change = time.time, 0\n"
+                "time.time = lambda: really() + change\n"
+                "from twisted.internet import reactor\n"
+                "from sniproxy.server.workers.twistdoptions import set_steady_clock\n"
+                "set_steady_clock(reactor)\n"
+                "def begin():\n"
+                "    global change\n"
+                "    reactor.callLater(1800, print, 'too soon')\n"
+                "    reactor.callLater(0.01, reactor.callLater, 0.01, reactor.stop)\n"
+                f"    change = {change}\n"
+                "reactor.callWhenRunning(begin)\n"
+                "reactor.run()\n"
+                "print('ended')\n"
+            )
+            ran = subprocess.run(
+                [sys.executable, "-c", program],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+            self.assertEqual(("ended\n", 0), (ran.stdout, ran.returncode), ran.stderr)
 
     def test_refused(self) -> None:
         """Another reactor is refused."""
