@@ -9,7 +9,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev engine engine-check
+.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev engine engine-check wheels
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -18,6 +18,8 @@ dev: $(VENV)/.made-dev
 # One venv, updated when setup.cfg changes. pip shows its progress and retries failed downloads.
 # LOCK=FILE installs exactly the versions of that file and verifies their hashes.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --no-input
+# No cargo for pip: this never compiles the native relay (make engine does).
+$(VENV)/.made-%: export CARGO := no-cargo
 $(VENV)/.made-%: setup.cfg pyproject.toml $(LOCK)
 	@test -x $(BIN)/python || { echo "making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "installing sniproxy$(if $(filter-out run,$*),[$*]) and the packages it needs into $(VENV) ..."
@@ -96,6 +98,18 @@ soak: dev
 dist: dev
 	rm -rf dist
 	$(BIN)/python -m build -q
+
+# The sdist and release wheels with the native relay, for glibc 2.28 and newer. Needs Rust with both targets (rustup).
+WHEEL_ENV := build/wheels/bin
+wheels:
+	rm -rf dist
+	$(PYTHON) -m venv build/wheels
+	$(WHEEL_ENV)/python -m pip install -q build cargo-zigbuild ziglang
+	for arch in x86_64 aarch64; do \
+		PATH="$(CURDIR)/$(WHEEL_ENV):$$PATH" CARGO="$(CURDIR)/.ci/cargo-manylinux" \
+		CARGO_BUILD_TARGET=$$arch-unknown-linux-gnu CARGO_ZIGBUILD_ZIG_PATH="$(CURDIR)/$(WHEEL_ENV)/python-zig" \
+		$(WHEEL_ENV)/python -m build -q -C=--build-option=--plat-name=manylinux_2_28_$$arch && \
+		$(WHEEL_ENV)/python -m zipfile -l dist/*_$$arch.whl | grep _engine.abi3.so || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist engine/target sniproxy/relay/*.so *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* twisted/plugins/dropin.cache

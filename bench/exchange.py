@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import frozen
 
 from bench.childprocess import LoadError, run_in_process
-from bench.traffic import Produce
+from bench.traffic import Produce, send_receipts
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
 from sniproxy.pulsar.frames import FrameReader
@@ -171,7 +171,6 @@ def _serve(sock: ssl.SSLSocket, traffic: Produce, messages: bytes) -> None:
             return
     sock.sendall(_WELCOME)
     received = sent = 0
-    receipts = memoryview(traffic.receipts)
     while taken := sock.recv_into(room, _CHUNK_BYTES):
         if not received and taken < 32:  # no SEND is so small
             (frame,) = FrameReader().feed(bytes(room[:taken]))
@@ -179,9 +178,4 @@ def _serve(sock: ssl.SSLSocket, traffic: Produce, messages: bytes) -> None:
                 sock.sendall(messages)
             continue
         received += taken
-        due = traffic.receipt_bytes(received)
-        while sent < due:
-            at = sent % len(receipts)
-            part = receipts[at : at + due - sent]
-            sock.sendall(part)
-            sent += len(part)
+        sent = send_receipts(sock, traffic, received, sent)

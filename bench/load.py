@@ -14,7 +14,7 @@ from threading import Thread
 from attrs import frozen
 
 from bench.childprocess import LoadError, run_in_process
-from bench.traffic import Produce
+from bench.traffic import Produce, send_receipts
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
@@ -109,12 +109,6 @@ def _broker(listening: socket.socket, traffic: Produce) -> None:
 
 def _answer(sock: socket.socket, traffic: Produce) -> None:
     room, received, sent = bytearray(_CHUNK_BYTES), 0, 0
-    receipts = memoryview(traffic.receipts)
     while taken := sock.recv_into(room, _CHUNK_BYTES, socket.MSG_TRUNC):
         received += taken
-        due = traffic.receipt_bytes(received)
-        while sent < due:
-            at = sent % len(receipts)
-            part = receipts[at : at + due - sent]
-            sock.sendall(part)
-            sent += len(part)
+        sent = send_receipts(sock, traffic, received, sent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -45,6 +46,21 @@ class Produce:
     def frames_in(self, cycles: int) -> int:
         """Number of SENDs in ``cycles`` cycles."""
         return cycles * len(self.ends)
+
+
+def send_receipts(sock: socket.socket, traffic: Produce, received: int, sent: int) -> int:
+    """Send the receipts that are due after ``received`` bytes of frames. Returns the receipts' bytes sent so far.
+
+    ``sent``: those of the calls before.
+    """
+    receipts = memoryview(traffic.receipts)
+    due = traffic.receipt_bytes(received)
+    while sent < due:
+        at = sent % len(receipts)
+        part = receipts[at : at + due - sent]
+        sock.sendall(part)
+        sent += len(part)
+    return sent
 
 
 def produce(size: int, cycle: int = CYCLE) -> Produce:

@@ -53,10 +53,8 @@ def parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPar
     top.add_argument("--version", action="version", version=f"sniproxyctl {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    inspect = add_inspect(commands)
-    inspect.set_defaults(run=_inspect, usage=inspect.error)
-    topics = add_topics(commands)
-    topics.set_defaults(run=_topics, usage=topics.error)
+    add_inspect(commands).set_defaults(run=_inspect)
+    add_topics(commands).set_defaults(run=_topics)
     add_commands(commands)
     return top, commands.choices
 

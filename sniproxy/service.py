@@ -34,6 +34,7 @@ from sniproxy.server.observers import Observers
 from sniproxy.server.routecheck import RouteCheck
 from sniproxy.server.shutdown import Shutdown
 from sniproxy.server.view import ServiceView
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.gcpause import gc_paused
 from sniproxy.util.offload import Offload, at_once, finish, in_thread
 from sniproxy.util.reactor import IReactor
@@ -67,16 +68,23 @@ class ProxyService(Service):
         self._closer = LingeringCloser(reactor)
         self._relays = RelaySelector(reactor, self._closer)
         self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
+        self._account = BufferAccount()
         live: dict[Lifecycle, None] = {}
         self._shutdown = Shutdown(reactor, live)
         self._connections = ConnectionManager(
-            reactor, live, self._closer, self._relays, lambda: self._observers.inspector, self._shutdown.check
+            reactor,
+            live,
+            self._closer,
+            self._relays,
+            lambda: self._observers.inspector,
+            self._shutdown.check,
+            self._account,
         )
         self._reloading = DeferredLock()
         self._descriptors = 0
         self._listeners = Listeners(reactor, self._connections.must_wait, keeper)
         self._upstreams = UpstreamTable()
-        self._checker = HealthChecker(reactor, self._upstreams, self._closer)
+        self._checker = HealthChecker(reactor, self._upstreams, self._closer, self._account)
         self._cross_check = RouteCheck(configuration, self._built.routing, {})
         self.view = ServiceView(
             reactor,
@@ -92,6 +100,7 @@ class ProxyService(Service):
             self.view,
             lambda host, entrance: self._cross_check.unrouted(host, entrance),
             observer,
+            self._account,
             self._connections.add_descriptors,
         )
         self.view.observers = self._observers
@@ -226,6 +235,7 @@ class ProxyService(Service):
             self._upstreams,
             relay.engine,
             self._connections.randoms,
+            self._account,
         )
         with ExitStack() as undo:
             change_observers = self._observers.prepare(configuration, built.admin, undo, built.token)

@@ -183,7 +183,7 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual([], circle({name: others for name, others in IMPORTS.items() if name != "sniproxy"}))
 
     def test_private(self) -> None:
-        """Rooms that few modules may import are imported by those alone."""
+        """Private rooms are imported only by the listed modules."""
         for private, allowed in PRIVATE.items():
             self.assertTrue(any(inside(name, private) for name in MODULES), private)
             importers = {
@@ -257,17 +257,17 @@ class RoomTests(SynchronousTestCase):
 
 
 class FileTests(SynchronousTestCase):
-    """What every file has."""
+    """Rules for every file."""
 
     def holds_code(self, name: str) -> bool:
         return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in TREES[name].body)
 
     def test_top(self) -> None:
-        """At the top of the package are entry points and what others import, and nothing else."""
+        """The top of the package has entry points and public modules only."""
         self.assertLessEqual(len(list(SOURCE.glob("*.py"))), MAX_TOP_FILES)
 
     def test_test_files(self) -> None:
-        """Every source file that holds code has a test file of its name, at its place under tests."""
+        """Every source file with code has a test file of its name, at the same place under tests."""
         missing = []
         for name, path in MODULES.items():
             inner = path.relative_to(SOURCE)
@@ -287,16 +287,16 @@ class FileTests(SynchronousTestCase):
         self.assertEqual([], bad)
 
     def test_docstrings(self) -> None:
-        """Every module says what it is for."""
+        """Every module has a docstring."""
         self.assertEqual([], [name for name, tree in TREES.items() if not ast.get_docstring(tree)])
 
     def test_size(self) -> None:
-        """A file has fewer than 350 lines: it can be read in one go."""
+        """A file has fewer than 350 lines."""
         counts = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
         self.assertEqual({}, {name: count for name, count in counts.items() if count > MAX_LINES})
 
     def test_no_sleep(self) -> None:
-        """Nothing waits by sleeping, neither the proxy nor its tests."""
+        """Neither the proxy nor its tests wait by sleeping."""
         sleeping = re.compile(r"\btime\.sleep\b|\bfrom time import .*\bsleep\b")
         paths = [*SOURCE.rglob("*.py"), *TESTS.rglob("*.py")]
         self.assertEqual(

@@ -25,21 +25,21 @@ LOOKUPS = str(CAPTURES / "java-lookup-only.pcap")
 
 
 class Terminal(StringIO):
-    """A terminal."""
+    """An output stream that is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 class TerminalInput(BytesIO):
-    """An interactive terminal."""
+    """An input stream that is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 class Interrupted(BytesIO):
-    """Standard input, until Ctrl-C."""
+    """Standard input that ends with Ctrl-C."""
 
     def read(self, size: int | None = -1) -> bytes:
         data = super().read(size)
@@ -49,7 +49,7 @@ class Interrupted(BytesIO):
 
 
 class Failing(BytesIO):
-    """A file with a read error."""
+    """A file that ends with a read error."""
 
     def read(self, size: int | None = -1) -> bytes:
         data = super().read(size)
@@ -71,7 +71,7 @@ class CtlCase(TestCase):
         return ctl.main(arguments, ctl.Streams(self.input, self.out, self.error))
 
     def lines(self, *arguments: str, status: int = 0) -> list[str]:
-        """The output lines; asserts the exit status."""
+        """Assert the exit status. @return: the lines of the output."""
         self.out.seek(0)
         self.out.truncate()
         self.assertEqual(self.run_it(*arguments), status, self.error.getvalue())
@@ -81,7 +81,7 @@ class CtlCase(TestCase):
         return [json.loads(line) for line in self.lines(*arguments, "--json")]
 
     def usage(self, *arguments: str) -> str:
-        """The usage error, with status 2."""
+        """Assert that the arguments are wrong usage. @return: the error."""
         said = StringIO()
         self.patch(sys, "stderr", said)
         error = self.assertRaises(SystemExit, self.run_it, *arguments)
@@ -285,7 +285,7 @@ class UsageTests(CtlCase):
     """The command line itself."""
 
     def test_wrong(self) -> None:
-        """Wrong usage has status 2."""
+        """Wrong usage exits with status 2."""
         for arguments, why in (
             ((), "COMMAND"),
             (("inspect",), "FILE"),

@@ -1,4 +1,4 @@
-"""Tests for the manual: its keys are those of the schema, its links lead somewhere, its programs run."""
+"""Tests for the manual: its keys match the schema, its links resolve, its programs run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pages() -> list[Path]:
 
 
 def without_code(text: str) -> str:
-    """A page without its blocks of code."""
+    """A page without its code blocks."""
     return re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -60,7 +60,7 @@ class LinkTests(SynchronousTestCase):
     """Links inside the repository."""
 
     def test_anchors(self) -> None:
-        """The test makes the anchors of headings."""
+        """The anchors of headings are computed as expected."""
         self.assertEqual(
             {"a-b", "default-and-no_name", "its"}, anchors("# A b\n## `[default]` and `[no_name]`\n### It's\n")
         )
@@ -68,7 +68,7 @@ class LinkTests(SynchronousTestCase):
     maxDiff = None
 
     def test_links(self) -> None:
-        """Each link leads to a file, and to a heading of it."""
+        """Each link leads to an existing file and heading."""
         broken = []
         for page in pages():
             for link in links(page.read_text()):
@@ -92,7 +92,7 @@ class CommandTests(SynchronousTestCase):
     """Command lines of the manual; tests.test_examples runs those that need no running proxy."""
 
     def test_sniproxyctl(self) -> None:
-        """Each command line of sniproxyctl in a block has a known command and known options."""
+        """Each sniproxyctl command in a code block has a known command and known options."""
         found = 0
         for page in pages():
             for _, block in re.findall(r"^```([^\n`]*)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
@@ -105,7 +105,7 @@ class CommandTests(SynchronousTestCase):
         self.assertGreater(found, 8)
 
     def test_make(self) -> None:
-        """Each target of make that a page names is in the Makefile."""
+        """Each make target on a page is in the Makefile."""
         text = (ROOT / "Makefile").read_text()
         for page in pages():
             for target in re.findall(r"(?:`|^\s*)make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE):
@@ -116,7 +116,7 @@ class KeyTests(SynchronousTestCase):
     """docs/reference/configuration.md."""
 
     def documented(self) -> dict[str, set[str]]:
-        """The keys of each table; those of the top under an empty name."""
+        """The keys of each table; top-level keys under an empty name."""
         found: dict[str, set[str]] = {}
         text = (DOCS / "reference" / "configuration.md").read_text()
         for section in text.split("\n## ")[1:]:
@@ -143,10 +143,10 @@ class KeyTests(SynchronousTestCase):
 
 
 class SizeTests(SynchronousTestCase):
-    """What is to be short."""
+    """Lengths of pages."""
 
     def test_readme(self) -> None:
-        """The README is short."""
+        """The README has fewer than 150 lines."""
         self.assertLess(len((ROOT / "README.md").read_text().splitlines()), MAX_README_LINES)
 
     def test_glossary(self) -> None:
@@ -164,7 +164,7 @@ class ProgramTests(TestCase):
         return str(found[number])
 
     async def test_embedded(self) -> None:
-        """The program that embeds the proxy listens, prints an ended connection, and ends by TERM."""
+        """The program of the embedding guide listens, prints an ended connection, and exits on TERM."""
         file = Path(self.mktemp())
         file.write_text(self.program("howto/embed.md", 0))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}

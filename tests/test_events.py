@@ -11,7 +11,7 @@ class ResultTests(SynchronousTestCase):
     """The closed set of results."""
 
     def test_closed_set(self) -> None:
-        """The set of results is closed; readers of access logs rely on it."""
+        """The set of results does not change, because readers of access logs rely on it."""
         documented = (
             "ok no_route no_server_name no_certificate denied malformed_hello not_tls not_pulsar hello_timeout "
             "client_gone resolver_failed connect_failed connect_timeout upstream_tls_failed tls_failed idle_timeout "
@@ -21,10 +21,10 @@ class ResultTests(SynchronousTestCase):
 
 
 class ConnectionTests(SynchronousTestCase):
-    """What is known of a connection."""
+    """The record of a connection."""
 
     def test_fresh(self) -> None:
-        """A new record has no values; without an end it is an internal error."""
+        """A new record has no values; without an end its result is internal_error."""
         fresh = Connection("id-1", 1.0, "public", "192.0.2.7:50123")
         self.assertEqual(
             (fresh.server_name, fresh.alpn, fresh.route, fresh.target, fresh.alert), (None, (), None, None, None)

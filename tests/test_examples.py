@@ -1,4 +1,4 @@
-"""Every shipped example, and every sample of the documentation that needs no outside peer, does what it says."""
+"""Every shipped example, and every sample of the manual that needs no other program, works as documented."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pages() -> list[Path]:
 
 
 def blocks(language: str) -> Iterator[tuple[str, str]]:
-    """The code blocks of all pages in a language; empty: without one. Each with its page and line."""
+    """The code blocks of all pages in a language (empty: without one), each with page and line."""
     for page in pages():
         text = page.read_text()
         for match in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
@@ -59,7 +59,7 @@ def manifests() -> Iterator[tuple[str, str]]:
 
 
 def run(*arguments: str, cwd: Path = ROOT) -> tuple[int, str]:
-    """twistd sniproxy, to its end. @return: exit status, and all that it printed."""
+    """Run twistd sniproxy. @return: exit status and output."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([p or os.getcwd() for p in sys.path])}
     ran = subprocess.run(
         [*TWISTD, *arguments], cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -72,7 +72,7 @@ class ExampleTests(TestCase):
     """etc/, and the samples of README and docs/."""
 
     def build(self, place: str, text: str) -> list[str]:
-        """What a sample's warnings are; the files that it names are there."""
+        """The warnings of a sample; the files that it names exist."""
         from tests.support.reactor import reactor
 
         folder = Path(self.mktemp())
@@ -90,7 +90,7 @@ class ExampleTests(TestCase):
         return operator_warnings(configuration)
 
     def test_etc(self) -> None:
-        """Each configuration in etc/ is good as it is shipped."""
+        """Each configuration in etc/ is valid as shipped."""
         paths = sorted((ROOT / "etc").glob("*.toml"))
         if not paths:
             raise SkipTest("etc/ is not here: the tests run apart from the sources")
@@ -100,7 +100,7 @@ class ExampleTests(TestCase):
             self.assertIn("the configuration is valid", out)
 
     def test_toml(self) -> None:
-        """Each TOML sample is a configuration, or with a listener it is; or it is a file of names."""
+        """Each TOML sample is a valid configuration, possibly after adding a listener, or a file of names."""
         found = list(blocks("toml"))
         self.assertGreater(len(found), 10)
         for place, text in found:
@@ -114,7 +114,7 @@ class ExampleTests(TestCase):
                 self.build(place, whole)
 
     def test_manifests(self) -> None:
-        """Each configuration in a manifest is good, and has a route for the service name."""
+        """Each configuration in a manifest is valid, and has a route for the service name."""
         found = list(manifests())
         self.assertTrue(found)
         for place, text in found:
@@ -122,7 +122,7 @@ class ExampleTests(TestCase):
             self.assertEqual([], warned, place)
 
     def test_commands(self) -> None:
-        """Each command line of twistd without a file, or with one of etc/, is good."""
+        """Each twistd command line without a file, or with a file of etc/, is valid."""
         found = []
         for place, text in blocks(""):
             for line in text.replace("\\\n", " ").splitlines():
@@ -135,7 +135,7 @@ class ExampleTests(TestCase):
         self.assertGreater(len(found), 2)
 
     def test_check_sample(self) -> None:
-        """What the manual shows of --check is what it prints."""
+        """The output of --check is as in the manual."""
         samples = [text for _, text in blocks("") if text.startswith("$ twistd -n sniproxy --check")]
         self.assertEqual(1, len(samples))
         command, _, shown = samples[0].replace("\\\n", " ").partition("\n")
@@ -144,7 +144,7 @@ class ExampleTests(TestCase):
 
 
 class ToolTests(TestCase):
-    """What the manual shows of sniproxyctl, with the embedded cluster or a recorded capture."""
+    """Samples of sniproxyctl in the manual, with the embedded cluster or a recorded capture."""
 
     timeout = 120
     maxDiff = None
@@ -156,7 +156,7 @@ class ToolTests(TestCase):
     }
 
     async def shown(self, command: str, folder: Path) -> tuple[str, int]:
-        """What sniproxyctl prints, standard error behind the rest, with times in general; and its status."""
+        """Run sniproxyctl. @return: its output, standard error last, with general durations; and its status."""
         environment = {**os.environ, "TZ": "UTC", "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
         program = "import sys; from sniproxy.ctl import main; sys.exit(main())"
         out, error, status = await getProcessOutputAndValue(
@@ -168,7 +168,7 @@ class ToolTests(TestCase):
         return "".join(f'[[route]]\nserver_name = "{name}"\ntarget = {to}\n' for name, to in targets.items())
 
     async def test_topics(self) -> None:
-        """Tables of captures are what the command prints, without its last line, which goes to standard error."""
+        """Tables of captures are as in the manual, without the last line, which goes to standard error."""
         found = []
         for place, text in blocks(""):
             command, _, table = text.partition("\n\n")
@@ -182,7 +182,7 @@ class ToolTests(TestCase):
         self.assertEqual(list(self.CAPTURES.values()), found)
 
     async def test_inspect(self) -> None:
-        """Events of a capture are what the command prints, but for the lines that the manual leaves out."""
+        """Events of a capture are as in the manual, which may leave out lines."""
         (sample,) = (text for _, text in blocks("") if re.match(r"[0-9:.]+ +1 +connection ", text))
         said, _ = await self.shown("inspect java-basic.pcap", CAPTURES)
         lines = said.splitlines()
@@ -191,7 +191,7 @@ class ToolTests(TestCase):
         self.assertEqual(9, len(lines) - len(shown) - 1)  # and the last line, on standard error
 
     async def test_cluster(self) -> None:
-        """Lookups and explanations are what the commands print where the embedded cluster is."""
+        """Lookups and explanations with the embedded cluster are as in the manual."""
         from tests.support.reactor import reactor
 
         cluster = DemoCluster(reactor)
@@ -222,7 +222,7 @@ class ToolTests(TestCase):
 
 
 def general(text: str) -> str:
-    """A text without what differs from run to run: how long something took, and when a certificate ends."""
+    """The text without values that differ between runs: durations and expiry dates."""
     text = re.sub(r"\b[0-9.]+ ms\b", "N ms", text)
     return re.sub(r"expires( +)[0-9-]+ \([0-9]+ days", r"expires\1DATE (N days", text)
 
@@ -231,7 +231,7 @@ class UnitTests(TestCase):
     """etc/sniproxy.service."""
 
     def test_exposure(self) -> None:
-        """systemd finds the service's exposure low."""
+        """systemd rates the service's exposure as low."""
         if shutil.which("systemd-analyze") is None:
             raise SkipTest("systemd-analyze is not here; apt-get install systemd provides it")
         unit = ROOT / "etc" / "sniproxy.service"

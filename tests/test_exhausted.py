@@ -1,4 +1,4 @@
-"""The program when its descriptors are used up: new connections wait or are refused, live ones go on."""
+"""The program without free descriptors: new connections wait or are refused, existing ones continue."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DATA = bytes(range(256)) * 256
 
 
 class _Exhausted(TestCase):
-    """A child process whose limit of open files is turned down while it runs."""
+    """A child process whose limit of open files is lowered while it runs."""
 
     pid: int
     plenty: tuple[int, int]
 
     def leave(self, descriptors: int) -> None:
-        """Let the proxy open so many more: a new one takes the lowest number that is free."""
+        """Leave this many free descriptors to the proxy."""
         used = {int(name) for name in os.listdir(f"/proc/{self.pid}/fd")}
         most, free = 0, 0
         while most in used or free < descriptors:
@@ -67,7 +67,7 @@ class ExhaustedTests(_Exhausted):
             self.assertEqual(DATA, read_exactly(goal, len(DATA)))
 
     def test_accept(self) -> None:
-        """Without a descriptor for a new client it waits, the log says so, and it is served when there is one."""
+        """If there is no descriptor, a new client waits, this is logged, and the client is served later."""
         live = self.client(), self.target()
         self.leave(0)
         late = self.client()
@@ -77,7 +77,7 @@ class ExhaustedTests(_Exhausted):
         self.passes(late, self.target())
 
     def test_dial(self) -> None:
-        """With a descriptor for a client and none for its target it is closed plainly; live ones go on."""
+        """With a descriptor for the client but none for the target, it gets a plain close; others continue."""
         live = self.client(), self.target()
         self.leave(1)
         self.assertEqual(b"", read_to_end(self.client()))
@@ -90,7 +90,7 @@ class ExhaustedTests(_Exhausted):
 
 
 class LookupTests(_Exhausted):
-    """Lookups without a descriptor: the cause is said, the client gets no alert, and the next lookup works."""
+    """Lookups without a descriptor: the reason is logged, the client gets no alert, and the next lookup works."""
 
     def start(self, resolver: str, truncated: bool = False) -> None:
         self.truncated = truncated
@@ -119,7 +119,7 @@ path = "-"
         self.plenty = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
 
     def answer(self) -> None:
-        """Answer questions by UDP until an empty datagram comes."""
+        """Answer queries over UDP until an empty datagram arrives."""
         while (came := self.server.recvfrom(4096))[0]:
             asked, name, _ = asked_for(came[0])
             records = () if self.truncated else ((f"{name}.", 5, "A", "127.0.0.1"),)
@@ -132,7 +132,7 @@ path = "-"
         return client
 
     def check(self, descriptors: int) -> None:
-        """One lookup with so many descriptors fails; the next one, with plenty, finds the target."""
+        """Assert that a lookup with this many descriptors fails, and that the next one, with more, succeeds."""
         self.leave(descriptors)
         self.assertEqual(b"", read_to_end(self.connect("a.test")))
         self.proxy.wait_for('"a.test"')
@@ -146,17 +146,17 @@ path = "-"
         self.assertEqual(len(hello(name="b.test")), len(read_exactly(target, len(hello(name="b.test")))))
 
     def test_udp(self) -> None:
-        """The C{dns} resolver cannot open a socket for its question."""
+        """The C{dns} resolver cannot open a socket for its query."""
         self.start(DNS)
         self.check(1)
 
     def test_tcp(self) -> None:
-        """It cannot open one for an answer that must be fetched by TCP."""
+        """The C{dns} resolver cannot open a socket for a query over TCP."""
         self.start(DNS, truncated=True)
         self.check(2)
 
     def test_plain(self) -> None:
-        """The system's resolver has no descriptor for a target's name."""
+        """The system's resolver has no descriptor."""
         self.start('target = "localhost:{backend}"')
         self.check(1)
 

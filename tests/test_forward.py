@@ -1,4 +1,4 @@
-"""Forward proxying through running proxies: names, the policy, and proxies in a row."""
+"""Forward proxying with running proxies: names, the policy, and chains of proxies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROUTE = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{target}"\n'
 
 
 def forward(target: str, ports: Sequence[int] = (), cidrs: Sequence[str] = (), more: str = "") -> str:
-    """A configuration that leads all names below pulsar.test to one target, with a policy."""
+    """A configuration with a route for all names below pulsar.test to one target, and a policy."""
     policy = f"[policy]\nallow_cidrs = {json.dumps(list(cidrs))}\n"
     if ports:
         policy += f"allow_ports = {list(ports)}\n"
@@ -32,11 +32,13 @@ def forward(target: str, ports: Sequence[int] = (), cidrs: Sequence[str] = (), m
 
 
 class ForwardCase(ConversationCase):
-    """Helpers: names that mean what the test says, to the proxy's resolver."""
+    """A test with a fake resolver of host names."""
 
     def names(self, **names: list[list[str]]) -> list[str]:
-        """What getaddrinfo says of ``broker_1`` and so on, below pulsar.test: one answer after the other, the last one
-        again and again. @return: whom it was asked about."""
+        """Set the answers of getaddrinfo for ``broker_1`` and so on, below pulsar.test; the last one repeats.
+
+        @return: the names that are looked up.
+        """
         asked: list[str] = []
         real = socket.getaddrinfo
 
@@ -56,7 +58,7 @@ class ForwardCase(ConversationCase):
         return asked
 
     async def passes(self, proxy: Proxy, backend: Backend, name: str) -> None:
-        """A connection with this name reaches the backend, its hello unchanged."""
+        """Assert that a connection with this name reaches the backend with an unchanged hello."""
         number, data = len(proxy.records), hello(name=name)
         with proxy.connect() as client:
             client.sendall(data)
@@ -65,17 +67,17 @@ class ForwardCase(ConversationCase):
         self.assertEqual(Result.OK, (await proxy.ended(number)).result)
 
     async def denied(self, proxy: Proxy, name: str, *said: str) -> None:
-        """A connection with this name is denied, with this in the reason."""
+        """Assert that a connection with this name is denied, with this text in the reason."""
         record = await self.refused(proxy, hello(name=name), Result.DENIED, Alert.ACCESS_DENIED)
         for part in said:
             self.assertIn(part, record.reason)
 
 
 class ForwardTests(ForwardCase):
-    """A name leads to the host that it names."""
+    """Names that lead to the host of that name."""
 
     async def test_server_name(self) -> None:
-        """The name in the hello is looked up and dialled, each name its own; the record shows where it led."""
+        """The name in the hello is looked up and dialled; the record has the target."""
         backend = Backend(self)
         asked = self.names(broker_1=[["127.0.0.1"]], broker_2=[["127.0.0.1"]])
         proxy = Proxy(self, forward(f"{{server_name}}:{backend.port}", [backend.port], ["127.0.0.0/8"]))
@@ -85,7 +87,7 @@ class ForwardTests(ForwardCase):
         self.assertEqual([f"{name}:{backend.port}" for name in asked], [record.target for record in proxy.records])
 
     async def test_parts_of_a_name(self) -> None:
-        """What the star or a group took out makes host and port; the listener's own port is known."""
+        """Captured parts form host and port; the listener's port is available."""
         backend = Backend(self)
         policy = f'[policy]\nallow_cidrs = ["127.0.0.1"]\nallow_ports = [{backend.port}]\n'
         last = str(backend.port)[-1]
@@ -100,7 +102,7 @@ class ForwardTests(ForwardCase):
         self.assertEqual(f"127.0.0.2:{own.port}", record.target)
 
     async def test_no_target_of_this_name(self) -> None:
-        """A name that makes no host name goes nowhere."""
+        """A name that forms no host name has no route."""
         proxy = Proxy(self, forward("{1}." + ("x" * 60 + ".") * 2 + "test"))
         long = ".".join(["a" * 60] * 3) + ".a.pulsar.test"
         record = await self.refused(proxy, hello(name=long), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
@@ -108,10 +110,10 @@ class ForwardTests(ForwardCase):
 
 
 class LoopTests(ForwardCase):
-    """A name that leads through another proxy back to this one."""
+    """Names that lead back to this proxy through another one."""
 
     async def test_two_proxies(self) -> None:
-        """The second visit is denied, and with it the whole chain; it is counted and logged once, with the cure."""
+        """The second visit is denied, which ends the chain; it is counted, and logged once with the cure."""
         self.names(broker_1=[["127.0.0.1"]])
         first = Proxy(self, forward("{server_name}:1"))
 
@@ -138,7 +140,7 @@ class LoopTests(ForwardCase):
         self.assertIn("[policy] allow_names", said[0])
 
     async def test_not_formed(self) -> None:
-        """The same hello twice by a route with a target of its own is none of this."""
+        """The same hello twice on a route with a fixed target is not a loop."""
         backend = Backend(self)
         proxy = Proxy(self, forward(backend.address))
         with proxy.connect() as one, proxy.connect() as other:
@@ -149,10 +151,10 @@ class LoopTests(ForwardCase):
 
 
 class PolicyTests(ForwardCase):
-    """Where names may lead."""
+    """Destinations that the policy allows."""
 
     async def test_special_addresses(self) -> None:
-        """A name that means this machine or its networks is denied, and no connection is made."""
+        """A name of this machine or its networks is denied, and nothing is dialled."""
         backend = Backend(self)
         addresses = [
             "127.0.0.1",
@@ -171,7 +173,7 @@ class PolicyTests(ForwardCase):
         self.assertRaises(BlockingIOError, backend.sock.accept)
 
     async def test_address_as_a_name(self) -> None:
-        """An address that a client spells into its name is asked about like any other, however it is written."""
+        """An IP address in a client's name is checked as any other, in every spelling."""
         backend = Backend(self)
         text = f'[[route]]\nserver_name = "*.ip.test"\ntarget = "{{1}}:{backend.port}"\n'
         proxy = Proxy(self, f"{text}[policy]\nallow_ports = [{backend.port}]\n")
@@ -179,7 +181,7 @@ class PolicyTests(ForwardCase):
             await self.denied(proxy, f"{spelled}.ip.test", "loopback (127.0.0.0/8)")
 
     async def test_rebinding(self) -> None:
-        """A name that answers differently the second time gains nothing: each connection dials what was asked about."""
+        """If a name's addresses change, each connection dials the address that was checked."""
         backend = Backend(self)
         inner = socket.socket()
         self.addCleanup(inner.close)
@@ -194,14 +196,14 @@ class PolicyTests(ForwardCase):
         self.assertRaises(BlockingIOError, inner.accept)
 
     async def test_some_of_the_addresses(self) -> None:
-        """Of a name's addresses only those that are allowed are dialled."""
+        """Only the allowed addresses of a name are dialled."""
         backend = Backend(self)
         self.names(broker_1=[["127.0.0.2", "10.0.0.7", "127.0.0.1"]])
         proxy = Proxy(self, forward(f"{{server_name}}:{backend.port}", [backend.port], ["127.0.0.1"]))
         await self.passes(proxy, backend, "broker-1.pulsar.test")
 
     async def test_not_looked_up(self) -> None:
-        """A port or a host that is not allowed is denied before anybody is asked about the name."""
+        """A port or host that is not allowed is denied before the lookup."""
         asked = self.names(broker_1=[["127.0.0.1"]])
         for target, more, said in (
             ("{server_name}:22", "", "port 22 is not in [policy] allow_ports (6651)"),
@@ -215,14 +217,14 @@ class PolicyTests(ForwardCase):
         self.assertEqual([], asked)
 
     async def test_written_out(self) -> None:
-        """What the operator wrote is dialled wherever it is, beside a strict policy."""
+        """A target that the operator wrote is dialled at any address, despite a strict policy."""
         backend = Backend(self)
         self.names(broker_1=[["127.0.0.1"]])
         for target in (backend.address, f"broker-1.pulsar.test:{backend.port}"):
             await self.passes(Proxy(self, forward(target)), backend, "broker-9.pulsar.test")
 
     async def test_loop(self) -> None:
-        """A name that leads back to the proxy is denied, whatever the policy allows."""
+        """A name that leads back to the proxy is denied under any policy."""
         self.names(broker_1=[["127.0.0.1"]])
         proxy = Proxy(self, forward("{server_name}:{port}", range(1024, 65536), ["127.0.0.0/8"]))
         await self.denied(proxy, "broker-1.pulsar.test", "127.0.0.1: a listener of this proxy (loop)")
@@ -232,9 +234,9 @@ class ChainTests(ForwardCase):
     """A forward proxy whose target is another proxy."""
 
     async def visit(self, targets: str, **policy: Any) -> tuple[Proxy, Proxy, list[Step]]:
-        """One message there and back, through two proxies in a row, to the stand-in cluster.
+        """Send a message to the demo cluster and receive it, through two proxies.
 
-        @param targets: the first proxy's; ``PORT`` is the second one's port.
+        @param targets: of the first proxy; ``PORT`` is the second one's port.
         """
         cluster = DemoCluster(reactor, service_name="vip.pulsar.test")
         cluster.start()
@@ -257,7 +259,7 @@ class ChainTests(ForwardCase):
         return first, second, steps
 
     def check(self, first: Proxy, second: Proxy, steps: list[Step]) -> None:
-        """Both phases, each by both proxies, and as many bytes by the one as by the other."""
+        """Assert that both proxies saw both phases, with equal byte counts."""
         seen = [{(r.server_name, r.bytes_up, r.bytes_down) for r in proxy.records} for proxy in (first, second)]
         self.assertEqual(seen[0], seen[1])
         self.assertEqual(2, len(seen[0]))
@@ -265,11 +267,11 @@ class ChainTests(ForwardCase):
         self.assertEqual(ReadBack(b"through two"), steps[-1])
 
     async def test_written_out(self) -> None:
-        """The next proxy is written out: no policy is asked, the names are the last one's affair."""
+        """With a written next proxy, no policy applies, and the last proxy resolves the names."""
         self.check(*await self.visit("127.0.0.1:PORT"))
 
     async def test_by_name(self) -> None:
-        """The names themselves lead to the next proxy, as DNS has them at the clients' edge."""
+        """The names themselves lead to the next proxy, by the DNS of the client's network."""
         self.names(vip=[["127.0.0.1"]], broker_1=[["127.0.0.1"]], broker_2=[["127.0.0.1"]])
         self.check(*await self.visit("{server_name}:PORT", cidrs=["127.0.0.0/8"]))
 

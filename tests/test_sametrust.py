@@ -1,4 +1,4 @@
-"""Every TLS client of the proxy reads a trust file alike, and trusts the same peers by it."""
+"""Every TLS client of the proxy parses a trust file in the same way, and trusts the same peers with it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from sniproxy.resolvers.zookeeper.access import ZooKeeperCredentials
 from sniproxy.server.build import build_terminator, build_trust
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import BadPem
+from sniproxy.util.buffered import BufferAccount
 from tests.client.scripted import Scripted, connected
 from tests.resolvers.adminserver import AdminServer
 from tests.support.reactor import reactor
@@ -43,7 +44,7 @@ ROUTE = '[[route]]\nserver_name = "a.test"\ntarget = "b.test:1"\n'
 
 
 class SameTrustTests(TestCase):
-    """A server on loopback whose certificate an intermediate authority has issued, and each client of it."""
+    """A server whose certificate an intermediate CA has issued, and each client of it."""
 
     timeout = 60
 
@@ -120,7 +121,7 @@ class SameTrustTests(TestCase):
         sock = socket.create_connection(listen(self, SayingFactory(ends=False), self.tls))
         with TLSSocket(sock, tls.connection(NAME)) as opened:
             try:
-                await to_broker(reactor, opened, NAME, 30.0)
+                await to_broker(reactor, opened, NAME, 30.0, BufferAccount())
             except Refusal:
                 return False
         return True
@@ -140,7 +141,7 @@ class SameTrustTests(TestCase):
         return trusted
 
     async def test_accepted(self) -> None:
-        """An intermediate authority alone, or among other text, keys and expired certificates; in DOS lines, too."""
+        """An intermediate CA is trusted alone, and among other text, keys and expired certificates, also with CRLF."""
         below = self.below.cert_pem.bytes()
         other = OTHER_CA.cert_pem.bytes()
         yesterday = datetime.now(UTC) - timedelta(days=1)
@@ -157,19 +158,19 @@ class SameTrustTests(TestCase):
                 self.assertTrue(await client(str(self.folder / file)), f"{name} does not trust {file}")
 
     async def test_pinned(self) -> None:
-        """A server's own certificate is trusted by itself."""
+        """A server's own certificate can be trusted."""
         folder(self.folder, own_pem=self.tls.own.bytes())
         for name, client in self.clients.items():
             self.assertTrue(await client(str(self.folder / "own.pem")), name)
 
     async def test_foreign(self) -> None:
-        """An authority that has not issued the server's certificate is no reason to trust it."""
+        """Another CA is not trusted."""
         folder(self.folder, ca_pem=OTHER_CA.cert_pem.bytes())
         for name, client in self.clients.items():
             self.assertFalse(await client(str(self.folder / "ca.pem")), name)
 
     async def test_refused(self) -> None:
-        """A file that cannot be used is refused with the same text, which names the file and the cure."""
+        """An unusable file is refused with the same text, which has the file and the cure."""
         yesterday = datetime.now(UTC) - timedelta(days=1)
         expired = pem("a.test", not_before=yesterday - timedelta(days=1), not_after=yesterday)
         key = issued("a.test").key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

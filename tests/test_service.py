@@ -1,4 +1,4 @@
-"""The house as a whole: start, listen, log, drain, stop."""
+"""Tests for sniproxy.service: start, logs, reload and stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
+from twisted.trial.unittest import SkipTest
 
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
@@ -17,6 +19,7 @@ from sniproxy.config.schema import ConfigError
 from sniproxy.events import Result
 from sniproxy.logs.writer import CannotOpen
 from sniproxy.relay import engine
+from sniproxy.relay.relay import Ending
 from sniproxy.server import resolverset
 from tests.support.conversation import NAME, route
 from tests.support.fakeengine import use_fake, use_none
@@ -26,10 +29,10 @@ from tests.support.sockets import SocketTestCase, in_thread, read_exactly, read_
 
 
 class StartTests(SocketTestCase):
-    """From a configuration to listening sockets."""
+    """The start of a proxy."""
 
     async def test_addresses(self) -> None:
-        """Each listener's bound address is known by its name, while it runs."""
+        """While the proxy runs, the bound address of each listener is available by its name."""
         proxy = Proxy(
             self, LISTENER + '[[listener]]\nendpoint = "tcp6:0:interface=\\\\:\\\\:1"\n' + route("127.0.0.1:9")
         )
@@ -39,7 +42,7 @@ class StartTests(SocketTestCase):
         self.assertEqual({}, proxy.service.addresses)
 
     async def test_first_in_the_log(self) -> None:
-        """The first address in the log is a listener's, where scripts look for it, not the admin endpoint's."""
+        """The first address in the log, which scripts parse, is a listener's, not the admin endpoint's."""
         with capturedLogs() as logged:
             Proxy(self, '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n')
         found = [event["log_format"] for event in logged if "listening on" in str(event.get("log_format"))]
@@ -94,6 +97,20 @@ class RelayTests(SocketTestCase):
         self.assertEqual(("python", "no engine here"), (status.relay, status.why))
         self.assertEqual([], fake.opened)
 
+    async def test_keep_alive(self) -> None:
+        """The sockets of a tunnel in the engine detect a silent peer: Python does not see them any more."""
+        proxy, *_ = await self.open("")
+        (conn,) = proxy.service.view.live()
+        if not isinstance(conn.tunnel, engine.EngineRelay):
+            raise SkipTest(proxy.service.view.relay_status().why)
+        taken: Deferred[engine.GivenBack] = Deferred()
+        conn.tunnel.give_back(taken.callback)
+        back = await taken
+        for sock in (back.client, back.target):
+            self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            sock.close()
+        conn.finish(Ending(Result.OK))
+
     async def test_required(self) -> None:
         """Asked for the engine and without it, the proxy does not start; a reload keeps the current configuration."""
         text = 'relay = "engine"\n' + LISTENER
@@ -132,7 +149,7 @@ class AccessLogTests(SocketTestCase):
     """The access log of a running proxy."""
 
     async def test_file(self) -> None:
-        """One JSON object a line; after a rotation the next lines come in the new file; the last ones at the stop."""
+        """The file has one JSON object a line; after a rotation lines go to the new file, the last ones at the stop."""
         path = Path(self.mktemp())
         proxy = Proxy(self, route("127.0.0.1:9") + f'[access_log]\npath = "{path.absolute()}"\n')
         for number in range(2):
@@ -153,7 +170,7 @@ class AccessLogTests(SocketTestCase):
         self.assertRaises(CannotOpen, Proxy, self, route("127.0.0.1:9") + '[access_log]\npath = "/nonexistent/x"\n')
 
     async def test_silent_connections(self) -> None:
-        """Who leaves without a byte is counted, and not logged."""
+        """A client that leaves without sending a byte is counted and not logged."""
         path = Path(self.mktemp())
         proxy = Proxy(self, route("127.0.0.1:9") + f'[access_log]\npath = "{path.absolute()}"\n')
         proxy.connect().close()
@@ -164,10 +181,10 @@ class AccessLogTests(SocketTestCase):
 
 
 class ReloadTests(SocketTestCase):
-    """Another configuration in place of the one in force."""
+    """Reloads of a running proxy."""
 
     def test_uncollected(self) -> None:
-        """No cycles are looked for while it is read and built; afterwards they are, after an error too."""
+        """The garbage collector is off while a configuration is read and built, then on again, also after errors."""
         proxy = Proxy(self, LISTENER)
         seen = []
 
@@ -187,7 +204,7 @@ class ReloadTests(SocketTestCase):
         return await open_tunnel(self, proxy, backend, NAME)
 
     async def test_tunnels_stay(self) -> None:
-        """A live tunnel goes on though its route is gone; the next connection goes by the new routes."""
+        """A tunnel whose route is removed continues; new connections use the new routes."""
         backend, other = Backend(self), Backend(self)
         proxy = Proxy(self, route(backend.address))
         client, upstream = await self.tunnel(proxy, backend)
@@ -198,7 +215,7 @@ class ReloadTests(SocketTestCase):
         self.assertEqual(1, proxy.service.view.reloads.succeeded)
 
     async def test_one_configuration_each(self) -> None:
-        """A connection whose hello comes after the reload goes by the configuration that it was accepted under."""
+        """A connection uses the configuration with which it was accepted, even if its hello comes after a reload."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         with proxy.connect() as client:
@@ -209,7 +226,7 @@ class ReloadTests(SocketTestCase):
             (await in_thread(backend.accept)).close()
 
     async def test_bad(self) -> None:
-        """A bad configuration changes nothing, and is told in the log, the status and the metrics."""
+        """An invalid configuration changes nothing, and is reported in the log, the status and the metrics."""
         path = Path(self.mktemp()).absolute()
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address) + f'[access_log]\npath = "{path}"\n')
@@ -237,7 +254,7 @@ class ReloadTests(SocketTestCase):
         self.assertEqual(1, len(path.read_text().splitlines()))
 
     async def test_fault(self) -> None:
-        """What a plugin raises while it is made is logged with its cause, and changes nothing."""
+        """An exception of a plugin's maker is logged with its traceback, and changes nothing."""
         proxy = Proxy(self, "")
         self.patch(resolverset, "StaticResolver", lambda targets: 1 / 0)
         why = self.reload(proxy, route("127.0.0.1:9"))
@@ -245,7 +262,7 @@ class ReloadTests(SocketTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
     async def test_everything_else(self) -> None:
-        """Logs, timeouts and the policy are the new ones; a log that is named as before is not opened again."""
+        """Logs, timeouts and the policy are replaced; a log with the same path is not reopened."""
         first, second = Path(self.mktemp()).absolute(), Path(self.mktemp()).absolute()
         proxy = Proxy(self, f'[access_log]\npath = "{first}"\n')
         log = proxy.service._observers._access_log
@@ -268,7 +285,7 @@ class ReloadTests(SocketTestCase):
         self.assertEqual(["", 1], [first.read_text(), len(second.read_text().splitlines())])
 
     async def test_admin(self) -> None:
-        """The admin endpoint comes, moves and goes, and what it has counted stays; a loop to it is always seen."""
+        """The admin endpoint is added, moved and removed; its counts stay, and a loop to it is always denied."""
         proxy = Proxy(self, "")
         self.assertIsNone(proxy.service.admin_address)
         self.assertIsNone(self.reload(proxy, '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'))
@@ -293,7 +310,7 @@ class ReloadTests(SocketTestCase):
         self.assertRaises(ConnectionRefusedError, socket.create_connection, second)
 
     async def test_inspector(self) -> None:
-        """An inspected listener that comes brings the inspector; what it knows stays when all is reloaded."""
+        """An added inspected listener starts the inspector; a full reload keeps the ledger."""
         path = Path(self.mktemp()).absolute()
         plain = (
             '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
@@ -317,7 +334,7 @@ class ReloadTests(SocketTestCase):
         self.assertEqual((False, {"SEND"}), (inspector.reveal, inspector.commands))
 
     async def test_stopping(self) -> None:
-        """A proxy that stops is not reloaded."""
+        """A stopping proxy is not reloaded."""
         proxy = Proxy(self, "")
         await proxy.service.stopService()
         self.assertEqual("the proxy is stopping", self.reload(proxy, ""))

@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 
 class TalkTests(SynchronousTestCase):
-    """Code that was written against the old names."""
+    """Code that uses the old names."""
 
     def test_same_objects(self) -> None:
-        """The old names give the same objects, with a warning."""
+        """The old names are the same objects, and give a warning."""
         program = (
             "from sniproxy.talk.brokers import Access\n"
             "from sniproxy.talk.failures import TalkFailed\n"

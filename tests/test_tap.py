@@ -1,4 +1,4 @@
-"""The command line of ``twistd sniproxy``, as a real process, on a real command line."""
+"""The command line of ``twistd sniproxy``, in real processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.twistdprocess import ENVIRONMENT, TWISTD, TwistdProcess
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    """Run it to its end. @return: exit status, standard output, standard error."""
+    """Run the program. @return: exit status, standard output, standard error."""
     done = subprocess.run(
         [*TWISTD, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, env=ENVIRONMENT, check=False
     )
@@ -28,7 +28,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 
 def run_unread(*arguments: str) -> tuple[int, str]:
-    """Run it with a closed standard output. @return: exit status, standard error."""
+    """Run the program with a closed standard output. @return: exit status, standard error."""
     out, back = os.pipe()
     os.close(out)
     # As a user's shell has it: what is not flushed waits.
@@ -51,10 +51,10 @@ def run_with_file(case: TestCase, program: str) -> subprocess.CompletedProcess[s
 
 
 class CollectingTests(TestCase):
-    """Python's garbage collector, which would go through many routes again and again."""
+    """Python's garbage collector, which would scan many routes repeatedly."""
 
     def test_start(self) -> None:
-        """The program's configuration is not looked at after the start, until it is read again; others' stay alone."""
+        """The program's configuration is frozen after the start until a reload; objects of embedders are not."""
         program = (
             "import gc, sys\n"
             "from twisted.internet import reactor\n"
@@ -72,10 +72,10 @@ class CollectingTests(TestCase):
 
 
 class SignalTests(TestCase):
-    """Signals in the very moment in which it begins to listen to them."""
+    """Signals that arrive while the handlers are set."""
 
     def test_at_once(self) -> None:
-        """One that comes while its handler is being set is passed on, as one that comes later."""
+        """A signal that arrives while its handler is set is passed on."""
         program = (
             "import signal, sys\n"
             "from twisted.internet import reactor\n"
@@ -104,7 +104,7 @@ class CheckTests(TestCase):
         return str(path)
 
     def test_check(self) -> None:
-        """A good configuration is shown with its warnings, status 0."""
+        """--check shows a valid configuration with its warnings, with status 0."""
         path = self.write(
             '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n[[route]]\nserver_name = "dotless"\n'
             'target = "127.0.0.1:4443"\n[timeouts]\nidle = 30\n'
@@ -121,7 +121,7 @@ class CheckTests(TestCase):
             self.assertIn(text, out)
 
     def test_options_alone(self) -> None:
-        """Without a file, from --listen and --route, which repeat."""
+        """--listen and --route, which repeat, replace the file."""
         status, out, _ = run(
             *("--listen", "tcp:4443", "--listen", "tcp:4444", "--route", "a.test=10.0.0.7:6651"),
             *("--route", "*.eu.test=10.0.0.8,10.0.0.9:1", "--access-log", "-", "--check"),
@@ -137,7 +137,7 @@ class CheckTests(TestCase):
             self.assertIn(text, out)
 
     def test_closed_pipe(self) -> None:
-        """A write to a closed pipe ends the program silently, as SIGPIPE would."""
+        """A write to a closed pipe ends the program silently, as SIGPIPE does."""
         for arguments in (
             ("--help",),
             ("--version",),
@@ -148,7 +148,7 @@ class CheckTests(TestCase):
             self.assertEqual((128 + signal.SIGPIPE, ""), run_unread(*arguments), arguments)
 
     def test_errors(self) -> None:
-        """Every error is one line on standard error, status 1, no traceback."""
+        """Every error is one line on standard error, with status 1 and without a traceback."""
         bad = self.write('[[listener]]\nendpoint = "tcp:4443"\ncolour = "red"\n')
         workers = self.write('workers = 0\n[[listener]]\nendpoint = "tcp:4443"\n')
         binary = Path(self.mktemp())
@@ -176,11 +176,11 @@ class CheckTests(TestCase):
             self.assertNotIn("Traceback", out + err)
 
     def test_version(self) -> None:
-        """--version says the version of sniproxy."""
+        """--version prints the version of sniproxy."""
         self.assertEqual((0, f"sniproxy {__version__}\n", ""), run("--version"))
 
     def test_help_resolvers(self) -> None:
-        """--help-resolvers lists the types, --help-resolver shows one; a type that is not there is an error."""
+        """--help-resolvers lists the types, --help-resolver shows one; an unknown type is an error."""
         status, out, _ = run("--help-resolvers")
         self.assertEqual(0, status)
         self.assertIn("static", [line.split()[0] for line in out.splitlines()])
@@ -192,7 +192,7 @@ class CheckTests(TestCase):
         self.assertIn('unknown type "statik"; types: ', err)
 
     def test_help(self) -> None:
-        """--help says what each option means."""
+        """--help explains each option."""
         status, out, _ = run("--help")
         self.assertEqual(0, status)
         for option in ("--config", "--listen", "--route", "--access-log", "--check"):
@@ -200,10 +200,10 @@ class CheckTests(TestCase):
 
 
 class ProcessTests(TestCase):
-    """The program while it runs."""
+    """The running program."""
 
     def test_run(self) -> None:
-        """It listens, refuses, logs, and ends on a signal."""
+        """It listens, refuses, logs, and exits on a signal."""
         log = Path(self.mktemp())
         proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", "a.b=127.0.0.1:9", "-a", str(log)))
         proxy.refused()
@@ -215,7 +215,7 @@ class ProcessTests(TestCase):
         self.assertEqual("no_route", json.loads(line)["result"])
 
     def test_standard_output(self) -> None:
-        """With --access-log - the lines come on standard output, as JSON when that is no terminal."""
+        """With --access-log - lines go to standard output, as JSON unless that is a terminal."""
         proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1", "--access-log", "-"))
         proxy.refused()
         _, said = proxy.finish(signal.SIGINT)
@@ -229,7 +229,7 @@ class ProcessTests(TestCase):
         self.assertIn("nobody.test  alert unrecognized_name  (no route has this name)", said)
 
     def test_reopen(self) -> None:
-        """SIGUSR1 opens the access log anew."""
+        """SIGUSR1 reopens the access log."""
         log = Path(self.mktemp())
         proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1", "-a", str(log)))
         log.rename(f"{log}.1")
@@ -240,7 +240,7 @@ class ProcessTests(TestCase):
         self.assertEqual(["", "no_route"], [Path(f"{log}.1").read_text(), json.loads(log.read_text())["result"]])
 
     def test_reload(self) -> None:
-        """SIGHUP reads the file again: a bad one changes nothing, a good one is in force; neither ends the program."""
+        """SIGHUP reloads the file: an invalid one changes nothing, a valid one applies; the program continues."""
         file = Path(self.mktemp())
         text = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\n[access_log]\npath = "-"\n'
         file.write_text(text)
@@ -276,14 +276,14 @@ class ProcessTests(TestCase):
         proxy.finish(signal.SIGTERM)
 
     def test_reload_without_a_file(self) -> None:
-        """SIGHUP for a proxy without a file says so, and changes nothing."""
+        """SIGHUP without a configuration file is logged, and changes nothing."""
         proxy = TwistdProcess(self, ("-l", "tcp:0:interface=127.0.0.1"))
         proxy.process.send_signal(signal.SIGHUP)
         proxy.wait_for("reload failed, keeping the current configuration: the configuration came from the command line")
         self.assertEqual(-signal.SIGTERM, proxy.finish(signal.SIGTERM)[0])
 
     def test_busy_port(self) -> None:
-        """A busy port is one line with the process that holds it, status 1."""
+        """For a busy port it prints one line with the process that holds it, and exits with status 1."""
         with socket.socket() as holder:
             holder.bind(("127.0.0.1", 0))
             holder.listen()
@@ -306,7 +306,7 @@ class ProcessTests(TestCase):
         self.assertIn("Address already in use; it is held by pid", log.read_text())
 
     def test_workers_and_twistd(self) -> None:
-        """Options of twistd that do not go together with workers are refused in one line."""
+        """Options of twistd that are incompatible with workers are refused in one line."""
         file = Path(self.mktemp())
         file.write_text('workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n')
         done = subprocess.run(
@@ -321,7 +321,7 @@ class ProcessTests(TestCase):
         self.assertIn("sniproxy: twistd --uid cannot be used with workers", done.stderr)
 
     def test_two_signals_at_once(self) -> None:
-        """Two signals in one round of the reactor: the second one is not lost."""
+        """Of two signals in one round of the reactor, none is lost."""
         with socket.create_server(("127.0.0.1", 0)) as backend:
             backend.settimeout(TIMEOUT_S)
             target = f"127.0.0.1:{backend.getsockname()[1]}"
@@ -339,7 +339,7 @@ class ProcessTests(TestCase):
         self.assertNotIn("Traceback", said)
 
     def test_drain_and_second_signal(self) -> None:
-        """The first signal drains; the second one ends at once."""
+        """The first signal starts the drain; the second one ends it."""
         with socket.socket() as backend:
             backend.bind(("127.0.0.1", 0))
             backend.listen()

@@ -1,4 +1,4 @@
-"""The contract for plugins: good resolvers pass, and each fault is found."""
+"""Tests for sniproxy.testing: good resolvers pass the contract, and each fault is found."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Bad(ResolverContract):
 
 
 class FaultTests(TestCase):
-    """Each fault fails the test for it."""
+    """Each fault fails its test."""
 
     async def check(self, test: str, maker: Callable[[], Any], **declared: Any) -> None:
         """Assert that this test fails with this resolver."""
@@ -103,7 +103,7 @@ class FaultTests(TestCase):
         self.flushLoggedErrors()
 
     async def test_faults(self) -> None:
-        """No targets, a wrong error, a blocking call, a socket that stays open, an undeclared watch."""
+        """No targets, a wrong error, a blocking call, a leaked socket and an undeclared watch are found."""
         opened: list[socket.socket] = []
         self.addCleanup(lambda: list(map(socket.socket.close, opened)))
 
@@ -133,7 +133,7 @@ class FaultTests(TestCase):
 
         class Undeclared(Good):
             def start(self, changed: Any) -> None:
-                """As if it watched."""
+                """Do nothing."""
 
         for test, maker in (
             ("test_contract_answers", NoTargets),
@@ -158,7 +158,7 @@ class FaultTests(TestCase):
                 loops.append(loop)
 
             def stop(self) -> None:
-                """It forgets its timer."""
+                """Drop the timer."""
 
             def state(self) -> WatchState:
                 return WatchState("")

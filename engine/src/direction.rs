@@ -20,6 +20,8 @@ pub struct Context {
     pub held: Arc<AtomicUsize>,
     /// Milliseconds, of the current turn.
     pub now: u64,
+    /// When the next deadline of a tunnel may have come.
+    pub sweep_at: u64,
     /// Tokens of sides that have not drained their socket.
     pub again: Vec<u64>,
 }
@@ -77,6 +79,7 @@ impl Direction {
     }
 
     /// Reads once, if nothing is held, and writes until all is written or there is no room.
+    #[inline]
     pub fn step(&mut self, source: BorrowedFd, target: BorrowedFd, context: &mut Context) -> Step {
         let result = if self.holds() > 0 {
             self.flush(target, context)
@@ -96,6 +99,7 @@ impl Direction {
         }
     }
 
+    #[inline]
     fn copy(&mut self, source: BorrowedFd, target: BorrowedFd, context: &mut Context) -> Step {
         let count = match sys::recv(source, &mut context.buffer) {
             Ok(0) => return Step::End,
@@ -221,7 +225,6 @@ impl Direction {
     /// Marks the destination as full or not, and counts what is held for it.
     pub fn block(&mut self, blocked: bool, context: &Context) {
         self.blocked = blocked;
-        self.dry &= !blocked; // bytes that arrive now are announced but not read
         let count = if blocked { self.holds() as u32 } else { 0 };
         context.held.fetch_add(count.wrapping_sub(self.counted) as i32 as usize, Relaxed);
         self.counted = count;

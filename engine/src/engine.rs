@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::channel;
 use std::thread::{Builder, JoinHandle};
 
+use crate::handover::{Command, Ending, Inbox, Kind, Silence};
 use crate::mailbox::Mailbox;
-use crate::relay::{Command, Ending, Inbox, Kind, Relay, Silence};
+use crate::relay::Relay;
 use crate::sys::{self, EIO, Errno};
 use crate::tunnel::{Deadlines, Shared, Tunnel};
 

@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::engine::{self, Handle, milliseconds};
-use crate::relay::{Ending, Silence};
+use crate::handover::{Ending, Silence};
 use crate::sys::Errno;
 use crate::tunnel::{CLIENT, Deadlines, TARGET};
 
@@ -130,7 +130,7 @@ impl Tunnel {
 
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    use crate::relay::Kind::{Ended, GivenBack, Idle, Ok as Done, Reset, Unwatched};
+    use crate::handover::Kind::{Ended, GivenBack, Idle, Ok as Done, Reset, Unwatched};
     for (name, kind) in [
         ("OK", Done),
         ("RESET", Reset),

@@ -1,16 +1,16 @@
 //! A relay thread: an epoll set, its tunnels and their deadlines.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::Sender;
 
 use crate::direction::{BUFFER_BYTES, Context};
+use crate::handover::{Command, Ending, Inbox, Kind, Silence};
 use crate::mailbox::Mailbox;
 use crate::pipes::Pipes;
 use crate::slab::Slab;
-use crate::sys::{self, EIO, Epoll, Errno, Event};
-use crate::tunnel::{CLIENT, NO_TOKEN, Outcome, Shared, TARGET, Tunnel};
+use crate::sys::{self, ALL, EIO, Epoll, Errno, Event, IN, Timer};
+use crate::tunnel::{CLIENT, NO_TOKEN, Outcome, TARGET, Tunnel};
 
 /// Maximum events of one turn.
 const BATCH: usize = 128;
@@ -20,66 +20,21 @@ const CHECK_INTERVAL_MS: u64 = 10_000;
 const CHECK_BATCH: usize = 256;
 /// Minimum milliseconds between two looks at all deadlines. A tunnel may outlive its deadline by this.
 const SWEEP_INTERVAL_MS: u64 = 250;
-/// The token of the mailbox's bell.
+/// The tokens of the mailbox's bell and of the timer.
 const BELL: u64 = NO_TOKEN;
-
-/// How a tunnel ended. The numbers are those of `_engine.pyi`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(u8)]
-pub enum Kind {
-    Ok = 0,
-    Reset = 1,
-    Idle = 2,
-    Ended = 3,
-    GivenBack = 4,
-    Unwatched = 5,
-}
-
-/// The end of a tunnel, as described in `_engine.pyi`.
-pub struct Ending {
-    pub key: u64,
-    pub kind: Kind,
-    pub errno: Errno,
-    pub side: u8,
-    pub moved: [u64; 2],
-    /// The descriptors that are returned.
-    pub sides: [Option<OwnedFd>; 2],
-    pub held: [Vec<u8>; 2],
-}
-
-pub enum Command {
-    Add(Tunnel),
-    End(Arc<Shared>),
-    GiveBack(Arc<Shared>),
-    /// Moves the clock forward by milliseconds, and drops the sender at the end of the turn.
-    Advance(u64, Sender<()>),
-    Stop,
-}
-
-/// What the owner of a relay thread keeps of it.
-pub struct Inbox {
-    pub commands: Mailbox<Command>,
-    /// Tunnels that were added and have not ended.
-    pub tunnels: AtomicUsize,
-}
-
-/// When TCP_USER_TIMEOUT is set on a silent socket.
-#[derive(Clone, Copy)]
-pub struct Silence {
-    pub user_timeout: u32,
-    pub probes: u8,
-}
+const TIMER: u64 = NO_TOKEN - 1;
 
 pub struct Relay {
     epoll: Epoll,
+    timer: Timer,
+    /// What the timer is set to. 0: it went off.
+    timer_at: u64,
     inbox: Arc<Inbox>,
     endings: Arc<Mailbox<Ending>>,
     silence: Silence,
     tunnels: Slab<Tunnel>,
     context: Context,
     events: Box<[Event; BATCH]>,
-    /// When all deadlines are looked at.
-    sweep_at: u64,
     /// When the next check starts.
     check_at: u64,
     /// The place at which a check goes on.
@@ -95,26 +50,27 @@ impl Relay {
         held: Arc<AtomicUsize>,
         pipes: Arc<AtomicUsize>,
     ) -> sys::Result<Self> {
-        let epoll = Epoll::new()?;
+        let (epoll, timer) = (Epoll::new()?, Timer::new()?);
+        epoll.watch(timer.fd(), IN, TIMER)?;
         let inbox = Arc::new(Inbox { commands: Mailbox::new()?, tunnels: AtomicUsize::new(0) });
         if let Some(bell) = inbox.commands.fd() {
-            epoll.watch(sys::borrow(bell), BELL)?;
+            epoll.watch(sys::borrow(bell), IN, BELL)?;
         }
         let buffer = vec![0; BUFFER_BYTES].into();
-        let context = Context { buffer, pipes: Pipes::new(pipes), held, now: 0, again: Vec::new() };
+        let context = Context { buffer, pipes: Pipes::new(pipes), held, now: 0, sweep_at: u64::MAX, again: Vec::new() };
         let events = Box::new([sys::NO_EVENT; BATCH]);
-        let (sweep_at, check_at) = (u64::MAX, u64::MAX);
         let tunnels = Slab::new();
         Ok(Self {
             epoll,
+            timer,
+            timer_at: u64::MAX,
             inbox,
             endings,
             silence,
             tunnels,
             context,
             events,
-            sweep_at,
-            check_at,
+            check_at: u64::MAX,
             checking: None,
             ahead: 0,
         })
@@ -126,42 +82,32 @@ impl Relay {
 
     /// Relays until it is stopped.
     pub fn run(&mut self) {
-        let mut now = sys::now();
         loop {
-            let timeout = self.timeout(now);
-            let count = self.epoll.wait(&mut self.events[..], timeout);
-            now = sys::now() + self.ahead;
-            if !self.turn(count, now) {
+            let wait = if self.context.again.is_empty() && self.checking.is_none() { -1 } else { 0 };
+            let count = self.epoll.wait(&mut self.events[..], wait);
+            if !self.turn(count, sys::now() + self.ahead) {
                 return;
             }
-        }
-    }
-
-    /// Milliseconds until something is due. -1: nothing is.
-    fn timeout(&self, now: u64) -> i32 {
-        if !self.context.again.is_empty() || self.checking.is_some() {
-            return 0;
-        }
-        match self.sweep_at.min(self.check_at) {
-            u64::MAX => -1,
-            due => due.saturating_sub(now).min(i32::MAX as u64) as i32,
         }
     }
 
     /// Handles the first `count` events, then all else that is due. @return: false: the relay was stopped.
     fn turn(&mut self, count: usize, now: u64) -> bool {
         self.context.now = now;
-        let (mut commands, mut advanced) = (Vec::new(), Vec::new());
+        let mut rang = false;
+        let again = std::mem::take(&mut self.context.again); // what is queued now has its turn after this one
         for place in 0..count {
             let Event { events, u64: token } = self.events[place];
             if token == BELL {
-                commands = self.inbox.commands.take();
+                rang = true;
+            } else if token == TIMER {
+                self.timer_at = 0;
             } else if let Some(tunnel) = self.tunnels.get(token) {
                 let outcome = tunnel.ready(token as usize & 1, events, &mut self.context);
                 self.settle(token, outcome);
             } // else the tunnel ended in this turn
         }
-        for token in std::mem::take(&mut self.context.again) {
+        for token in again {
             if let Some(tunnel) = self.tunnels.get(token) {
                 let way = token as usize & 1;
                 tunnel.ways[way].queued = false;
@@ -169,26 +115,44 @@ impl Relay {
                 self.settle(token, outcome);
             }
         }
-        for command in commands {
+        // After the events: these are of tunnels that a command may end.
+        let running = !rang || self.obey();
+        self.look_at_clock();
+        running
+    }
+
+    /// Obeys the commands. @return: false: to stop.
+    fn obey(&mut self) -> bool {
+        for command in self.inbox.commands.take() {
             match command {
                 Command::Add(tunnel) => self.add(tunnel),
                 Command::End(shared) => self.finish(shared.token.load(Relaxed), Kind::Ended, 0),
                 Command::GiveBack(shared) => self.finish(shared.token.load(Relaxed), Kind::GivenBack, 0),
-                Command::Advance(milliseconds, sender) => {
-                    advanced.push(sender);
+                Command::Advance(milliseconds, done) => {
                     self.ahead += milliseconds;
                     self.context.now += milliseconds;
+                    self.look_at_clock();
+                    drop(done);
                 }
                 Command::Stop => return false,
             }
         }
-        if self.context.now >= self.sweep_at {
+        true
+    }
+
+    #[inline]
+    fn look_at_clock(&mut self) {
+        if self.context.now >= self.context.sweep_at {
             self.sweep();
         }
         if self.context.now >= self.check_at || self.checking.is_some() {
             self.check();
         }
-        true
+        let due = self.context.sweep_at.min(self.check_at);
+        if due != self.timer_at {
+            self.timer_at = due;
+            self.timer.set((due < u64::MAX).then(|| due.saturating_sub(self.context.now)));
+        }
     }
 
     fn add(&mut self, mut tunnel: Tunnel) {
@@ -199,14 +163,14 @@ impl Relay {
         });
         let Some(tunnel) = self.tunnels.get(token) else { return };
         for side in [CLIENT, TARGET] {
-            if let Err(error) = self.epoll.watch(tunnel.sides[side].as_fd(), token | side as u64) {
+            if let Err(error) = self.epoll.watch(tunnel.sides[side].as_fd(), ALL, token | side as u64) {
                 return self.finish(token, Kind::Unwatched, error);
             }
         }
         if self.check_at == u64::MAX {
             self.check_at = self.context.now + CHECK_INTERVAL_MS;
         }
-        self.sweep_at = self.sweep_at.min(tunnel.expiry().unwrap_or(u64::MAX));
+        self.context.sweep_at = self.context.sweep_at.min(tunnel.expiry().unwrap_or(u64::MAX));
         if tunnel.ways[CLIENT].holds() > 0 {
             let outcome = tunnel.pump(CLIENT, &mut self.context);
             self.settle(token, outcome);
@@ -216,11 +180,7 @@ impl Relay {
     /// Acts on what became of a tunnel.
     fn settle(&mut self, token: u64, outcome: Outcome) {
         match outcome {
-            Outcome::Open => {
-                if let Some(tunnel) = self.tunnels.get(token).filter(|tunnel| tunnel.first.is_some()) {
-                    self.sweep_at = self.sweep_at.min(tunnel.expiry().unwrap_or(u64::MAX));
-                }
-            }
+            Outcome::Open => {}
             Outcome::Over => self.finish(token, Kind::Ok, 0),
             Outcome::Lost(side, error) => self.finish(token & !1 | side as u64, Kind::Reset, error),
         }
@@ -229,7 +189,6 @@ impl Relay {
     /// Ends a tunnel. @param token: of its broken side for a reset. Nothing happens if the tunnel has ended.
     fn finish(&mut self, token: u64, kind: Kind, errno: Errno) {
         let Some(mut tunnel) = self.tunnels.remove(token) else { return };
-        tunnel.shared.token.store(NO_TOKEN, Relaxed);
         let context = &mut self.context;
         let (mut kind, mut errno, mut side) = (kind, errno, tunnel.first.map_or(0, |side| side + 1));
         let mut held = [Vec::new(), Vec::new()];
@@ -246,6 +205,7 @@ impl Relay {
             Kind::Idle | Kind::Ended | Kind::Unwatched => tunnel.flush(context),
             Kind::GivenBack => {
                 side = tunnel.ended();
+                tunnel.end_time_limits();
                 for (way, held) in tunnel.ways.iter_mut().zip(&mut held) {
                     match way.take_held(context) {
                         Ok(bytes) => *held = bytes,
@@ -275,6 +235,7 @@ impl Relay {
     }
 
     /// Ends the tunnels whose deadline has come.
+    #[cold]
     fn sweep(&mut self) {
         let now = self.context.now;
         let (mut over, mut next) = (Vec::new(), u64::MAX);
@@ -285,9 +246,9 @@ impl Relay {
                 None => {}
             }
         }
-        self.sweep_at = next.max(now + SWEEP_INTERVAL_MS);
+        self.context.sweep_at = next.max(now + SWEEP_INTERVAL_MS);
         if next == u64::MAX {
-            self.sweep_at = u64::MAX;
+            self.context.sweep_at = u64::MAX;
         }
         for token in over {
             self.finish(token, Kind::Idle, 0);
@@ -295,6 +256,7 @@ impl Relay {
     }
 
     /// Starts or continues a check for unanswered peers and unused pipes.
+    #[cold]
     fn check(&mut self) {
         let first = self.checking.unwrap_or(0);
         let Silence { user_timeout, probes } = self.silence;

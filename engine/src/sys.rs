@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 pub use libc::{EAGAIN, ECONNRESET, EINVAL, EIO, ENOMEM, ENOSYS, EPERM};
@@ -17,6 +17,8 @@ pub const OUT: u32 = libc::EPOLLOUT as u32;
 /// The connection is broken, or both of its directions have ended.
 pub const BROKEN: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
 pub const ENDS: u32 = BROKEN | libc::EPOLLRDHUP as u32;
+/// All events of a socket.
+pub const ALL: u32 = IN | OUT | ENDS;
 
 fn errno() -> Errno {
     io::Error::last_os_error().raw_os_error().unwrap_or(EIO)
@@ -193,10 +195,9 @@ impl Epoll {
         checked(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd.as_raw_fd(), &raw mut event) }).map(drop)
     }
 
-    pub fn watch(&self, fd: BorrowedFd, token: u64) -> Result<()> {
+    pub fn watch(&self, fd: BorrowedFd, events: u32, token: u64) -> Result<()> {
         fault::check("epoll_ctl")?;
-        let events = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
-        self.control(libc::EPOLL_CTL_ADD, fd, Event { events, u64: token })
+        self.control(libc::EPOLL_CTL_ADD, fd, Event { events: events | libc::EPOLLET as u32, u64: token })
     }
 
     /// Closing a descriptor does the same, unless another process has it, too.
@@ -213,6 +214,32 @@ impl Epoll {
     }
 }
 
+/// Makes its descriptor readable at a time: a timeout of each epoll_wait would cost more.
+pub struct Timer(OwnedFd);
+
+impl Timer {
+    pub fn new() -> Result<Self> {
+        fault::check("timerfd_create")?;
+        // SAFETY: no memory is passed.
+        checked(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) })
+            .map(|fd| Self(adopt(fd)))
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// @param milliseconds: from now, at least 1. None: never.
+    pub fn set(&self, milliseconds: Option<u64>) {
+        let milliseconds = milliseconds.map_or(0, |count| count.max(1)); // 0 stops it
+        let (tv_sec, tv_nsec) = ((milliseconds / 1000) as i64, (milliseconds % 1000 * 1_000_000) as i64);
+        let once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let time = libc::itimerspec { it_interval: once, it_value: libc::timespec { tv_sec, tv_nsec } };
+        // SAFETY: the kernel reads the time; the null pointer means that the old time is not asked for.
+        unsafe { libc::timerfd_settime(self.0.as_raw_fd(), 0, &raw const time, ptr::null_mut()) };
+    }
+}
+
 /// Wakes another thread: an eventfd.
 pub struct Bell(OwnedFd);
 
@@ -224,7 +251,7 @@ impl Bell {
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
-        borrow(self.0.as_raw_fd())
+        self.0.as_fd()
     }
 
     pub fn ring(&self) {

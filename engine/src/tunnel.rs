@@ -88,7 +88,7 @@ impl Tunnel {
                 return Outcome::Lost(side, sys::pending_error(self.sides[side].as_fd()));
             }
         }
-        if events & (IN | ENDS) != 0 && !self.ways[side].blocked {
+        if events & (IN | ENDS) != 0 && !self.ways[side].blocked && !self.ways[side].queued {
             let outcome = self.pump(side, context);
             if outcome != Outcome::Open {
                 return outcome;
@@ -182,7 +182,7 @@ impl Tunnel {
         self.shared.blocked.store(bits, Relaxed);
     }
 
-    fn end(&mut self, way: usize, context: &Context) -> Outcome {
+    fn end(&mut self, way: usize, context: &mut Context) -> Outcome {
         self.ways[way].ended = true;
         self.shared.ended.store(self.ended(), Relaxed);
         self.active = context.now;
@@ -190,6 +190,7 @@ impl Tunnel {
             return Outcome::Over; // the close ends it
         }
         self.first = Some(way as u8);
+        context.sweep_at = context.sweep_at.min(self.expiry().unwrap_or(u64::MAX));
         sys::end_writing(self.sides[1 - way].as_fd());
         Outcome::Open
     }
@@ -222,6 +223,16 @@ impl Tunnel {
                 }
             }
         }
+    }
+
+    /// Undoes `bound_silence`, for the sockets get another owner.
+    pub fn end_time_limits(&mut self) {
+        for (side, fd) in self.sides.iter().enumerate() {
+            if self.timed & 1 << side != 0 {
+                sys::set_user_timeout(fd.as_fd(), 0);
+            }
+        }
+        self.timed = 0;
     }
 
     /// Frees pipes and held bytes.

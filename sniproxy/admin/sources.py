@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from sniproxy.events import Connection
+from sniproxy.util.names import host_port
 
 
 class LiveConnection(Protocol):
@@ -45,10 +46,7 @@ class ListenerStatus(msgspec.Struct, frozen=True):
     @property
     def where(self) -> str | None:
         """The address as C{host:port}."""
-        if self.address is None:
-            return None
-        host, port = self.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return None if self.address is None else host_port(*self.address)
 
 
 class Reloads(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ class RewrittenDirection(PacedDirection):
         self._stream = BrokerStream(TYPES, answers)
         self._size = MAX_READ_BYTES
         self._unseen = b""
-        self._share = Share()
+        self._share = Share(source.relay.account)
 
     def release(self) -> None:
         self._share.holds(0)

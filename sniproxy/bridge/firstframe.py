@@ -9,6 +9,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, read, type_name
 from sniproxy.pulsar.frames import FrameError, FrameReader
 from sniproxy.tls.nottls import MAX_PREFIX_BYTES, Protocol, protocol_of
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.reactor import IReactor
 
 MAX_FRAME_BYTES = 256 * 1024
@@ -28,12 +29,12 @@ class NotConnect(Exception):
 
 
 class FirstFrame(FirstBytes[pb.CommandConnect]):
-    """Reads a client's socket until its first frame is complete, or raises L{NotConnect}. @param seconds: timeout."""
+    """Reads a client's socket until its first frame is complete, or raises L{NotConnect}. See L{FirstBytes}."""
 
     __slots__ = ("_reader",)
 
-    def __init__(self, reactor: IReactor, sock: socket.socket, seconds: float) -> None:
-        super().__init__(reactor, sock, seconds, "CONNECT")
+    def __init__(self, reactor: IReactor, sock: socket.socket, seconds: float, account: BufferAccount) -> None:
+        super().__init__(reactor, sock, seconds, account, "CONNECT")
         self._reader = FrameReader(MAX_FRAME_BYTES)
 
     def parse(self, data: bytes) -> pb.CommandConnect | None:

@@ -43,7 +43,8 @@ async def handle_bridge(
     if conn.permit is not None:
         conn.permit.enter_connecting(ROUTE, conn.record.listener)
     broker, upstream = await reach(conn, bridge, brokers)
-    tunnel = BridgeTunnel(conn, bridge, broker, None if named else PendingLookups(connect), tap, observe)
+    pending = None if named else PendingLookups(connect, conn.context.account)
+    tunnel = BridgeTunnel(conn, bridge, broker, pending, tap, observe)
     conn.call_at_end(tunnel.end)
     conn.directions = tunnel.directions
     start_relay(conn, upstream, received)
@@ -55,7 +56,8 @@ async def read_connect(conn: Lifecycle, bridge: BridgeRuntime) -> tuple[pb.Comma
     @raise Refusal: the client sent no CONNECT before C{timeouts.hello}.
     """
     assert conn.sock is not None
-    stage = FirstFrame(conn.context.reactor, conn.sock, conn.context.timeouts.hello)
+    context = conn.context
+    stage = FirstFrame(context.reactor, conn.sock, context.timeouts.hello, context.account)
     try:
         connect = await stage.first()
     except ClientGone as error:
@@ -116,7 +118,7 @@ async def _connect(conn: Lifecycle, bridge: BridgeRuntime, broker: Broker) -> TL
     spent = record.connect_s or 0.0
     try:
         left = max(context.timeouts.connect - spent, 0.0)
-        await conn.while_connected(to_broker(context.reactor, upstream, broker[0], left))
+        await conn.while_connected(to_broker(context.reactor, upstream, broker[0], left, context.account))
     except BaseException:
         context.closer(upstream)
         raise

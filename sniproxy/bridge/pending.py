@@ -14,7 +14,7 @@ from sniproxy.pulsar.commands import CommandError, fields_of, read
 from sniproxy.pulsar.frames import FrameError
 from sniproxy.pulsar.walker import FrameWalker
 from sniproxy.util.bounded import BoundedMap
-from sniproxy.util.buffered import Share
+from sniproxy.util.buffered import BufferAccount, Share
 
 MAX_REQUESTS = 5000
 """Lookups without an answer that are remembered: the default limit of concurrent lookups of a Java client."""
@@ -49,11 +49,11 @@ class Replayed(Login):
 class PendingLookups:
     """Reads what a client sends on its lookup connection.
 
-    @param connect: its CONNECT.
+    @param connect: its CONNECT. @param account: counts the bytes of remembered lookups.
     @ivar readable: the frames are valid so far. False: one was not, and no more are read.
     """
 
-    def __init__(self, connect: pb.CommandConnect) -> None:
+    def __init__(self, connect: pb.CommandConnect, account: BufferAccount) -> None:
         command = pb.CommandConnect()
         command.CopyFrom(connect)
         command.ClearField("proxy_to_broker_url")
@@ -62,7 +62,7 @@ class PendingLookups:
         self._walker = FrameWalker(wanted=(_Base.LOOKUP, _Base.AUTH_RESPONSE))
         self._lookups: BoundedMap[int, pb.CommandLookupTopic] = BoundedMap(MAX_REQUESTS)
         self._bytes = 0
-        self._share = Share()
+        self._share = Share(account)
 
     @property
     def login(self) -> Login:

@@ -1,4 +1,4 @@
-"""What the connections of one bridge share: brokers, trust, and the other bridges of the process."""
+"""What the connections of one bridge share: brokers, trust, and the other bridges of the service."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class BridgeRuntime:
         self._warned: BoundedMap[str, float] = BoundedMap(_MAX_WARNINGS)
 
     def settle(self, address: tuple[str, int] | None, bridges: Sequence[BridgeRuntime]) -> None:
-        """Record where the bridge listens. @param bridges: all of the process; topics may migrate to their clusters."""
+        """Record where the bridge listens. @param bridges: all of the service; topics may migrate to their clusters."""
         self.address = address
         self._others = [bridge for bridge in bridges if bridge is not self]
 

@@ -48,12 +48,12 @@ class BridgeTunnel:
         self._tap = tap
         self._observe = observe
         self._here = "" if conn.sock is None else str(conn.sock.getsockname()[0])
-        self._paced = tap or Paced(pace_of(conn.context.reactor), None)
+        self._paced = tap or Paced(pace_of(conn.context.reactor), None, conn.context.account)
         self._paced.first = None if pending is None else pending.client
         self._down: RewrittenDirection | None = None
         self._follower: Follower | None = None
         self._following: set[Deferred[None]] = set()
-        self._followed = Share()  # bytes of the lookups whose redirects are followed
+        self._followed = Share(conn.context.account)  # bytes of the lookups whose redirects are followed
         callbacks = BridgeCallbacks(self._follow, self._elsewhere, bridge.warn)
         self._answers = Answers(bridge.allowing, callbacks, pending, not bridge.named_before)
 

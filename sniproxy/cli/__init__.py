@@ -1,7 +1,7 @@
 """The commands of ``sniproxyctl``.
 
-``commands`` registers them. ``lookup`` (with ``lookupoptions`` and ``lookupreport``) and ``explain`` are one command
-each. ``admincommands`` has ``status`` and ``drain``; it queries running proxies by ``adminclient`` and merges several
-by ``aggregation``. ``captureoptions`` and ``ledgertables`` belong to ``inspect`` and ``topics`` (``sniproxy.ctl``).
-``reactor`` runs a command; ``exitstatus`` names exit statuses.
+``commands`` registers them; ``subcommand`` makes the parser of each. ``lookup`` (with ``lookupoptions`` and
+``lookupreport``) and ``explain`` are one command each. ``admincommands`` has ``status`` and ``drain``; it queries
+running proxies by ``adminclient`` and merges several by ``aggregation``. ``captureoptions`` and ``ledgertables`` belong
+to ``inspect`` and ``topics`` (``sniproxy.ctl``). ``reactor`` runs a command; ``exitstatus`` names exit statuses.
 """

@@ -14,6 +14,7 @@ from typing import Any, TextIO, TypeVar
 from sniproxy.cli.adminclient import AdminError, as_url, drain, fetch_ledger, fetch_status, undrain
 from sniproxy.cli.aggregation import merged_drains, merged_ledgers, merged_status
 from sniproxy.cli.exitstatus import INTERRUPTED
+from sniproxy.cli.subcommand import add_command
 from sniproxy.inspector.entries import LedgerSnapshot
 from sniproxy.util.text import amount, bounded, counted, printable
 
@@ -28,16 +29,17 @@ MAX_TOKEN_BYTES = 4096
 MAX_ROUTES = 10
 """Maximum of routes in the text of C{status}."""
 
+_ENDPOINT = "the admin endpoint, such as http://127.0.0.1:9090 or unix:/run/sniproxy/admin.sock"
 _UNITS = {"s": 1.0, "m": 60.0}
 
 
 def add_status(commands: Any) -> argparse.ArgumentParser:
     """Add the command to a parser. @return: the parser of the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         "status",
-        allow_abbrev=False,
-        help="show the state of running proxies",
-        description="Queries the admin endpoint of a running proxy and shows its configuration, reloads, listeners, "
+        "show the state of running proxies",
+        "Queries the admin endpoint of a running proxy and shows its configuration, reloads, listeners, "
         "tunnels by target, drains and warnings.",
     )
     parser.add_argument(
@@ -45,8 +47,7 @@ def add_status(commands: Any) -> argparse.ArgumentParser:
         nargs="+",
         type=as_url,
         metavar="URL",
-        help="the admin endpoint, such as http://127.0.0.1:9090 or unix:/run/sniproxy/admin.sock; with several, the "
-        "output adds them up",
+        help=f"{_ENDPOINT}; with several, the output adds them up",
     )
     parser.add_argument("--json", action="store_true", help="print the JSON of /status; with several URLs, an array")
     return parser
@@ -54,11 +55,11 @@ def add_status(commands: Any) -> argparse.ArgumentParser:
 
 def add_drain(commands: Any) -> argparse.ArgumentParser:
     """Add the command to a parser. @return: the parser of the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         "drain",
-        allow_abbrev=False,
-        help="move clients away from a target or a route",
-        description="Drains a target or a route of a running proxy. New connections use the other targets of the "
+        "move clients away from a target or a route",
+        "Drains a target or a route of a running proxy. New connections use the other targets of the "
         "route, and the proxy closes open tunnels at the given rate, with jitter, so that clients do not reconnect all "
         "at once. Shows the remaining clients until none is left; Ctrl-C stops only this display. The drain continues "
         "until --undo. It survives a reload, but not a restart.",
@@ -70,8 +71,7 @@ def add_drain(commands: Any) -> argparse.ArgumentParser:
         metavar="URL",
         required=True,
         action="append",
-        help="the admin endpoint, such as http://127.0.0.1:9090 or unix:/run/sniproxy/admin.sock; repeat it for each "
-        "instance",
+        help=f"{_ENDPOINT}; repeat it for each instance",
     )
     parser.add_argument(
         "--rate",

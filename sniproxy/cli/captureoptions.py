@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from sniproxy.cli.adminclient import as_url
+from sniproxy.cli.subcommand import add_command
 from sniproxy.pulsar.filter import NAMES
 
 _STATUS = (
@@ -17,13 +18,13 @@ _STATUS = (
 
 def add_inspect(commands: Any) -> argparse.ArgumentParser:
     """Add the command to a parser. @return: the parser of the command."""
-    inspect: argparse.ArgumentParser = commands.add_parser(
+    inspect = add_command(
+        commands,
         "inspect",
-        parents=[_capture()],
-        allow_abbrev=False,
-        help="show the Pulsar commands in a capture",
-        description="Shows the commands between Pulsar clients and brokers in a capture, one line per event. Live: "
+        "show the Pulsar commands in a capture",
+        "Shows the commands between Pulsar clients and brokers in a capture, one line per event. Live: "
         "tcpdump -i any -U -w - tcp port 6650 | sniproxyctl inspect -",
+        parents=[_capture()],
         epilog=f"Commands: {', '.join(NAMES)}. {_STATUS}",
     )
     inspect.add_argument(
@@ -48,13 +49,13 @@ def add_inspect(commands: Any) -> argparse.ArgumentParser:
 
 def add_topics(commands: Any) -> argparse.ArgumentParser:
     """Add the command to a parser. @return: the parser of the command."""
-    ledger: argparse.ArgumentParser = commands.add_parser(
+    ledger = add_command(
+        commands,
         "topics",
+        "show which broker owns which topic, from a capture or a running proxy",
+        "Shows which broker owns which topic, from the lookups in a capture. With the URL of an admin endpoint "
+        "(http://127.0.0.1:9090) instead of FILE, shows the topics that a running proxy has inspected.",
         parents=[_capture()],
-        allow_abbrev=False,
-        help="show which broker owns which topic, from a capture or a running proxy",
-        description="Shows which broker owns which topic, from the lookups in a capture. With the URL of an admin "
-        "endpoint (http://127.0.0.1:9090) instead of FILE, shows the topics that a running proxy has inspected.",
         epilog=_STATUS,
     )
     form = ledger.add_mutually_exclusive_group()

@@ -25,10 +25,8 @@ class Streams:
 
 def add_commands(commands: Any) -> None:
     """Add the commands to a parser. Sets C{run}, which takes the options and L{Streams} and returns the exit status."""
-    lookup = add_lookup(commands)
-    lookup.set_defaults(run=_lookup, usage=lookup.error)
-    explain = add_explain(commands)
-    explain.set_defaults(run=_explain, usage=explain.error)
+    add_lookup(commands).set_defaults(run=_lookup)
+    add_explain(commands).set_defaults(run=_explain)
     add_status(commands).set_defaults(run=_admin_command(run_status))
     add_drain(commands).set_defaults(run=_admin_command(run_drain))
 

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, TextIO, TypeAlias
 
 import attrs
@@ -82,10 +83,6 @@ def _topic(entry: TopicEntry) -> str:
     return f"{entry.topic} ({counted(entry.partitions, 'partition')})" if entry.partitions else entry.topic
 
 
-def _value(name: str) -> Callable[[Any], object]:
-    return lambda entry: getattr(entry, name)
-
-
 def _count(name: str) -> Callable[[Any], str]:
     return lambda entry: str(getattr(entry, name))
 
@@ -104,10 +101,10 @@ TOPICS = Columns(
         "MOVES": _count("moves_total"),
     },
     {
-        **{name: _value(name) for name in ("topic", "broker_url", "broker_url_tls", "lookups", "failures")},
+        **{name: attrgetter(name) for name in ("topic", "broker_url", "broker_url_tls", "lookups", "failures")},
         "last_seen": lambda entry: _moment(entry.last_seen, "T", "Z"),
-        "moves": _value("moves_total"),
-        **{name: _value(name) for name in ("partitions", "cluster")},
+        "moves": attrgetter("moves_total"),
+        **{name: attrgetter(name) for name in ("partitions", "cluster")},
     },
 )
 """Columns of `TopicEntry`."""
@@ -122,9 +119,9 @@ NAMESPACES = Columns(
         "MOVES": _count("moves"),
     },
     {
-        **{name: _value(name) for name in ("namespace", "lookups", "failures")},
+        **{name: attrgetter(name) for name in ("namespace", "lookups", "failures")},
         "last_seen": lambda entry: _moment(entry.last_seen, "T", "Z"),
-        **{name: _value(name) for name in ("moves", "cluster")},
+        **{name: attrgetter(name) for name in ("moves", "cluster")},
     },
 )
 """Columns of `NamespaceEntry`."""
@@ -140,7 +137,7 @@ FAILURES = Columns(
     },
     {
         "time": lambda entry: _moment(entry.time, "T", "Z"),
-        **{name: _value(name) for name in ("connection", "topic", "error", "message", "cluster", "step")},
+        **{name: attrgetter(name) for name in ("connection", "topic", "error", "message", "cluster", "step")},
     },
 )
 """Columns of `Failure`, a failed lookup."""

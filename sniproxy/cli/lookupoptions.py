@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from sniproxy.cli.subcommand import add_command
 from sniproxy.client.failures import FailureKind
 
 ENVIRONMENT = "env:"
@@ -14,14 +15,14 @@ ENVIRONMENT = "env:"
 def add_lookup(commands: Any) -> argparse.ArgumentParser:
     """Add the command to a parser. @return: the parser of the command."""
     kinds = "\n".join(f"  {int(kind)}  {kind.name.lower()}" for kind in FailureKind)
-    lookup: argparse.ArgumentParser = commands.add_parser(
+    lookup = add_command(
+        commands,
         "lookup",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        help="find the broker of a topic, directly or through an SNI proxy, and show each hop",
-        description="Looks up a topic and connects to its owners, as a client with the PIP-60 settings does.\n"
+        "find the broker of a topic, directly or through an SNI proxy, and show each hop",
+        "Looks up a topic and connects to its owners, as a client with the PIP-60 settings does.\n"
         "Shows each hop: server name, address, certificate, answer and time.",
         epilog=f"exit status: 0: success; 2: wrong usage; 130: Ctrl-C; else that of the first failure:\n{kinds}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     lookup.add_argument("topic", metavar="TOPIC", help="persistent://TENANT/NAMESPACE/TOPIC, or a short form")
     lookup.add_argument("--service-url", required=True, metavar="URL", help="pulsar+ssl://HOST[:PORT], or pulsar://")

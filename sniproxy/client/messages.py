@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 
 import attrs
@@ -17,7 +16,6 @@ from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.frames import FrameError, encode_section, read_section
 
 _COMPRESSION = 8  # the field number of compression in MessageMetadata
-_numbers = itertools.count(1)  # ids of producers and consumers, unique in this process
 
 
 @attrs.frozen
@@ -124,7 +122,7 @@ async def produce(session: BrokerSession, topic: str) -> Producer:
 
     @raise ClientError: the broker refused it.
     """
-    number = next(_numbers)
+    number = session.next_id()
     answer = await session.ask(pb.CommandProducer(topic=topic, producer_id=number), pb.CommandProducerSuccess)
     return Producer(session, number, answer.producer_name)
 
@@ -135,7 +133,7 @@ async def subscribe(session: BrokerSession, topic: str, subscription: str, earli
     @param earliest: whether a new subscription starts with the oldest message or with the next one.
     @raise ClientError: the broker refused it, for example because another consumer is connected.
     """
-    number = next(_numbers)
+    number = session.next_id()
     consumer = Consumer(session, number)
     where = pb.CommandSubscribe.Earliest if earliest else pb.CommandSubscribe.Latest
     try:

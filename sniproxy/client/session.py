@@ -27,8 +27,6 @@ MAX_MESSAGES = 1000
 
 _HEADER_BYTES = 10 * 1024  # for the parts of a frame besides the message
 _Base = pb.BaseCommand
-# The broker chooses their request ids.
-_ASKED_BY_BROKERS = (_Base.CLOSE_PRODUCER, _Base.CLOSE_CONSUMER)
 _QUEUE_KINDS: dict[int, str] = {
     _Base.SEND_RECEIPT: "producer",
     _Base.SEND_ERROR: "producer",
@@ -137,6 +135,7 @@ class BrokerSession(protocol.Protocol):
         self._connected: PendingAnswer | None = None
         self._requests: dict[int, PendingAnswer] = {}
         self._last_request = 0
+        self._last_id = 0
         self._queues: dict[tuple[str, int], CommandQueue] = {}
 
     # Called by Twisted.
@@ -221,6 +220,11 @@ class BrokerSession(protocol.Protocol):
         """Send a command, with an optional payload section."""
         assert self.transport is not None
         self.transport.write(write(command, section))
+
+    def next_id(self) -> int:
+        """An id for a producer or a consumer, unique on this connection."""
+        self._last_id += 1
+        return self._last_id
 
     def open_queue(self, kind: str, number: int) -> CommandQueue:
         """Queue the commands for a ``producer`` or ``consumer`` from now on."""

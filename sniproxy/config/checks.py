@@ -87,9 +87,7 @@ class Check:
         """Check C{[admin]}."""
         endpoint, path = self.endpoint("admin.endpoint", table.endpoint).private(), table.token_file
         if path is not None:
-            if not path or "\0" in path:
-                raise self.error("admin.token_file", path, "write the path of the file with the token")
-            path = str(PurePath(self.filename).parent / path)
+            path = self.file("admin.token_file", path, "the file with the token")
         return AdminSettings(endpoint, tuple(table.hosts), token_file=path)
 
     def name_and_endpoint(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
@@ -106,10 +104,10 @@ class Check:
         self.bound.add((endpoint.host, endpoint.port))
         return name, endpoint
 
-    def pem(self, key: str, path: str) -> str:
-        """The path of a PEM file, relative to the configuration's folder."""
+    def file(self, key: str, path: str, what: str = "a PEM file") -> str:
+        """The path of a file, relative to the configuration's folder. @param what: for the error."""
         if not path or "\0" in path:
-            raise self.error(key, path, "write the path of a PEM file")
+            raise self.error(key, path, f"write the path of {what}")
         return str(PurePath(self.filename).parent / path)
 
     def routes(

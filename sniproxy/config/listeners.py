@@ -62,5 +62,5 @@ def make_termination(check: Check, key: str, table: ListenerTable) -> Terminatio
             raise ConfigError(
                 f"{check.filename}: {key}.{name}: required together with {others}; {cure}", f"{key}.{name}"
             )
-    paths = {name: check.pem(f"{key}.{name}", value) for name, value in given.items()}
+    paths = {name: check.file(f"{key}.{name}", value) for name, value in given.items()}
     return Termination(paths["certificates"], paths["upstream_trust"], paths.get("upstream_certificate"), key)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -219,7 +219,8 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
         table = _at(data, key)
         place = f"{key}.{unknown[1]}" if key else unknown[1]
         value = table.get(unknown[1]) if isinstance(table, dict) else None
-        cure = unknown_key(unknown[1], re.sub(r"\[\d+\]$", "", key), _known_keys(key), _all_keys())
+        name, tables = re.sub(r"\[\d+\]$", "", key), _all_keys()
+        cure = unknown_key(unknown[1], name, tables[name], tables)
         return ConfigError(f"{filename}: {place} = {shown(value)}: unknown key; {cure}", place)
     if missing:
         place = f"{key}.{missing[1]}" if key else missing[1]
@@ -258,29 +259,14 @@ _TOML_WORDS = {
 }
 
 
-def _known_keys(key: str) -> list[str]:
-    return _all_keys()[re.sub(r"\[\d+\]$", "", key)]
-
-
 def _all_keys() -> dict[str, list[str]]:
     """The keys of each table; top-level keys have an empty table name."""
-    tables: dict[str, type[msgspec.Struct]] = {
-        "": File,
-        "listener": ListenerTable,
-        "bridge": BridgeTable,
-        "route": RouteEntry,
-        "default": DefaultTable,
-        "no_server_name": DefaultTable,
-        "timeouts": Timeouts,
-        "access_log": AccessLogTable,
-        "inspect_log": InspectLogTable,
-        "admin": AdminTable,
-        "policy": PolicyTable,
-        "reload": ReloadTable,
-        "health": HealthTable,
-        "limits": LimitsTable,
-    }
-    return {name: list(table.__struct_fields__) for name, table in tables.items()}
+    found = {"": list(File.__struct_fields__)}
+    for field in msgspec.structs.fields(File):
+        for kind in (field.type, *get_args(field.type)):  # of ListenerTable, list[ListenerTable] or DefaultTable | None
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                found[field.name] = list(kind.__struct_fields__)
+    return found
 
 
 def _at(data: Any, key: str) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from sniproxy.config.limits import Limits
 from sniproxy.events import Refusal, Result
 from sniproxy.routing.router import LiveRoute
-from sniproxy.util.buffered import TOTAL
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.text import counted
 
 MAX_RATES = 65_536
@@ -73,6 +73,16 @@ class Client:
         self.hellos = 0
 
 
+class RouteCount:
+    """A route that has connections: all of them share its key. @ivar key: its server name and its listener."""
+
+    __slots__ = ("connections", "key")
+
+    def __init__(self, key: tuple[str, str | None]) -> None:
+        self.key = key
+        self.connections = 0
+
+
 class Permit:
     """The limits that an admitted connection counts in, until L{release}."""
 
@@ -83,7 +93,7 @@ class Permit:
         self._client = client
         self._since = since
         self._waiting: Any = None
-        self._route: tuple[str, str | None] | None = None
+        self._route: RouteCount | None = None
         self._connecting: tuple[str, str | None] | None = None
 
     @property
@@ -102,6 +112,7 @@ class Permit:
         """The hello is complete."""
         if self._waiting is not None:
             self._waiting = None
+            self._since = 0.0  # a permit lives as long as its tunnel: keep no number of its own
             del self._admission.hellos[self]
             if self._client is not None:
                 self._client.hellos -= 1
@@ -109,7 +120,7 @@ class Permit:
     def enter_route(self, route: LiveRoute) -> None:
         """Count it for a route, and as connecting. @raise Refusal: a limit is reached."""
         self._route = self._admission.enter_route(route)
-        self.enter_connecting(*self._route)
+        self.enter_connecting(*self._route.key)
 
     def enter_connecting(self, name: str, listener: str | None) -> None:
         """Count it as connecting. @param name: of a route, or for a bridge. @raise Refusal: a limit is reached."""
@@ -138,9 +149,9 @@ class Permit:
 
     def evict(self, now: float) -> tuple[Any, str]:
         """Make room for waiting clients. @return: the connection to end, and the reason."""
-        conn = self._waiting
+        conn, waited = self._waiting, now - self._since
         self.receive_hello()
-        return conn, f"no complete hello within {now - self._since:.3g} s while others wait ([limits] max_hellos)"
+        return conn, f"no complete hello within {waited:.3g} s while others wait ([limits] max_hellos)"
 
 
 class Admission:
@@ -148,7 +159,7 @@ class Admission:
 
     @param seconds: a clock.
     @param refused: called with the limit and the client of each connection that is refused on accept.
-    @param end: ends an admitted connection, for a reason.
+    @param end: ends an admitted connection, for a reason. @param account: counts buffered bytes, for C{max_buffered}.
     @ivar refusals: number of refused connections, by limit.
     @ivar waits: how often accepting paused, by limit.
     @ivar max_connections: connections at once. @ivar max_hellos: of these, connections that wait for their hello.
@@ -160,7 +171,11 @@ class Admission:
     """
 
     def __init__(
-        self, seconds: Callable[[], float], refused: Callable[[str, str], None], end: Callable[[Any, str], None]
+        self,
+        seconds: Callable[[], float],
+        refused: Callable[[str, str], None],
+        end: Callable[[Any, str], None],
+        account: BufferAccount,
     ) -> None:
         self.refusals: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
@@ -170,9 +185,10 @@ class Admission:
         self._seconds = seconds
         self._refused = refused
         self._end = end
+        self._account = account
         self._connections = 0
         self._clients: dict[str, Client] = {}
-        self._routes: dict[tuple[str, str | None], int] = {}
+        self._routes: dict[tuple[str, str | None], RouteCount] = {}
         self._connecting: dict[tuple[str, str | None], int] = {}
         self._rates = Rates()
         self.change(Limits(), 0)
@@ -202,7 +218,7 @@ class Admission:
             return "max_connections"
         if len(self.hellos) >= self.max_hellos:
             return "max_hellos"
-        return "max_buffered" if TOTAL.bytes + held >= self._max_buffered else None
+        return "max_buffered" if self._account.bytes + held >= self._max_buffered else None
 
     def make_room(self) -> bool:
         """End the connection that has waited longest for its hello, if it is slow. @return: False: none is."""
@@ -253,16 +269,18 @@ class Admission:
 
     # For permits
 
-    def enter_route(self, route: LiveRoute) -> tuple[str, str | None]:
+    def enter_route(self, route: LiveRoute) -> RouteCount:
         """Count a connection for a route. @return: for L{release}. @raise Refusal: C{max_connections} is reached."""
         key = route.server_name, route.listener
-        count, most = self._routes.get(key, 0), route.max_connections
-        if most is not None and count >= most:
+        count, most = self._routes.get(key), route.max_connections
+        if most is not None and (0 if count is None else count.connections) >= most:
             self.refusals["max_connections_per_route"] += 1
             # No alert: this may change, and after a plain close all Pulsar clients try again.
             raise Refusal(Result.LIMIT, f"route {route.server_name}: at its limit of {counted(most, 'connection')}")
-        self._routes[key] = count + 1
-        return key
+        if count is None:
+            count = self._routes[key] = RouteCount(key)
+        count.connections += 1
+        return count
 
     def enter_connecting(self, name: str, listener: str | None) -> tuple[str, str | None]:
         """Count a connecting connection of a route or bridge. @return: for L{leave_connecting}.
@@ -298,7 +316,7 @@ class Admission:
         else:
             self._connecting[key] = count - 1
 
-    def release(self, client: Client | None, route: tuple[str, str | None] | None) -> None:
+    def release(self, client: Client | None, route: RouteCount | None) -> None:
         """A connection has ended. A client or a route without connections is forgotten."""
         self._connections -= 1
         if client is not None:
@@ -306,8 +324,6 @@ class Admission:
             if not client.connections:
                 del self._clients[client.name]
         if route is not None:
-            count = self._routes[route]
-            if count == 1:
-                del self._routes[route]
-            else:
-                self._routes[route] = count - 1
+            route.connections -= 1
+            if not route.connections:
+                del self._routes[route.key]

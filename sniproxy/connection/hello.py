@@ -27,7 +27,7 @@ async def read_hello(conn: Lifecycle) -> tuple[ClientHello, bytes]:
     """
     context, record = conn.context, conn.record
     assert conn.sock is not None
-    stage = HelloStage(context.reactor, conn.sock, context.timeouts.hello)
+    stage = HelloStage(context.reactor, conn.sock, context.timeouts.hello, context.account)
     try:
         hello = stage.at_once()
         if hello is None:

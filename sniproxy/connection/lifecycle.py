@@ -30,12 +30,14 @@ from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.tls.alerts import fatal_alert
-from sniproxy.util.buffered import Share
+from sniproxy.util.buffered import BufferAccount, Share
 from sniproxy.util.reactor import IReactor
 
 log = Logger()
 
 T = TypeVar("T")
+
+_TLS_1_2 = 0x0303
 
 _DURING = {
     "resolve": "while its target was resolved",
@@ -52,6 +54,7 @@ class ConnectionContext:
     @ivar upstreams: connections and health of targets; the same object in all contexts.
     @ivar engine: the relay engine, for plain tunnels. None: the relay in Python for all.
     @ivar randoms: finds loops through other proxies; the same object in all contexts.
+    @ivar account: counts buffered bytes; the same object in all contexts.
     """
 
     reactor: IReactor
@@ -63,10 +66,15 @@ class ConnectionContext:
     upstreams: UpstreamTable = attrs.field(factory=UpstreamTable)
     engine: RelayEngine | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
+    account: BufferAccount = attrs.field(factory=BufferAccount)
 
 
 class Tunnel(Protocol):
     """What the lifecycle needs of a relay."""
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The client's and the target's. Empty: Python does not own them."""
 
     @property
     def bytes_up(self) -> int: ...
@@ -91,9 +99,15 @@ class Lifecycle:
     @ivar permit: what admission gave out. None: the connection counts for no limit.
     @ivar target: the target that is dialled or connected. None: no target yet, or the connection has ended.
     @ivar tunnel: moves the bytes. None: the connection is not a tunnel yet.
-    @ivar sockets: of a tunnel of the relay in Python: the client's and the target's. Empty: it is none.
     @ivar ended: the connection has ended.
     """
+
+    # It exists once for each idle tunnel, so it has no dictionary.
+    __slots__ = (
+        "_at_end", "_ending", "_handler", "_received", "_stages", "_started", "_when_over", "context", "directions",
+        "ended", "last_bytes", "legacy_version", "may_half_close", "permit", "record", "sock", "stage", "target",
+        "tunnel",
+    )  # fmt: skip
 
     def __init__(self, context: ConnectionContext, sock: socket.socket, record: Connection, handler: Handler) -> None:
         self.context = context
@@ -102,15 +116,14 @@ class Lifecycle:
         self.stage = "hello"
         self.directions: DirectionFactory | None = None
         self.may_half_close = False
-        self.legacy_version = 0x0303
+        self.legacy_version = _TLS_1_2
         self.last_bytes = b""
         self.permit: Permit | None = None
         self.target: Target | None = None
         self.tunnel: Tunnel | None = None
-        self.sockets: tuple[socket.socket, ...] = ()
         self.ended = False
         self._handler = handler
-        self._received = Share()
+        self._received: Share | None = Share(context.account)
         self._started = context.reactor.seconds()
         self._stages: Deferred[None] | None = None  # waits until the connection is a tunnel
         self._at_end: list[Callable[[], None]] | None = None
@@ -182,7 +195,8 @@ class Lifecycle:
 
     def receive_hello(self, received: int) -> None:
         """The client's first message is complete. @param received: bytes, held in memory until the tunnel opens."""
-        self._received.holds(received)
+        if self._received is not None:
+            self._received.holds(received)
         self.record.hello_s = self._elapsed()
         if self.permit is not None:
             self.permit.receive_hello()
@@ -201,14 +215,15 @@ class Lifecycle:
         self.target = target
         self.context.upstreams.add_connection(target)
 
-    def enter_tunnel(self, tunnel: Tunnel, sockets: tuple[socket.socket, ...] = ()) -> None:
-        """The tunnel owns both sockets from now on. @param sockets: for the watch over vanished peers."""
+    def enter_tunnel(self, tunnel: Tunnel) -> None:
+        """The tunnel owns both sockets from now on."""
         self.sock = None
         self.tunnel = tunnel
-        self.sockets = sockets
         if self.permit is not None:
             self.permit.leave_connecting()
-        self._received.holds(0)
+        if self._received is not None:
+            self._received.holds(0)
+        self._received, self.legacy_version = None, _TLS_1_2  # an idle tunnel keeps no objects of the stages
 
     @property
     def ending(self) -> bool:
@@ -266,7 +281,7 @@ class Lifecycle:
                 function()
             except Exception:
                 log.failure("connection {id}: internal error at its end", id=record.id)
-        if self._received.bytes:
+        if self._received is not None:
             self._received.holds(0)
         self._leave_target()
         if self.tunnel is not None:

@@ -21,6 +21,7 @@ from sniproxy.tls.alerts import Alert
 from sniproxy.tls.contexts import BadCertificate, BrokerTLS, server_context, verification_fault, verify_name
 from sniproxy.tls.pem import Certified, certificate_names
 from sniproxy.tls.selection import choose
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.names import ip_literal
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
@@ -99,28 +100,28 @@ async def end_tls(conn: Lifecycle, terminator: Terminator, upstream: socket.sock
         broker = TLSSocket(upstream, terminator.broker().connection(name))
         left = context.timeouts.connect - (record.resolve_s or 0.0) - (record.connect_s or 0.0)
         try:
-            await conn.while_connected(to_broker(context.reactor, broker, name, max(left, 0.0)))
+            await conn.while_connected(to_broker(context.reactor, broker, name, max(left, 0.0), context.account))
         finally:
             record.connect_s = (record.connect_s or 0.0) + context.reactor.seconds() - began
         tls, place = terminator.certificates().context(name)
         serving = SSL.Connection(tls, None)
         serving.set_accept_state()
         conn.sock = client = TLSSocket(client, serving, received)
-        await to_client(context.reactor, client, place, context.timeouts.hello)
+        await to_client(context.reactor, client, place, context.timeouts.hello, context.account)
     except BaseException:
         context.closer(upstream if broker is None else broker)
         raise
     return broker
 
 
-async def to_broker(reactor: IReactor, sock: TLSSocket, name: str, seconds: float) -> None:
+async def to_broker(reactor: IReactor, sock: TLSSocket, name: str, seconds: float, account: BufferAccount) -> None:
     """Shake hands with a broker, and verify that its certificate is trusted and valid for the name.
 
-    @param seconds: the timeout.
+    @param seconds: the timeout. @param account: see L{Handshake}.
     @raise Refusal: C{upstream_tls_failed}; with an alert if the certificate is invalid, because a retry will not help.
     """
     try:
-        await Handshake(reactor, sock, seconds).run()
+        await Handshake(reactor, sock, seconds, account).run()
         verify_name(sock.tls, name)
     except HandshakeError as error:
         fault = verification_fault(sock.tls)
@@ -131,13 +132,15 @@ async def to_broker(reactor: IReactor, sock: TLSSocket, name: str, seconds: floa
         raise Refusal(Result.UPSTREAM_TLS_FAILED, why, Alert.INTERNAL_ERROR) from error
 
 
-async def to_client(reactor: IReactor, sock: TLSSocket, place: str, seconds: float) -> None:
+async def to_client(reactor: IReactor, sock: TLSSocket, place: str, seconds: float, account: BufferAccount) -> None:
     """Shake hands with a client. @param place: of the certificate that it gets. @param seconds: the timeout.
+
+    @param account: see L{Handshake}.
 
     @raise Refusal: C{tls_failed}; OpenSSL has sent the alert. C{client_gone}: the client ended or lost the connection.
     """
     try:
-        await Handshake(reactor, sock, seconds).run()
+        await Handshake(reactor, sock, seconds, account).run()
     except HandshakeError as error:
         why = f"the TLS handshake with the client failed: {bounded(str(error))} (certificate: {place})"
         raise Refusal(Result.CLIENT_GONE if error.gone else Result.TLS_FAILED, why) from error

@@ -32,7 +32,8 @@ def start_relay(conn: Lifecycle, upstream: socket.socket, received: bytes) -> No
         closer=context.closer,
         idle=context.timeouts.idle,
         half_closed=context.timeouts.half_closed,
+        account=context.account,
         directions=conn.directions or Direction,
     )
-    conn.enter_tunnel(relay, (client, upstream))
+    conn.enter_tunnel(relay)
     relay.start(conn.finish)

@@ -88,48 +88,48 @@ class Dialogue:
     def _match(self, numbers: Iterable[int], request_id: int) -> tuple[int | None, PendingRequest, float | None]:
         return self._pending.take(numbers, request_id, self._time)
 
-    def _plain_request(self, number: int, asked: Any) -> None:
-        topic = text(asked, "topic", MAX_TOPIC_CHARS) if hasattr(asked, "topic") else None
-        self._add_request(number, asked.request_id, topic)
+    def _plain_request(self, number: int, command: Any) -> None:
+        topic = text(command, "topic", MAX_TOPIC_CHARS) if hasattr(command, "topic") else None
+        self._add_request(number, command.request_id, topic)
 
-    def _lookup_request(self, number: int, asked: pb.CommandLookupTopic) -> None:
-        properties = self._private.properties(asked.properties)
-        about: Fields = {"advertised_listener": text(asked, "advertised_listener_name"), "properties": properties}
-        self._add_request(number, asked.request_id, text(asked, "topic", MAX_TOPIC_CHARS), about)
+    def _lookup_request(self, number: int, command: pb.CommandLookupTopic) -> None:
+        properties = self._private.properties(command.properties)
+        about: Fields = {"advertised_listener": text(command, "advertised_listener_name"), "properties": properties}
+        self._add_request(number, command.request_id, text(command, "topic", MAX_TOPIC_CHARS), about)
 
     def _plain_answer(self, number: int, answer: Any) -> None:
         request, error, message = PLAIN_ANSWERS[number]
-        _, asked, latency = self._match((request,), answer.request_id)
+        _, pending, latency = self._match((request,), answer.request_id)
         if error is not None and message is not None and (name := error_name(answer, error)) is not None:
-            self._emit_error(request, asked, latency, name, text(answer, message))
+            self._emit_error(request, pending, latency, name, text(answer, message))
 
     def _success(self, number: int, answer: pb.CommandSuccess) -> None:
-        request, asked, latency = self._match(SUCCESS_REQUESTS, answer.request_id)
+        request, pending, latency = self._match(SUCCESS_REQUESTS, answer.request_id)
         if request == T.SUBSCRIBE:
-            self._emit("subscribe", **asked.outcome("ready", latency))
+            self._emit("subscribe", **pending.outcome("ready", latency))
         elif request == T.UNSUBSCRIBE:
             # The client sends no CLOSE_CONSUMER after it.
-            self._consumers.pop(_as_int(asked.about["consumer_id"]))
+            self._consumers.pop(_as_int(pending.about["consumer_id"]))
 
     def _error(self, number: int, answer: pb.CommandError) -> None:
         # An ERROR about the connection answers CONNECT instead of CONNECTED.
-        asked_for = ((T.CONNECT,), 0) if answer.request_id == _CONNECTION else (ERROR_REQUESTS, answer.request_id)
-        request, asked, latency = self._match(*asked_for)
+        wanted = ((T.CONNECT,), 0) if answer.request_id == _CONNECTION else (ERROR_REQUESTS, answer.request_id)
+        request, pending, latency = self._match(*wanted)
         failure = error_name(answer), text(answer, "message")
         if request == T.PRODUCER:
-            self._producers.pop(_as_int(asked.about["producer_id"]))
-            self._emit("producer", **asked.outcome("failed", latency, *failure))
+            self._producers.pop(_as_int(pending.about["producer_id"]))
+            self._emit("producer", **pending.outcome("failed", latency, *failure))
         elif request == T.SUBSCRIBE:
-            self._consumers.pop(_as_int(asked.about["consumer_id"]))
-            self._emit("subscribe", **asked.outcome("failed", latency, *failure))
+            self._consumers.pop(_as_int(pending.about["consumer_id"]))
+            self._emit("subscribe", **pending.outcome("failed", latency, *failure))
         else:
-            self._emit_error(request, asked, latency, *failure)
+            self._emit_error(request, pending, latency, *failure)
 
     def _emit_error(
-        self, request: int | None, asked: PendingRequest, latency: float | None, error: str | None, message: str | None
+        self, number: int | None, pending: PendingRequest, latency: float | None, error: str | None, message: str | None
     ) -> None:
-        name = None if request is None else number_name(request)
-        self._emit("error", request=name, topic=asked.topic, latency_s=latency, error=error, message=message)
+        name = None if number is None else number_name(number)
+        self._emit("error", request=name, topic=pending.topic, latency_s=latency, error=error, message=message)
 
     # The connection
 
@@ -156,28 +156,28 @@ class Dialogue:
     # Lookups
 
     def _lookup(self, number: int, answer: pb.CommandLookupTopicResponse) -> None:
-        _, asked, latency = self._match((T.LOOKUP,), answer.request_id)
+        _, pending, latency = self._match((T.LOOKUP,), answer.request_id)
         self._emit(
             "lookup",
-            topic=asked.topic,
+            topic=pending.topic,
             # Clients treat an answer without a known response as a failure.
             response=_LOOKUP_ANSWERS[answer.response] if answer.HasField("response") else "failed",
             **broker_urls(answer, "brokerServiceUrl", "brokerServiceUrlTls"),
             authoritative=answer.authoritative,
             proxy_through_service_url=answer.proxy_through_service_url,
-            advertised_listener=asked.about.get("advertised_listener"),
-            properties=asked.about.get("properties"),
+            advertised_listener=pending.about.get("advertised_listener"),
+            properties=pending.about.get("properties"),
             latency_s=latency,
             error=error_name(answer),
             message=text(answer, "message"),
         )
 
     def _partitions(self, number: int, answer: pb.CommandPartitionedTopicMetadataResponse) -> None:
-        _, asked, latency = self._match((T.PARTITIONED_METADATA,), answer.request_id)
+        _, pending, latency = self._match((T.PARTITIONED_METADATA,), answer.request_id)
         good = answer.HasField("response") and answer.response == answer.Success
         self._emit(
             "partitions",
-            topic=asked.topic,
+            topic=pending.topic,
             status="success" if good else "failed",
             partitions=answer.partitions if good else None,
             latency_s=latency,
@@ -185,21 +185,21 @@ class Dialogue:
             message=text(answer, "message"),
         )
 
-    def _topics_request(self, number: int, asked: pb.CommandGetTopicsOfNamespace | pb.CommandWatchTopicList) -> None:
-        about: Fields = {"namespace": (namespace := text(asked, "namespace", MAX_TOPIC_CHARS))}
-        if isinstance(asked, pb.CommandWatchTopicList):
-            self._watchers.put(asked.watcher_id, namespace, self._time)
+    def _topics_request(self, number: int, command: pb.CommandGetTopicsOfNamespace | pb.CommandWatchTopicList) -> None:
+        about: Fields = {"namespace": (namespace := text(command, "namespace", MAX_TOPIC_CHARS))}
+        if isinstance(command, pb.CommandWatchTopicList):
+            self._watchers.put(command.watcher_id, namespace, self._time)
         else:
-            about["properties"] = self._private.properties(asked.properties)
-        self._add_request(number, asked.request_id, None, about)
+            about["properties"] = self._private.properties(command.properties)
+        self._add_request(number, command.request_id, None, about)
 
     def _topics(
         self, number: int, answer: pb.CommandGetTopicsOfNamespaceResponse | pb.CommandWatchTopicListSuccess
     ) -> None:
         # The answer's type is the request's type plus 1.
-        _, asked, latency = self._match((number - 1,), answer.request_id)
+        _, pending, latency = self._match((number - 1,), answer.request_id)
         count = len(answer.topic if isinstance(answer, pb.CommandWatchTopicListSuccess) else answer.topics)
-        about: Fields = {name: asked.about.get(name) for name in ("namespace", "properties")}
+        about: Fields = {name: pending.about.get(name) for name in ("namespace", "properties")}
         self._emit("topics", request=number_name(number - 1), **about, topics=count, latency_s=latency)
 
     def _topics_changed(self, number: int, update: pb.CommandWatchTopicUpdate) -> None:
@@ -208,44 +208,44 @@ class Dialogue:
             "topics_changed", namespace=namespace, added=len(update.new_topics), removed=len(update.deleted_topics)
         )
 
-    def _watch_close(self, number: int, asked: pb.CommandWatchTopicListClose) -> None:
-        self._watchers.pop(asked.watcher_id)
-        self._add_request(number, asked.request_id)
+    def _watch_close(self, number: int, command: pb.CommandWatchTopicListClose) -> None:
+        self._watchers.pop(command.watcher_id)
+        self._add_request(number, command.request_id)
 
     # Producers and consumers
 
-    def _producer(self, number: int, asked: pb.CommandProducer) -> None:
-        topic = text(asked, "topic", MAX_TOPIC_CHARS)
-        self._producers.put(asked.producer_id, topic, self._time)
+    def _producer(self, number: int, command: pb.CommandProducer) -> None:
+        topic = text(command, "topic", MAX_TOPIC_CHARS)
+        self._producers.put(command.producer_id, topic, self._time)
         about: Fields = {
-            "producer_id": asked.producer_id,
-            "producer_name": text(asked, "producer_name"),
-            "properties": self._private.properties(asked.metadata),
+            "producer_id": command.producer_id,
+            "producer_name": text(command, "producer_name"),
+            "properties": self._private.properties(command.metadata),
         }
-        self._add_request(number, asked.request_id, topic, about)
+        self._add_request(number, command.request_id, topic, about)
 
     def _producer_success(self, number: int, answer: pb.CommandProducerSuccess) -> None:
-        request, asked, latency = self._match((T.PRODUCER,), answer.request_id)
+        request, pending, latency = self._match((T.PRODUCER,), answer.request_id)
         about: Fields = {
-            "producer_id": asked.about.get("producer_id"),
+            "producer_id": pending.about.get("producer_id"),
             "producer_name": text(answer, "producer_name"),
-            "properties": asked.about.get("properties"),
+            "properties": pending.about.get("properties"),
         }
         if not answer.producer_ready and request is not None:
             # The producer waits for an exclusive one. The second answer will have the same request id.
-            self._add_request(request, answer.request_id, asked.topic, asked.about)
+            self._add_request(request, answer.request_id, pending.topic, pending.about)
         status = "ready" if answer.producer_ready else "queued"
-        self._emit("producer", **PendingRequest(asked.topic, about).outcome(status, latency))
+        self._emit("producer", **PendingRequest(pending.topic, about).outcome(status, latency))
 
-    def _subscribe(self, number: int, asked: pb.CommandSubscribe) -> None:
-        topic = text(asked, "topic", MAX_TOPIC_CHARS)
-        self._consumers.put(asked.consumer_id, topic, self._time)
-        self._add_request(number, asked.request_id, topic, self._private.subscribe(asked))
+    def _subscribe(self, number: int, command: pb.CommandSubscribe) -> None:
+        topic = text(command, "topic", MAX_TOPIC_CHARS)
+        self._consumers.put(command.consumer_id, topic, self._time)
+        self._add_request(number, command.request_id, topic, self._private.subscribe(command))
 
-    def _unsubscribe(self, number: int, asked: pb.CommandUnsubscribe) -> None:
-        topic = self._consumers.get(asked.consumer_id)
-        self._add_request(number, asked.request_id, topic, {"consumer_id": asked.consumer_id})
-        self._emit("unsubscribe", topic=topic, consumer_id=asked.consumer_id)
+    def _unsubscribe(self, number: int, command: pb.CommandUnsubscribe) -> None:
+        topic = self._consumers.get(command.consumer_id)
+        self._add_request(number, command.request_id, topic, {"consumer_id": command.consumer_id})
+        self._emit("unsubscribe", topic=topic, consumer_id=command.consumer_id)
 
     def _send_error(self, number: int, answer: pb.CommandSendError) -> None:
         self._emit(
@@ -283,10 +283,10 @@ class Dialogue:
         kind = "consumer" if of_consumer else "producer"
         self._emit("migrated", kind=kind, id=command.resource_id, topic=topic, **urls)
 
-    def _scalable_lookup(self, number: int, asked: pb.CommandScalableTopicLookup) -> None:
-        topic = text(asked, "topic", MAX_TOPIC_CHARS)
-        self._sessions.put(asked.session_id, topic, self._time)
-        self._add_request(number, asked.session_id, topic)
+    def _scalable_lookup(self, number: int, command: pb.CommandScalableTopicLookup) -> None:
+        topic = text(command, "topic", MAX_TOPIC_CHARS)
+        self._sessions.put(command.session_id, topic, self._time)
+        self._add_request(number, command.session_id, topic)
 
     def _scalable_close(self, number: int, command: pb.CommandScalableTopicClose) -> None:
         self._sessions.pop(command.session_id)

@@ -43,7 +43,7 @@ _FIRST = {"client": (2,), "broker": (_CONNECTED, 14, 36)}
 """Types of the first command of each side: CONNECT; CONNECTED, ERROR, AUTH_CHALLENGE."""
 
 
-class _Stream:
+class _FrameStream:
     """One direction."""
 
     def __init__(self, side: Side, wanted: Collection[int]) -> None:
@@ -75,8 +75,8 @@ class Inspection:
         self._dialogue = Dialogue(connection, reveal=reveal)
         self._has_pending = False
         self._limit_known = False
-        self._client = _Stream("client", CLIENT_HANDLERS.keys() | self._wanted)
-        self._broker = _Stream("broker", BROKER_HANDLERS.keys() | self._wanted)
+        self._client = _FrameStream("client", CLIENT_HANDLERS.keys() | self._wanted)
+        self._broker = _FrameStream("broker", BROKER_HANDLERS.keys() | self._wanted)
 
     def client(self, data: bytes, time: float) -> list[Event]:
         """Take bytes that the client sent."""
@@ -125,7 +125,7 @@ class Inspection:
         both = enumerate(map(sum, zip(self._client.walker.seen, self._broker.walker.seen, strict=True)))
         return {number_name(number): count for number, count in both if count}
 
-    def _take(self, stream: _Stream, data: bytes, time: float) -> list[Event]:
+    def _take(self, stream: _FrameStream, data: bytes, time: float) -> list[Event]:
         if self.lost or not data:
             return []
         stream.bytes += len(data)
@@ -167,7 +167,7 @@ class Inspection:
                 reason = str(error)
         return events if reason is None else events + self._stop(stream, reason, time)
 
-    def _read_commands(self, stream: _Stream, frames: list[WalkedFrame], time: float, events: list[Event]) -> None:
+    def _read_commands(self, stream: _FrameStream, frames: list[WalkedFrame], time: float, events: list[Event]) -> None:
         by_client = stream is self._client
         handlers = CLIENT_HANDLERS if by_client else BROKER_HANDLERS
         for frame in frames:
@@ -209,7 +209,7 @@ class Inspection:
         if not self._limit_known:
             self._client.walker.limit = self._broker.walker.limit = MAX_ANY_FRAME_BYTES
 
-    def _resync(self, stream: _Stream, time: float) -> list[Event]:
+    def _resync(self, stream: _FrameStream, time: float) -> list[Event]:
         """Search this stream for the next frame."""
         self._expect_large()
         silent = stream.search is not None
@@ -220,7 +220,7 @@ class Inspection:
         stream.search.skipped = skipped
         return [] if silent else [Event("gap", time, self.connection, {"side": stream.side})]
 
-    def _stop(self, stream: _Stream, reason: str, time: float) -> list[Event]:
+    def _stop(self, stream: _FrameStream, reason: str, time: float) -> list[Event]:
         """Stop inspecting both directions."""
         self.lost = True
         for each in (self._client, self._broker):

@@ -20,7 +20,7 @@ from sniproxy.inspector.ledger import Ledger
 from sniproxy.logs.writer import LineWriter
 from sniproxy.pulsar.events import Event, Value
 from sniproxy.pulsar.filter import EventFilter
-from sniproxy.util.buffered import TOTAL, Share
+from sniproxy.util.buffered import BufferAccount, Share
 
 log = Logger()
 
@@ -31,7 +31,7 @@ not, or it was reported before."""
 Write = Callable[[Event], None]
 
 SPARED_BYTES = 65_536
-"""Bytes that the inspector may hold for one tunnel even while the process buffers more than C{max_buffered}."""
+"""Bytes that the inspector may hold for one tunnel even while the proxy buffers more than C{max_buffered}."""
 
 
 class EventLog:
@@ -79,15 +79,17 @@ class Inspector:
 
     @param write: called with each event.
     @param unrouted: called with each host that brokers advertise to TLS clients.
+    @ivar account: counts buffered bytes, of taps and others.
     @ivar reveal: whether events name principals and properties; applies to new tunnels.
     @ivar commands: command types of which each command is an event; applies to new tunnels.
     @ivar ledger: which broker owns which topic.
-    @ivar max_buffered: while the process buffers more bytes than this, the inspector stops inspecting tunnels for which
+    @ivar max_buffered: while the proxy buffers more bytes than this, the inspector stops inspecting tunnels for which
         it holds more than L{SPARED_BYTES}. None: no limit.
     """
 
-    def __init__(self, write: Write, unrouted: Unrouted, reveal: bool = False) -> None:
+    def __init__(self, write: Write, unrouted: Unrouted, account: BufferAccount, reveal: bool = False) -> None:
         self.ledger = Ledger()
+        self.account = account
         self._write = write
         self._unrouted = unrouted
         self.reveal = reveal
@@ -152,7 +154,7 @@ class ConnectionTap:
         self._place = place
         self._inspection: Inspection | None = inspector.inspection(connection.id)
         self._has_data = False
-        self._share = Share()
+        self._share = Share(inspector.account)
 
     def client(self, data: bytes) -> None:
         """Inspect bytes from the client."""
@@ -187,11 +189,11 @@ class ConnectionTap:
         # max_buffered bounds the relay's buffers and the inspector's memory together.
         held = 0 if self._inspection is None else self._inspection.held
         self._share.holds(held)
-        most = self._inspector.max_buffered
-        if most is not None and held > SPARED_BYTES and TOTAL.bytes > most and self._inspection is not None:
+        most, buffered = self._inspector.max_buffered, self._inspector.account.bytes
+        if most is not None and held > SPARED_BYTES and buffered > most and self._inspection is not None:
             inspection, self._inspection = self._inspection, None
             self._share.holds(0)
-            events = inspection.stop("the process buffers more than [limits] max_buffered allows", time.time())
+            events = inspection.stop("the proxy buffers more than [limits] max_buffered allows", time.time())
             self._inspector.take_events(events, self._place or self._connection.listener, self._connection.listener)
 
 

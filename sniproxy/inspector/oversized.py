@@ -63,8 +63,8 @@ def settle(
         which = pending.oldest(requests)
     if which is None:
         return None, None, None
-    request, asked, latency = pending.take(requests, which, time)
-    return request, asked.topic, latency
+    request, found, latency = pending.take(requests, which, time)
+    return request, found.topic, latency
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -40,13 +40,13 @@ class PrivateFields:
             "original_auth_method": text(connect, "original_auth_method") if self._reveal else None,
         }
 
-    def subscribe(self, asked: pb.CommandSubscribe) -> Fields:
+    def subscribe(self, command: pb.CommandSubscribe) -> Fields:
         """The fields of a ``subscribe`` event that come from the request, without the topic."""
         return {
-            "subscription": text(asked, "subscription"),
-            "subscription_type": asked.SubType.Name(asked.subType) if asked.HasField("subType") else None,
-            "consumer_id": asked.consumer_id,
-            "consumer_name": text(asked, "consumer_name"),
-            "properties": self.properties(asked.metadata),
-            "subscription_properties": self.properties(asked.subscription_properties),
+            "subscription": text(command, "subscription"),
+            "subscription_type": command.SubType.Name(command.subType) if command.HasField("subType") else None,
+            "consumer_id": command.consumer_id,
+            "consumer_name": text(command, "consumer_name"),
+            "properties": self.properties(command.metadata),
+            "subscription_properties": self.properties(command.subscription_properties),
         }

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
-from sniproxy.util.buffered import Share
+from sniproxy.util.buffered import BufferAccount, Share
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
@@ -30,14 +30,18 @@ class FirstBytes(SocketDescriptor, Generic[T]):
     """Reads a client's socket until L{parse} returns a message. The caller keeps ownership of the socket.
 
     @ivar received: all bytes read, including those behind the message in the same read.
-    @param seconds: the deadline, counted from L{first}. @param what: the message's name, for errors.
+    @param seconds: the deadline, counted from L{first}. @param account: counts the bytes of an incomplete message.
+    @param what: the message's name, for errors.
     """
 
-    __slots__ = ("_deadline", "_done", "_reactor", "_seconds", "_waiting", "_what", "received")
+    __slots__ = ("_account", "_deadline", "_done", "_reactor", "_seconds", "_waiting", "_what", "received")
 
-    def __init__(self, reactor: IReactor, sock: socket.socket, seconds: float, what: str) -> None:
+    def __init__(
+        self, reactor: IReactor, sock: socket.socket, seconds: float, account: BufferAccount, what: str
+    ) -> None:
         super().__init__(sock)
         self.received: bytes | bytearray = b""
+        self._account = account
         self._waiting: Share | None = None
         self._reactor = reactor
         self._done: Deferred[T] | None = None
@@ -66,7 +70,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
             self.received += data
         found = self.parse(data)
         if found is None:
-            self._waiting = self._waiting or Share()
+            self._waiting = self._waiting or Share(self._account)
             self._waiting.holds(self.kept())
         return found
 

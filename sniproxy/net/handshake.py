@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.util.buffered import Share
+from sniproxy.util.buffered import BufferAccount, Share
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import timer_wheel_of
 
@@ -28,20 +28,20 @@ class HandshakeError(Exception):
 class Handshake(SocketDescriptor):
     """Runs the handshake of one socket. The caller keeps ownership of the socket.
 
-    The peer's bytes count as buffered (L{sniproxy.util.buffered}) until the handshake ends. More than
-    L{MAX_RECEIVED_BYTES} make it fail.
+    The peer's bytes count as buffered until the handshake ends. More than L{MAX_RECEIVED_BYTES} make it fail.
 
     @param seconds: the deadline, counted from now and rounded up to a tick of the timer wheel.
+    @param account: counts the peer's bytes.
     """
 
     __slots__ = ("_done", "_finished", "_reactor", "_received", "_timer", "_tls")
 
-    def __init__(self, reactor: IReactor, sock: TLSSocket, seconds: float) -> None:
+    def __init__(self, reactor: IReactor, sock: TLSSocket, seconds: float, account: BufferAccount) -> None:
         super().__init__(sock)
         self._tls = sock
         self._reactor = reactor
         self._finished = False
-        self._received = Share()
+        self._received = Share(account)
         self._done: Deferred[None] = Deferred(lambda _: self._stop())
         late = f"TLS handshake not completed within {seconds:.3g} s"
         self._timer = timer_wheel_of(reactor).after(seconds, partial(self._fail, late))

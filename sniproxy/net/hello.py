@@ -6,16 +6,17 @@ import socket
 
 from sniproxy.net.firstbytes import FirstBytes
 from sniproxy.tls.clienthello import ClientHello, ClientHelloReader
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.reactor import IReactor
 
 
 class HelloStage(FirstBytes[ClientHello]):
-    """Reads a client's socket until the hello is complete; raises C{HelloError}. @param seconds: see L{FirstBytes}."""
+    """Reads a client's socket until the hello is complete; raises C{HelloError}. See L{FirstBytes}."""
 
     __slots__ = ("_reader",)
 
-    def __init__(self, reactor: IReactor, sock: socket.socket, seconds: float) -> None:
-        super().__init__(reactor, sock, seconds, "hello")
+    def __init__(self, reactor: IReactor, sock: socket.socket, seconds: float, account: BufferAccount) -> None:
+        super().__init__(reactor, sock, seconds, account, "hello")
         self._reader = ClientHelloReader()
 
     def parse(self, data: bytes) -> ClientHello | None:

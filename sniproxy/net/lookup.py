@@ -77,7 +77,7 @@ class LookupCounts:
     stale: int
 
 
-class _Look:
+class _PendingLookup:
     """A name that is looked up or queued. @ivar client: the client whose limits it counts in. None: no client's."""
 
     def __init__(self, host: str, client: str | None) -> None:
@@ -91,19 +91,19 @@ class _Pool:
     """The threads and the queue of one kind of names."""
 
     def __init__(self) -> None:
-        self.looks: dict[str, _Look] = {}
-        self.queue: dict[str, _Look] = {}
-        self.running: set[_Look] = set()
+        self.lookups: dict[str, _PendingLookup] = {}
+        self.queue: dict[str, _PendingLookup] = {}
+        self.running: set[_PendingLookup] = set()
         self.timer: Deadline | None = None
 
     def free(self, now: float) -> int:
         """Further lookups that may begin."""
-        overdue = sum(now - look.began >= OVERDUE_S for look in self.running)
+        overdue = sum(now - lookup.began >= OVERDUE_S for lookup in self.running)
         return MAX_THREADS - len(self.running) + min(overdue, MAX_OVERDUE)
 
 
 @attrs.define
-class _Kept:
+class _LastGoodAnswer:
     """The last good answer of a written name. @ivar at_once_until: until then it is used without waiting."""
 
     addresses: list[str]
@@ -122,7 +122,7 @@ class HostLookups:
         self._reactor = reactor
         self._written = _Pool()
         self._formed = _Pool()
-        self._kept: BoundedMap[str, _Kept] = BoundedMap(MAX_KEPT)
+        self._kept: BoundedMap[str, _LastGoodAnswer] = BoundedMap(MAX_KEPT)
         self._by_client: Counter[str] = Counter()
         self._results: Counter[str] = Counter()
         self._limited: Counter[str] = Counter(per_client=0, queue=0, time=0)
@@ -134,7 +134,7 @@ class HostLookups:
         It fails with L{LookupFailed}. When a fresh answer takes longer than L{STALE_AFTER_S}, or fails for a
         temporary cause, the last good one is the answer.
         """
-        fresh = self._ask(self._written, host, None)
+        fresh = self._request(self._written, host, None)
         kept, now = self._kept.get(host), self._reactor.seconds()
         if kept is None or kept.expires <= now:
             return fresh
@@ -149,8 +149,8 @@ class HostLookups:
         @param client: counted as admission counts clients. None: limits per client do not apply.
         """
         pool = self._formed
-        look = pool.looks.get(host)
-        if look is None:
+        lookup = pool.lookups.get(host)
+        if lookup is None:
             limit, text = self._limit(client)
             if limit:
                 self._limited[limit] += 1
@@ -159,8 +159,8 @@ class HostLookups:
                 refused.errback(LookupFailed(Cause.LIMIT, text))
                 return refused
         elif host in pool.queue and client is not None and self._by_client[client] < MAX_THREADS_PER_CLIENT:
-            look.client = client  # the first client that asks is charged for the threads
-        answer = self._ask(pool, host, client)
+            lookup.client = client  # the first client that asks is charged for the threads
+        answer = self._request(pool, host, client)
         return answer if answer.called else self._within_time(answer)
 
     def counts(self) -> LookupCounts:
@@ -180,7 +180,7 @@ class HostLookups:
         left = MAX_QUEUED - len(queue)
         if left <= 0:
             return "queue", f"lookup queue full: {MAX_QUEUED} client-formed names are waiting"
-        waiting = 0 if client is None else sum(look.client == client for look in queue.values())
+        waiting = 0 if client is None else sum(lookup.client == client for lookup in queue.values())
         if waiting >= min(MAX_QUEUED_PER_CLIENT, left):
             return "per_client", f"lookup queue full for this client: {waiting} names are waiting"
         return "", ""
@@ -202,7 +202,7 @@ class HostLookups:
         answer.addBoth(over)
         return within
 
-    def _fall_back(self, fresh: Deferred[list[str]], kept: _Kept) -> Deferred[list[str]]:
+    def _fall_back(self, fresh: Deferred[list[str]], kept: _LastGoodAnswer) -> Deferred[list[str]]:
         def slow() -> None:
             kept.at_once_until = self._reactor.seconds() + RECHECK_INTERVAL_S
             if not answer.called:
@@ -223,38 +223,38 @@ class HostLookups:
         fresh.addBoth(over)
         return answer
 
-    def _use(self, kept: _Kept, answer: Deferred[list[str]] | None = None) -> Deferred[list[str]]:
+    def _use(self, kept: _LastGoodAnswer, answer: Deferred[list[str]] | None = None) -> Deferred[list[str]]:
         self._stale += 1
         answer = Deferred() if answer is None else answer
         answer.callback(list(kept.addresses))
         return answer
 
-    def _ask(self, pool: _Pool, host: str, client: str | None) -> Deferred[list[str]]:
-        answer: Deferred[list[str]] = Deferred(lambda answer: self._cancel_waiter(pool, look, answer))
-        look = pool.looks.get(host) or _Look(host, client)
-        look.waiters.append(answer)
-        if host not in pool.looks:
-            pool.looks[host] = pool.queue[host] = look
+    def _request(self, pool: _Pool, host: str, client: str | None) -> Deferred[list[str]]:
+        answer: Deferred[list[str]] = Deferred(lambda answer: self._cancel_waiter(pool, lookup, answer))
+        lookup = pool.lookups.get(host) or _PendingLookup(host, client)
+        lookup.waiters.append(answer)
+        if host not in pool.lookups:
+            pool.lookups[host] = pool.queue[host] = lookup
             self._next(pool)
         return answer
 
-    def _cancel_waiter(self, pool: _Pool, look: _Look, answer: Deferred[list[str]]) -> None:
+    def _cancel_waiter(self, pool: _Pool, lookup: _PendingLookup, answer: Deferred[list[str]]) -> None:
         """A caller cancels. A running lookup continues: a thread cannot be stopped."""
-        look.waiters.remove(answer)
-        if not look.waiters and pool.queue.get(look.host) is look:
-            del pool.queue[look.host], pool.looks[look.host]
+        lookup.waiters.remove(answer)
+        if not lookup.waiters and pool.queue.get(lookup.host) is lookup:
+            del pool.queue[lookup.host], pool.lookups[lookup.host]
             self._wait(pool)
 
     def _next(self, pool: _Pool) -> None:
         """Start lookups of queued names while slots are free."""
         now = self._reactor.seconds()
-        for look in list(pool.queue.values()):
+        for lookup in list(pool.queue.values()):
             free = pool.free(now)
             if free <= 0:
                 break
-            waits = pool.queue.get(look.host) is look
-            if waits and (look.client is None or self._by_client[look.client] < min(MAX_THREADS_PER_CLIENT, free)):
-                self._start(pool, look)
+            waits = pool.queue.get(lookup.host) is lookup
+            if waits and (lookup.client is None or self._by_client[lookup.client] < min(MAX_THREADS_PER_CLIENT, free)):
+                self._start(pool, lookup)
         self._wait(pool)
 
     def _wait(self, pool: _Pool) -> None:
@@ -263,42 +263,42 @@ class HostLookups:
             pool.timer.cancel()
             pool.timer = None
         now = self._reactor.seconds()
-        left = [one for look in pool.running if (one := look.began + OVERDUE_S - now) > 0]
+        left = [one for lookup in pool.running if (one := lookup.began + OVERDUE_S - now) > 0]
         if pool.queue and left:
             pool.timer = timer_wheel_of(self._reactor).after(min(left), lambda: self._next(pool))
 
-    def _start(self, pool: _Pool, look: _Look) -> None:
-        del pool.queue[look.host]
-        pool.running.add(look)
-        look.began = self._reactor.seconds()
-        if look.client is not None:
-            self._by_client[look.client] += 1
+    def _start(self, pool: _Pool, lookup: _PendingLookup) -> None:
+        del pool.queue[lookup.host]
+        pool.running.add(lookup)
+        lookup.began = self._reactor.seconds()
+        if lookup.client is not None:
+            self._by_client[lookup.client] += 1
         try:
-            threading.Thread(target=self._look_up, args=(pool, look), daemon=True).start()
+            threading.Thread(target=self._look_up, args=(pool, lookup), daemon=True).start()
         except RuntimeError:
             error = LookupFailed(Cause.NO_THREAD, "the system could not start a thread for the lookup")
-            self._answer(pool, look, error)
+            self._answer(pool, lookup, error)
 
-    def _look_up(self, pool: _Pool, look: _Look) -> None:
+    def _look_up(self, pool: _Pool, lookup: _PendingLookup) -> None:
         """In a thread."""
         found: list[str] | LookupFailed
         try:
-            found = system_addresses(look.host)
+            found = system_addresses(lookup.host)
         except Exception as error:
             found = LookupFailed(Cause.SYSTEM, f"the lookup failed: {type(error).__name__}: {error}")
-        self._reactor.callFromThread(self._answer, pool, look, found)
+        self._reactor.callFromThread(self._answer, pool, lookup, found)
 
-    def _answer(self, pool: _Pool, look: _Look, found: list[str] | LookupFailed) -> None:
-        pool.running.discard(look)
-        if look.client is not None:
-            self._by_client[look.client] -= 1
-            if not self._by_client[look.client]:
-                del self._by_client[look.client]
-        del pool.looks[look.host]
+    def _answer(self, pool: _Pool, lookup: _PendingLookup, found: list[str] | LookupFailed) -> None:
+        pool.running.discard(lookup)
+        if lookup.client is not None:
+            self._by_client[lookup.client] -= 1
+            if not self._by_client[lookup.client]:
+                del self._by_client[lookup.client]
+        del pool.lookups[lookup.host]
         self._results[found.cause.value if isinstance(found, LookupFailed) else "found"] += 1
         if pool is self._written:
-            self._keep(look.host, found)
-        for waiter in list(look.waiters):
+            self._keep(lookup.host, found)
+        for waiter in list(lookup.waiters):
             if waiter.called:  # cancelled by the one before it
                 continue
             if isinstance(found, LookupFailed):
@@ -310,7 +310,7 @@ class HostLookups:
     def _keep(self, host: str, found: list[str] | LookupFailed) -> None:
         now, kept = self._reactor.seconds(), self._kept.get(host)
         if not isinstance(found, LookupFailed):
-            self._kept.put(host, _Kept(found, now + STALE_S))
+            self._kept.put(host, _LastGoodAnswer(found, now + STALE_S))
         elif found.cause in _FINAL:
             self._kept.pop(host)
         elif kept is not None:

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
 from sniproxy.net.sockopts import is_over
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.util.buffered import Share
+from sniproxy.util.buffered import BufferAccount, Share
 
 READ_BYTES = 1 << 18
 """Maximum bytes of one read, and so the maximum that a direction holds besides its initial bytes."""
@@ -108,7 +108,7 @@ class Direction:
         """Mark the destination as full. The bytes held count as buffered until L{unblock}."""
         self.blocked = True
         if self._waiting is None:
-            self._waiting = Share()
+            self._waiting = Share(self.source.relay.account)
         self._waiting.holds(len(self._head) + (0 if self.target.tls is None else self.target.tls.waiting))
 
     def unblock(self) -> None:
@@ -138,6 +138,10 @@ class DirectionFactory(Protocol):
 
 class SideOwner(Protocol):
     """The relay, as seen by its sides."""
+
+    @property
+    def account(self) -> BufferAccount:
+        """Counts the bytes of a direction whose destination is full."""
 
     def pump(self, direction: Direction) -> None:
         """Move the bytes that can be moved now."""

@@ -11,9 +11,9 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from importlib.util import find_spec
+from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
@@ -59,16 +59,12 @@ class EngineUnavailable(Exception):
 def load() -> ModuleType:
     """Import the native module. @raise EngineUnavailable: it is not installed, or does not fit this system."""
     try:
-        from sniproxy.relay import _engine
+        return import_module(MODULE)
+    except ModuleNotFoundError as error:
+        why = "this installation has no engine; install a wheel that has it, or build it with make engine"
+        raise EngineUnavailable(why) from error
     except ImportError as error:
-        raise EngineUnavailable(_why(error)) from error
-    return _engine
-
-
-def _why(error: ImportError) -> str:
-    if find_spec(MODULE) is None:
-        return "this installation has no engine; install a wheel that has it, or build it with make engine"
-    return f"cannot be loaded: {error}"
+        raise EngineUnavailable(f"the engine cannot be loaded: {error}") from error
 
 
 class Timeouts(Protocol):
@@ -115,9 +111,12 @@ class EngineRelay:
 
     __slots__ = ("_asked", "_owner", "_timeouts", "_tunnel")
 
+    sockets: ClassVar[tuple[socket.socket, ...]] = ()
+    """The engine owns the descriptors, and watches for vanished peers itself."""
+
     def __init__(self, tunnel: native.Tunnel, owner: Owner, timeouts: Timeouts) -> None:
         self._tunnel: native.Tunnel | _Counts = tunnel
-        self._owner = owner
+        self._owner: Owner | None = owner
         self._timeouts = timeouts
         self._asked: Ending | Callable[[GivenBack], object] | None = None
 
@@ -164,13 +163,15 @@ class EngineRelay:
         _, kind, number, side, up, down, client, target, held_up, held_down = told
         self._tunnel = _Counts(up, down)
         asked, self._asked = self._asked, None
+        owner, self._owner = self._owner, None  # the owner refers to the tunnel: leave no cycle to the collector
         if kind == GIVEN_BACK and callable(asked):
             asked(GivenBack(_socket(client), _socket(target), held_up, held_down, side))
             return
         for fd in (client, target):
             if fd >= 0:
                 closer(_socket(fd))
-        self._owner.finish(asked if isinstance(asked, Ending) and kind == ENDED else self._ending(kind, number, side))
+        assert owner is not None
+        owner.finish(asked if isinstance(asked, Ending) and kind == ENDED else self._ending(kind, number, side))
 
     def _ending(self, kind: int, number: int, side: int) -> Ending:
         if kind == OK:

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from sniproxy.net.descriptor import end_failed
 from sniproxy.relay.direction import Direction
-from sniproxy.util.buffered import Share
+from sniproxy.util.buffered import BufferAccount, Share
 from sniproxy.util.perreactor import PerReactor
 
 log = Logger()
@@ -90,17 +90,17 @@ class Paced:
     """Shows a tap the bytes of one tunnel, in order and within the budget. Bytes not yet shown are buffered and
     counted.
 
-    @param tap: None: bytes are charged to the budget and not shown.
+    @param tap: None: bytes are charged to the budget and not shown. @param account: counts the buffered bytes.
     @ivar first: called with the client's bytes at once, before the tap and outside its queue. None: no such function.
     """
 
-    def __init__(self, pace: Pace, tap: Tap | None) -> None:
+    def __init__(self, pace: Pace, tap: Tap | None, account: BufferAccount) -> None:
         self.pace = pace
         self.first: Callable[[bytes], None] | None = None
         self._tap = tap
         self._held: deque[tuple[Callable[[bytes], None], bytes]] = deque()
         self._at = 0  # bytes of the first entry that were shown
-        self._share = Share()
+        self._share = Share(account)
         self._stopped: dict[Direction, None] = {}
         self._ended = False
 

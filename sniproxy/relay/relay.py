@@ -28,6 +28,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import WAIT, how_broken
 from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.leaving import end_watch_of
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import TICK_S, Deadline, timer_wheel_of
 
@@ -53,12 +54,13 @@ class Relay:
     @param closer: closes sockets in order.
     @param idle: timeout in seconds. 0: none.
     @param half_closed: timeout in seconds for a half-closed tunnel.
+    @param account: counts the bytes that wait for a slow reader.
     @param directions: makes the two directions.
     """
 
     __slots__ = (
         "_client", "_closer", "_done", "_down", "_ends", "_half_closed", "_idle", "_moved", "_moved_at", "_reactor",
-        "_timer", "_up", "_upstream", "_wheel",
+        "_timer", "_up", "_upstream", "_wheel", "account",
     )  # fmt: skip
 
     def __init__(
@@ -71,8 +73,10 @@ class Relay:
         closer: LingeringCloser,
         idle: float,
         half_closed: float,
+        account: BufferAccount,
         directions: DirectionFactory = Direction,
     ) -> None:
+        self.account = account
         self._reactor = reactor
         self._ends = end_watch_of(reactor)
         self._wheel = timer_wheel_of(reactor)
@@ -86,6 +90,11 @@ class Relay:
         self._moved, self._moved_at = -1, 0.0
         self._timer: Deadline | None = None
         self._done: Callable[[Ending], object] | None = None
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The client's and the target's."""
+        return self._client.sock, self._upstream.sock
 
     @property
     def bytes_up(self) -> int:

@@ -52,7 +52,7 @@ class FileResolver:
         self._watch.note()
         self._names = read()
         self._error: str | None = None
-        self._on_change: Callable[[], None] = _ignore
+        self._on_change: Callable[[], None] = lambda: None
         self._reading: Deferred[None] | None = None
 
     def resolve(self, request: Request) -> Resolution:
@@ -67,7 +67,7 @@ class FileResolver:
 
     def stop(self) -> Deferred[None] | None:
         self._watch.stop()
-        self._on_change = _ignore
+        self._on_change = lambda: None
         return self._reading
 
     def state(self) -> WatchState:
@@ -126,7 +126,3 @@ def _read(path: str, parse: Callable[[str], NameTable]) -> NameTable:
         return parse(text)
     except BadNameFile as error:
         raise CannotRead(str(error)) from error
-
-
-def _ignore() -> None:
-    """The callback before a start and after a stop."""

@@ -27,6 +27,7 @@ from sniproxy.relay.selector import RelaySelector
 from sniproxy.relay.vanished import VanishedPeers
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.server.build import Built
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.names import host_port
 
 # Imported where they are needed: most configurations have neither a bridge nor an inspector.
@@ -56,7 +57,7 @@ class ConnectionManager:
     @param closer: sockets that it has not closed yet count as open descriptors.
     @param relays: bytes that the engine holds count as buffered, and its pipes as open descriptors.
     @param inspector: returns the inspector, or None if there is none.
-    @param ended: called after a connection has ended.
+    @param ended: called after a connection has ended. @param account: counts buffered bytes, for C{max_buffered}.
     @ivar live: the connections that have not ended, the oldest first.
     @ivar admission: admits connections. @ivar randoms: finds loops through other proxies.
     """
@@ -69,11 +70,12 @@ class ConnectionManager:
         relays: RelaySelector,
         inspector: Callable[[], Inspector | None],
         ended: Callable[[], None],
+        account: BufferAccount,
     ) -> None:
         self.live = live
         self.randoms = LiveRandoms()
         self._log = RefusalLog(reactor)
-        self.admission = Admission(reactor.seconds, self._log.add_refusal, _end)
+        self.admission = Admission(reactor.seconds, self._log.add_refusal, _end, account)
         self._when_over = self._over  # one bound method for all connections
         self._usable = 0
         self._waits_for: str | None = None
@@ -82,7 +84,7 @@ class ConnectionManager:
         self._inspector = inspector
         self._ended = ended
         self._count = 0
-        self._vanished = VanishedPeers(reactor, lambda: [conn.sockets for conn in self.live if conn.sockets])
+        self._vanished = VanishedPeers(reactor, self._sockets)
         # Connection ids are unique across restarts, and across processes that write to one log.
         self._id_prefix = os.urandom(4).hex()
 
@@ -147,7 +149,7 @@ class ConnectionManager:
             if inspector is not None:
                 # A client of a plaintext listener names no broker; brokers advertise the address where it listens.
                 place = None if route is None else _bound(sock)
-                tap = Paced(pace_of(context.reactor), inspector.tap(conn.record, place))
+                tap = Paced(pace_of(context.reactor), inspector.tap(conn.record, place), context.account)
                 conn.directions = tapped_directions(tap)
             if route is None:
                 permit.wait_for_hello(conn)
@@ -185,9 +187,11 @@ class ConnectionManager:
                 return
             inspector = self._inspector() if bridge.inspect else None
             record = self._record(bridge.name, client)
-            # All brokers behind a bridge are of one cluster, whatever their names.
-            tap = None if inspector is None else Paced(pace_of(context.reactor), inspector.tap(record, bridge.name))
-            observe = None if inspector is None else inspector.lookup_tap(record)
+            tap, observe = None, None
+            if inspector is not None:
+                # All brokers behind a bridge are of one cluster, whatever their names.
+                tap = Paced(pace_of(context.reactor), inspector.tap(record, bridge.name), context.account)
+                observe = inspector.lookup_tap(record)
             conn = Lifecycle(context, sock, record, partial(handle_bridge, bridge=runtime, tap=tap, observe=observe))
             permit.wait_for_hello(conn)
             self._begin(conn, permit, tap)
@@ -197,6 +201,11 @@ class ConnectionManager:
     def _record(self, listener: str, client: str) -> Connection:
         self._count += 1
         return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
+
+    def _sockets(self) -> list[tuple[socket.socket, ...]]:
+        """The sockets of the tunnels that the engine does not serve: it watches its own."""
+        tunnels = (conn.tunnel for conn in self.live)
+        return [tunnel.sockets for tunnel in tunnels if tunnel is not None and tunnel.sockets]
 
     def _begin(self, conn: Lifecycle, permit: Permit, tap: Paced | None) -> None:
         self.live[conn] = None

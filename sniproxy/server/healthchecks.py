@@ -14,6 +14,7 @@ from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.upstreams import Upstream, UpstreamTable, address
 from sniproxy.tls.contexts import unverified_connection
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
 
@@ -27,14 +28,22 @@ class HealthChecker:
     sends nothing after the handshake, so that the broker has only the connection to log.
 
     A target of a plaintext listener is only connected to.
+
+    @param account: see L{Handshake}.
     """
 
     def __init__(
-        self, reactor: IReactor, upstreams: UpstreamTable, closer: LingeringCloser, dice: random.Random | None = None
+        self,
+        reactor: IReactor,
+        upstreams: UpstreamTable,
+        closer: LingeringCloser,
+        account: BufferAccount,
+        dice: random.Random | None = None,
     ) -> None:
         self._reactor = reactor
         self._upstreams = upstreams
         self._closer = closer
+        self._account = account
         self._dice = dice or random.Random()
         self._dialer: Dialer | None = None
         self._due: dict[str, float] = {}
@@ -108,7 +117,7 @@ class HealthChecker:
         tls = TLSSocket(sock, unverified_connection(known.server_name))
         try:
             left = health.interval - (self._reactor.seconds() - began)
-            await Handshake(self._reactor, tls, max(left, 0.0)).run()
+            await Handshake(self._reactor, tls, max(left, 0.0), self._account).run()
         except HandshakeError as error:
             return f"the TLS handshake failed: {bounded(str(error))}"
         finally:

@@ -18,6 +18,7 @@ from sniproxy.events import Connection, Observer
 from sniproxy.logs.access import AccessLog, ConnectionCounter
 from sniproxy.net.listener import listen_at_once
 from sniproxy.net.lookup import lookups_of
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.names import host_port
 from sniproxy.util.text import counted
 
@@ -38,6 +39,7 @@ class Observers:
 
     @param unrouted: tells the inspector why an advertised host has no route; None: it has one.
     @param observer: one more observer of ended connections.
+    @param account: counts buffered bytes, those of the inspector too.
     @param holds: called with the change in the number of descriptors that admin connections use.
     @ivar inspector: reads the tunnels of inspected plaintext listeners. None until a configuration has such a listener.
     @ivar admin_address: where the admin endpoint is bound. None if there is none, or if it is not TCP.
@@ -49,6 +51,7 @@ class Observers:
         status: StatusSource,
         unrouted: Callable[[str, str], str | None],
         observer: Observer | None,
+        account: BufferAccount,
         holds: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.inspector: Inspector | None = None
@@ -56,6 +59,7 @@ class Observers:
         self._reactor = reactor
         self._status = status
         self._unrouted = unrouted
+        self._account = account
         self._access_log: AccessLog | None = None
         self._event_log: EventLog | None = None
         self._lost_before = 0
@@ -167,7 +171,7 @@ class Observers:
                     self._events_lost_before += before.lost
                 self._event_log = opened
             if inspected and self.inspector is None:
-                self.inspector = Inspector(self._saw, self._unrouted)
+                self.inspector = Inspector(self._saw, self._unrouted, self._account)
             if self.inspector is not None:
                 self.inspector.max_buffered = configuration.limits.max_buffered
             if self.inspector is not None and self._event_log is not None:

@@ -242,7 +242,7 @@ class SampleSite:
         self.event(lookup("failed", "ServiceNotReady", NOW - 4, topic=topic, message=why))
 
     def pass_time(self, seconds: float, dice: random.Random) -> None:
-        """Advance bytes and lookups."""
+        """Add bytes and lookups, as if time had passed."""
         self.proxy.now += seconds
         for live in self.proxy.tunnels:
             if live.state == "open":

@@ -47,7 +47,7 @@ class SiteTestCase(SocketTestCase):
         return number
 
     async def ask(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
-        """One request, on a connection of its own."""
+        """Send one request on its own connection."""
 
         def asked() -> Answer:
             client = http.client.HTTPConnection("127.0.0.1", self.number, timeout=TIMEOUT_S)
@@ -62,7 +62,7 @@ class SiteTestCase(SocketTestCase):
 
 
 class PathTests(SiteTestCase):
-    """What there is."""
+    """The paths of the endpoint."""
 
     async def test_ready(self) -> None:
         """/ready is 200, and 503 while the proxy drains."""
@@ -74,7 +74,7 @@ class PathTests(SiteTestCase):
         self.assertEqual((503, b"draining\n"), (answer.code, answer.body))
 
     async def test_status(self) -> None:
-        """/status is JSON of what is now, with as many entries as asked for."""
+        """/status is JSON of the current state, with at most the requested number of entries."""
         sample = self.serve()
         sample.proxy.tunnels.extend(SampleLive(connection(number)) for number in range(MAX_LISTED + 5))
         sample.ended(connection(bytes_up=3))
@@ -88,7 +88,7 @@ class PathTests(SiteTestCase):
             self.assertEqual((limit, limit), (len(document["tunnels"]), document["configuration"]["most"]))
 
     async def test_topics(self) -> None:
-        """/topics is JSON of all topics, of fewer with a limit, and of folded ones."""
+        """/topics is JSON of all topics, of fewer with a limit, or of folded topics."""
         sample = self.serve()
         for number in "123":
             sample.event(lookup(topic=f"persistent://a/b/t-partition-{number}"))
@@ -117,12 +117,12 @@ class PathTests(SiteTestCase):
         self.assertEqual((MAX_LISTED, MAX_LISTED), (len(document["tunnels"]), document["configuration"]["most"]))
 
     async def test_nothing_inspected(self) -> None:
-        """Without an inspector /topics says so."""
+        """Without an inspector, /topics says that nothing is inspected."""
         self.serve(inspecting=False)
         self.assertFalse(json.loads((await self.ask("/topics")).body)["inspecting"])
 
     async def test_metrics(self) -> None:
-        """/metrics is Prometheus's text format."""
+        """/metrics is in Prometheus's text format."""
         sample = self.serve()
         sample.ended(connection())
         answer = await self.ask("/metrics")
@@ -131,7 +131,7 @@ class PathTests(SiteTestCase):
         self.assertIn(line, answer.body)
 
     async def test_page(self) -> None:
-        """The page and all its files, and nothing else of the package."""
+        """The site serves the page and its files, and no other file of the package."""
         self.serve()
         static = Path(sniproxy.admin.__file__).parent / "static"
         self.assertEqual({path.name for path in static.iterdir()}, {name for name, _ in PAGE.values()})
@@ -143,17 +143,17 @@ class PathTests(SiteTestCase):
             self.assertEqual(404, (await self.ask(path)).code, path)
 
     async def test_numbers(self) -> None:
-        """A limit that is no number is the client's mistake."""
+        """A limit that is not a number is answered with 400."""
         self.serve()
         for limit in ("x", "-1", "1e9", "9" * 5_000, "%C2%B2"):
             self.assertEqual(400, (await self.ask(f"/topics?limit={limit}")).code, limit)
 
 
 class GuardTests(SiteTestCase):
-    """Who is answered, and how."""
+    """Which requests are answered, and with which headers."""
 
     async def test_only_shows(self) -> None:
-        """Every method but GET and HEAD is refused, with a body as without."""
+        """Every method but GET and HEAD is refused, with or without a body."""
         self.serve()
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"):
             answer = await self.ask("/status", method)
@@ -182,7 +182,7 @@ class GuardTests(SiteTestCase):
         self.assertEqual([], sample.proxy.drains)
 
     async def test_drain_foreign(self) -> None:
-        """A page elsewhere changes nothing, nor does a request without a Host, whatever the token."""
+        """A request from a page of another site, or without a Host, changes nothing, even with a valid token."""
         sample = self.serve()
         sample.site.token = TOKEN.encode()
         secret = {"Authorization": f"Bearer {TOKEN}"}
@@ -193,7 +193,7 @@ class GuardTests(SiteTestCase):
         self.assertEqual([], sample.proxy.drains)
 
     async def test_drain_without_token(self) -> None:
-        """From this machine, too, a change over TCP needs the token; refusals say the cure, and are logged once."""
+        """A change over TCP needs the token, also from this machine. Its refusal is logged once, with the cure."""
         sample = self.serve()
         with capturedLogs() as logged:
             answers = [await self.ask(f"/{path}?name=a", "POST") for path in ("drain", "undrain", "drain")]
@@ -215,7 +215,7 @@ class GuardTests(SiteTestCase):
         self.assertEqual(whole.headers.keys(), answer.headers.keys())
 
     async def test_body_is_dropped(self) -> None:
-        """What is sent along is read past, and kept nowhere; the connection can be used again."""
+        """The body of a request is discarded, and the connection can be used again."""
         self.serve()
         body = b"x" * 3_000_000
         form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -227,7 +227,7 @@ class GuardTests(SiteTestCase):
         self.assertTrue(said.endswith(b"\r\n\r\nready\n"), said[-100:])
 
     def test_body_is_not_kept(self) -> None:
-        """Neither in memory nor, as Twisted would keep a long one, in a file."""
+        """A body is kept neither in memory nor in a file, as Twisted does with a long one."""
         request = AdminRequest(DummyChannel(), False)
         request.gotLength(10_000_000)
         request.handleContentChunk(b"x" * 1_000)
@@ -236,7 +236,7 @@ class GuardTests(SiteTestCase):
         self.assertEqual(b"", kept.getvalue())
 
     async def test_quiet(self) -> None:
-        """A page that asks every second leaves no line in the log."""
+        """Repeated requests of the page are not logged."""
         self.serve()
         with capturedLogs() as logged:
             for method in ("GET", "HEAD", "POST"):
@@ -244,7 +244,7 @@ class GuardTests(SiteTestCase):
         self.assertEqual([], logged)
 
     async def exchange(self, sent: bytes) -> bytes:
-        """All that the server says to these bytes."""
+        """Send these bytes. @return: everything that the server sends."""
 
         def exchanged() -> bytes:
             with socket.create_connection(("127.0.0.1", self.number), timeout=TIMEOUT_S) as client:
@@ -254,7 +254,7 @@ class GuardTests(SiteTestCase):
         return await in_thread(exchanged)
 
     async def test_foreign(self) -> None:
-        """A name or a site that is not this endpoint's is refused, whatever it asks for, and with the cure."""
+        """A request for another host, or from another site, is refused for every path; the answer has the cure."""
         self.serve()
         for path in (*PAGE, "/status", "/topics", "/metrics", "/ready", "/nothing"):
             for headers in ({"Host": "evil.test"}, {"Origin": "http://evil.test"}):
@@ -263,12 +263,12 @@ class GuardTests(SiteTestCase):
         self.assertIn(b"[admin] hosts", (await self.ask("/ready", headers={"Host": "evil.test"})).body)
 
     async def test_hosts(self) -> None:
-        """A configured name is the endpoint's own, in whatever case."""
+        """A configured name is accepted in upper and lower case."""
         self.serve(hosts=["Proxy-1.Example.com"])
         self.assertEqual(200, (await self.ask("/ready", headers={"Host": "proxy-1.example.COM:9090"})).code)
 
     async def test_headers(self) -> None:
-        """Every answer, of errors too, forbids to be stored, sniffed, framed, or to run foreign scripts."""
+        """Every answer, also an error, has headers against caching, sniffing, framing and foreign scripts."""
         self.serve()
         for path, headers in (("/", {}), ("/status", {}), ("/nothing", {}), ("/", {"Host": "evil.test"})):
             answer = await self.ask(path, headers=headers)
@@ -276,7 +276,7 @@ class GuardTests(SiteTestCase):
                 self.assertEqual([value.decode()], answer.headers.get_all(name.decode()), (path, name))
 
     async def test_fault(self) -> None:
-        """A fault in what is asked is 500 without its story."""
+        """An exception of a source gives status 500 without its traceback."""
         sample = self.serve()
 
         def fault() -> None:
@@ -289,7 +289,7 @@ class GuardTests(SiteTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
     async def test_stop(self) -> None:
-        """Who is connected when it stops listening is not left open."""
+        """A stop of the site closes open connections."""
         self.serve()
 
         def connected() -> socket.socket:

@@ -10,7 +10,7 @@ from tests.admin.rounds import Rounds
 
 
 class SlicesTests(SynchronousTestCase):
-    """Work between rounds."""
+    """Work that is split over iterations of the reactor."""
 
     def setUp(self) -> None:
         self.clock = Rounds()
@@ -19,7 +19,7 @@ class SlicesTests(SynchronousTestCase):
         self.slices = Slices(self.clock, lambda: self.now)
 
     def work(self, name: str, count: int) -> Steps[str]:
-        """Steps of a third of a slice."""
+        """A generator whose steps each take a third of a slice."""
         for number in range(count):
             self.now += SLICE_S / 3
             self.done.append(f"{name}{number}")
@@ -27,7 +27,7 @@ class SlicesTests(SynchronousTestCase):
         return name
 
     def test_slice(self) -> None:
-        """A round of the reactor does one slice of work; the result comes in the end."""
+        """One iteration does one slice of work; the Deferred fires with the result of the last step."""
         result = self.slices.run(self.work("a", 7))
         self.assertEqual([], self.done)
         for wanted in (3, 6, 7):
@@ -37,7 +37,7 @@ class SlicesTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_turns(self) -> None:
-        """Two answers share the slice."""
+        """Two jobs share each slice."""
         both = [self.slices.run(self.work(name, 3)) for name in "ab"]
         self.clock.round()
         self.assertEqual(["a0", "b0", "a1"], self.done)
@@ -46,7 +46,7 @@ class SlicesTests(SynchronousTestCase):
         self.assertEqual(["a", "b"], [self.successResultOf(one) for one in both])
 
     def test_fault(self) -> None:
-        """An exception is the result, and others go on."""
+        """An exception fails its own job; the other jobs continue."""
 
         def fault() -> Steps[str]:
             yield
@@ -58,7 +58,7 @@ class SlicesTests(SynchronousTestCase):
         self.assertEqual("a", self.successResultOf(good))
 
     def test_cancel(self) -> None:
-        """Cancelled work is dropped, and a stop drops all."""
+        """Cancelled work is dropped, and a stop drops all work."""
         first = self.slices.run(self.work("a", 9))
         self.clock.round()
         first.cancel()
@@ -69,5 +69,5 @@ class SlicesTests(SynchronousTestCase):
         self.assertEqual(3, len(self.done))
 
     def test_finish(self) -> None:
-        """All steps at once."""
+        """finish() runs all remaining steps at once."""
         self.assertEqual("a", finish(self.work("a", 9)))

@@ -31,7 +31,7 @@ class TallyTests(SynchronousTestCase):
         self.tallies.add_ended(live.record)
 
     def test_count(self) -> None:
-        """Tunnels and bytes by listener and route; what is no tunnel yet, by its state."""
+        """Tunnels and bytes are counted by listener and route; other connections by state."""
         self.live[0].state = "hello"
         self.end(self.live[1])
         finish(self.tallies.count())
@@ -41,11 +41,11 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual((2 * MANY - 2, 3 * MANY - 3), (latest.up[KEY], latest.down[KEY]))
 
     def test_steps(self) -> None:
-        """A step counts few connections."""
+        """One step counts a bounded number of connections."""
         self.assertEqual(MANY // BATCH + 1, len(list(self.tallies.count())))
 
     def test_fresh(self) -> None:
-        """One count of many serves a second; few are counted for each answer."""
+        """With many connections, a count is reused for a second; few connections are counted for each answer."""
         for _ in range(3):
             finish(self.tallies.count())
         self.assertEqual(1, self.looks)
@@ -56,7 +56,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(4, self.looks)
 
     def test_together(self) -> None:
-        """Concurrent callers share one count; either may stop."""
+        """Concurrent callers share one count; each can be cancelled."""
         first, second = self.tallies.count(), self.tallies.count()
         next(first)
         next(second)
@@ -66,7 +66,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(MANY, self.tallies.latest.tunnels[KEY])
 
     def test_abandoned(self) -> None:
-        """A count that every client has left is begun again later."""
+        """A count whose callers are all cancelled starts again at the next call."""
         first = self.tallies.count()
         next(first)
         first.close()
@@ -76,7 +76,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(0, self.tallies.latest.tunnels[KEY])
 
     def test_never_less(self) -> None:
-        """What ends while it is counted counts once: bytes never go down, nor are they counted twice."""
+        """A connection that ends during a count is counted once: bytes neither shrink nor count twice."""
         counting = self.tallies.count()
         next(counting)
         for live in (self.live[0], self.live[-1]):  # looked at already, and not yet

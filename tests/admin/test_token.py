@@ -13,15 +13,15 @@ from tests.support.proxies import LISTENER
 
 
 class TokenTests(SynchronousTestCase):
-    """A file with a secret."""
+    """The file with the token."""
 
     def test_good(self) -> None:
-        """One line, for the owner and perhaps the group."""
+        """One line, readable by the owner, and possibly by the group."""
         for mode in (0o600, 0o640, 0o400):
             self.assertEqual(TOKEN.encode(), read_token(str(token_file(self, f" {TOKEN}\r\n", mode))))
 
     def test_bad(self) -> None:
-        """What others may read, what is short, long or not ASCII, and no file are refused, without the secret."""
+        """A missing or world-readable file, and a short, long or non-ASCII token, are errors without the token."""
         for text, mode, said in (
             (TOKEN, 0o644, "chmod 600"),
             (TOKEN, 0o602, "chmod 600"),
@@ -37,7 +37,7 @@ class TokenTests(SynchronousTestCase):
         self.assertIn("No such file", str(self.assertRaises(BadTokenFile, read_token, "/nonexistent")))
 
     def test_configuration(self) -> None:
-        """A configuration with a token that cannot be used is refused, with the key; without one there is none."""
+        """A configuration with an unusable token is an error that names the key; without the key there is no token."""
         good = parse(LISTENER + admin_with_token(token_file(self)), "x.toml")
         self.assertEqual(TOKEN.encode(), build_token(good))
         bad = parse(LISTENER + admin_with_token(token_file(self, mode=0o644)), "x.toml")

@@ -36,10 +36,10 @@ class TopicsTestCase(SynchronousTestCase):
 
 
 class LedgerTests(TopicsTestCase):
-    """The ledger as it is."""
+    """The ledger as JSON."""
 
     def test_topic(self) -> None:
-        """A topic has all that the ledger has of it, its moves too, and its broker."""
+        """A topic has all fields of the ledger, its moves, and its broker."""
         self.tell(lookup(time=1.0), lookup(time=2.0, broker=2), lookup(time=3.0))
         (topic,) = self.document()["topics"]
         self.assertEqual({field.name for field in attrs.fields(TopicEntry)} | {"broker"}, set(topic))
@@ -50,14 +50,14 @@ class LedgerTests(TopicsTestCase):
         self.assertEqual(ONE, topic["moves"][1]["to_url_tls"])
 
     def test_order(self) -> None:
-        """The topic with the most lookups is first, and a limit keeps those."""
+        """Topics with the most lookups come first; a limit keeps those."""
         self.tell(lookup(topic="a"), lookup(topic="b"), lookup(topic="b"), lookup(topic="c"))
         self.assertEqual(["b", "a", "c"], [topic["topic"] for topic in self.document()["topics"]])
         document = self.document(limit=1)
         self.assertEqual((3, ["b"]), (document["count"], [topic["topic"] for topic in document["topics"]]))
 
     def test_brokers(self) -> None:
-        """A broker is known by the URL for TLS, else by the other; its sums are of all topics."""
+        """A broker is identified by its TLS URL, or by the other one; its counts are sums over its topics."""
         self.tell(lookup(topic="a"), lookup(topic="b"), lookup(topic="b"))
         self.tell(lookup(topic="c", broker=2, broker_url_tls=None))
         self.assertEqual(
@@ -87,20 +87,20 @@ class LedgerTests(TopicsTestCase):
         self.assertEqual({"east.test": 1, "west.test": 1}, self.topics.by_cluster())
 
     def test_fold(self) -> None:
-        """Partitions are entries of their own, or one together."""
+        """Partitions are separate entries, or one folded entry."""
         self.tell(*(lookup(topic=f"persistent://a/b/t-partition-{number}") for number in range(3)))
         self.assertEqual(3, self.document()["count"])
         folded = self.document(fold_partitions=True)
         self.assertEqual((1, 3), (folded["count"], folded["topics"][0]["partitions"]))
 
     def test_namespaces(self) -> None:
-        """The churn of each namespace."""
+        """Counts of each namespace."""
         self.tell(lookup(topic="persistent://a/b/t"), lookup(topic="persistent://a/b/t", broker=2))
         (namespace,) = self.document()["namespaces"]
         self.assertEqual(("a/b", 2, 1), (namespace["namespace"], namespace["lookups"], namespace["moves"]))
 
     def test_nothing_inspected(self) -> None:
-        """Without inspection the document has the same names, and says so."""
+        """Without inspection the document has the same keys, and a flag."""
         document = nothing_inspected(NOW)
         self.assertEqual(set(self.document()), set(document))
         self.assertEqual((False, []), (document["inspecting"], document["topics"]))
@@ -110,7 +110,7 @@ class ReferenceTests(TopicsTestCase):
     """docs/reference/admin-api.md."""
 
     def test_all(self) -> None:
-        """Each key of the document is there; the fields of events are in their own table."""
+        """The manual lists every key; the fields of events are in their own table."""
         self.tell(lookup(), lookup(broker=2), lookup("failed", "TopicNotFound"))
         self.tell(Event("unrouted", 8.0, "c", {}), Event("lost", 9.0, "c", {}))
         document = self.document()
@@ -122,10 +122,10 @@ class ReferenceTests(TopicsTestCase):
 
 
 class EventTests(TopicsTestCase):
-    """What happened lately."""
+    """Recent events."""
 
     def test_lookups(self) -> None:
-        """Lookups are counted; failed ones are listed, the newest first."""
+        """Lookups are counted; failed ones are listed, newest first."""
         self.tell(
             lookup(), lookup("failed", "TopicNotFound", 5.0, topic=None), lookup("failed", "ServiceNotReady", 6.0)
         )
@@ -141,7 +141,7 @@ class EventTests(TopicsTestCase):
         self.assertEqual("partitioned_metadata", document["failures"][0]["step"])
 
     def test_remembered(self) -> None:
-        """Moves, brokers without a route, and connections that could not be read."""
+        """Recent moves, brokers without a route, and connections that could not be read are listed."""
         self.tell(lookup(), lookup(broker=2, time=7.0))
         self.tell(Event("unrouted", 8.0, "ab12-8", {"broker_url_tls": ONE, "message": "no route has it"}))
         self.tell(Event("lost", 9.0, "ab12-9", {"side": "client", "reason": "no frame", "offset": 0}))
@@ -165,7 +165,7 @@ class EventTests(TopicsTestCase):
         self.assertEqual((9.0, "no frame"), (document["lost"][0]["time"], document["lost"][0]["reason"]))
 
     def test_bounded(self) -> None:
-        """What happened of late is remembered, not all of it."""
+        """The number of recent events is bounded."""
         for number in range(3 * MAX_RECENT):
             self.tell(
                 lookup(broker=number % 2 + 1, time=float(number)), lookup("failed", "TopicNotFound", float(number))

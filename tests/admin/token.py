@@ -10,7 +10,7 @@ TOKEN = "0123456789abcdef-secret"
 
 
 def token_file(case: SynchronousTestCase, text: str = f"{TOKEN}\n", mode: int = 0o600) -> Path:
-    """A file with a token. @param mode: who may read it."""
+    """A file with a token. @param mode: its permissions."""
     path = Path(case.mktemp()).absolute()
     path.write_text(text)
     path.chmod(mode)
@@ -18,5 +18,5 @@ def token_file(case: SynchronousTestCase, text: str = f"{TOKEN}\n", mode: int = 
 
 
 def admin_with_token(path: Path) -> str:
-    """The table [admin] of an endpoint on a free port of loopback."""
+    """An [admin] table with a token and a free loopback port."""
     return f'[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\ntoken_file = "{path}"\n'

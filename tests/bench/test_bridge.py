@@ -14,7 +14,7 @@ class BridgeBenchTests(SynchronousTestCase):
     """Its paths and its place in the manual."""
 
     def test_ways(self) -> None:
-        """Each path carries both streams; the bridge's path uses its CPU time."""
+        """Each path carries both streams; the path through the bridge has a CPU time."""
         with ExitStack() as stack:
             course = BridgeTestBed(stack, 1_000, 100_000)
             for _, run in course.streams.values():
@@ -24,5 +24,5 @@ class BridgeBenchTests(SynchronousTestCase):
                 self.assertGreater(course.bridge.cpu, before)
 
     def test_place(self) -> None:
-        """The manual has a place for its tables."""
+        """The document has a place for the tables."""
         self.assertIn("new", replaced(DOCUMENT.read_text(), "bridge", "new\n"))

@@ -72,7 +72,7 @@ class MainTests(SynchronousTestCase):
     """The command."""
 
     def test_without_perf(self) -> None:
-        """It tells what it needs."""
+        """Without perf, the status is 1 and the message names perf."""
         said: list[str] = []
         self.patch(shutil, "which", lambda name: None)
         self.patch(builtins, "print", said.append)

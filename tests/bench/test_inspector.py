@@ -18,5 +18,5 @@ class InspectorBenchTests(SynchronousTestCase):
         self.assertIn("SEND_RECEIPT", table[5])
 
     def test_place(self) -> None:
-        """The manual has a place for them."""
+        """The document has a place for the tables."""
         self.assertIn("new", replaced(DOCUMENT.read_text(), "inspector", "new\n"))

@@ -1,4 +1,4 @@
-"""Both ends of a soak's tunnels: what they send is checked byte by byte."""
+"""Both ends of the soak test's tunnels: each checks every byte that it receives."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ HELLO = client_hello("broker-1.pulsar.test")
 
 
 class Pair:
-    """A server's end at a port of its own, and between the two whatever a test puts there."""
+    """A server end on its own port, and a function of the test between the two ends."""
 
     def __init__(self, case: SynchronousTestCase) -> None:
         self._case = case
         self.failure: Exception | None = None
 
     def run(self, plan: Plan, between: Callable[[bytes], bytes] | None = None) -> Tunnel:
-        """The client's end. ``between``: changes what the server sends, all of it at once."""
+        """Run the client's end. ``between``: changes the server's bytes."""
         with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as middle:
             port = listening.getsockname()[1]
             threads = [Thread(target=self._serve, args=(listening,))]
@@ -76,7 +76,7 @@ class TunnelTests(SynchronousTestCase):
             self.assertGreater(tunnel.up, len(HELLO), kind)
 
     def test_large(self) -> None:
-        """Streams longer than the period, both ways at once."""
+        """Streams longer than the period pass in both directions at once."""
         pair = Pair(self)
         tunnel = pair.run(Plan("both", 2**32 - 1, 3 * PERIOD, 2 * PERIOD + 1))
         self.assertIsNone(pair.failure)
@@ -127,7 +127,7 @@ class PlanTests(SynchronousTestCase):
         self.assertTrue(all(plan.down <= 256 for plan in plans if plan.kind == "idle"))
 
     def test_hello(self) -> None:
-        """The hello is real, and has the name."""
+        """The hello is valid, and has the name."""
         outcome = ClientHelloReader().feed(HELLO)
         assert isinstance(outcome, ClientHello), outcome
         self.assertEqual(outcome.server_name, "broker-1.pulsar.test")

@@ -1,4 +1,4 @@
-"""Tunnels that stay open: their echoes, and the faults that they report."""
+"""Tunnels of the soak test that stay open: their echoes, and the faults that they report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Kills:
 
 
 class OpenedTests(SynchronousTestCase):
-    """Opened without a proxy."""
+    """Tunnels without a proxy."""
 
     def setUp(self) -> None:
         self.told: list[str] = []
@@ -36,13 +36,13 @@ class OpenedTests(SynchronousTestCase):
         self.heard.set()
 
     def opened(self, port: int, count: int = 1) -> Opened:
-        """Started; it says a byte as soon as the one before has come back."""
+        """Open a tunnel that sends a byte as soon as the previous one has come back."""
         opened = Opened(port, HELLO, count, self.kills, self.tell, 0.0)
         opened.start()
         return opened
 
     def server(self, *works: Callable[[socket.socket], object]) -> int:
-        """A port whose first connections get what these do behind the hello, the next ones an echo."""
+        """A port that handles its first connections with these functions, after the hello, and echoes on later ones."""
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
 
@@ -81,7 +81,7 @@ class OpenedTests(SynchronousTestCase):
             self.assertEqual(tunnel.up, len(HELLO) + tunnel.down)
 
     def fails(self, work: Callable[[socket.socket], object]) -> str:
-        """What is told of a first tunnel; another one in its place does well."""
+        """Run with a faulty first tunnel. @return: the faults; a second tunnel has none."""
         opened = self.opened(self.server(work))
         self.assertTrue(self.heard.wait(60))
         self.assertEqual(len(opened.stop()), 1)

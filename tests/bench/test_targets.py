@@ -73,5 +73,5 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual(rest(sock), hashlib.sha256(b"some data").digest() + AFTERWARDS)
 
     def test_kinds(self) -> None:
-        """There are no other kinds."""
+        """These are the kinds of targets."""
         self.assertEqual(sorted(KINDS), ["digest", "echo", "first", "sink"])

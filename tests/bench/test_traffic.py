@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.traffic import lookups, messages, produce
+from bench.traffic import lookups, messages, produce, send_receipts
 from sniproxy.inspector.inspection import Inspection
 from sniproxy.pulsar.frames import FrameReader
 
@@ -38,6 +40,17 @@ class ProduceTests(SynchronousTestCase):
         for received, due in ((0, 0), (first - 1, 0), (first, receipt), (whole - 1, traffic.receipt_ends[-2])):
             self.assertEqual(traffic.receipt_bytes(received), due)
             self.assertEqual(traffic.receipt_bytes(3 * whole + received), 3 * receipts + due)
+
+    def test_send_receipts(self) -> None:
+        """The receipts that are due are sent in order, each once, across the end of a cycle."""
+        traffic = self.traffic
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            sent, cycle = 0, len(traffic.frames)
+            for received in (traffic.ends[0] - 1, traffic.ends[0], cycle - 1, cycle + traffic.ends[1]):
+                sent = send_receipts(ours, traffic, received, sent)
+                self.assertEqual(traffic.receipt_bytes(received), sent)
+            self.assertEqual(traffic.receipts + traffic.receipts[: traffic.receipt_ends[1]], theirs.recv(2 * sent))
 
 
 class MessageTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""What a client's CONNECT holds, for the tests of the bridge."""
+"""Reads a client's CONNECT, for the tests of the bridge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sniproxy.pulsar.frames import FrameReader
 
 
 def secrets(command: pb.CommandConnect) -> list[object]:
-    """All that stands in CONNECT's field auth_data, in order."""
+    """All values of CONNECT's field auth_data, in order."""
     (frame,) = FrameReader().feed(write(command))
     unknown = UnknownFieldSet(fields_of(read(frame.command)))
     fields = [unknown[at] for at in range(len(unknown))]

@@ -13,24 +13,16 @@ from sniproxy.client.brokers import Access, Brokers
 from sniproxy.client.failures import ClientError
 from sniproxy.client.lookups import Lookups
 from sniproxy.pulsar.serviceurl import parse_service_url
-from tests.client.scripted import Answer, Script, Scripted, lookup_answer, polite
+from tests.client.scripted import VIP, Answer, Script, Scripted, lookup_answer, polite, url
 from tests.support.proxies import Proxy
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
 from tests.support.tlsservers import ServerTLS, listen
 from tests.tls.material import CA, folder
 
-TOPIC = "persistent://public/default/t"
-VIP = "pulsar-vip.test"
-B1, B2 = "broker-1.pulsar.test", "broker-2.pulsar.test"
-
-
-def url(name: str) -> str:
-    return f"pulsar+ssl://{name}:6651"
-
 
 def connects(to: str) -> Script:
-    """Every lookup's answer."""
+    """Answer every lookup with this owner."""
     return lambda name, fields: [lookup_answer(fields, Answer.Connect, url(to))] if name == "LOOKUP" else []
 
 
@@ -75,7 +67,7 @@ class Crowd:
 
 
 class BridgeCase(SocketTestCase):
-    """Helpers."""
+    """A test with a bridge, a proxy and brokers."""
 
     def client(self, crowd: Crowd, **more: Any) -> Lookups:
         brokers = Brokers(reactor, Access(False, timeout_s=10.0, **more))

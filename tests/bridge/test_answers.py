@@ -12,6 +12,7 @@ from sniproxy.config.allowed import Allowing, Broker, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameError, encode
+from sniproxy.util.buffered import BufferAccount
 
 B1, B2 = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar+ssl://broker-2.pulsar.test:6652"
 PLAIN1 = "pulsar://broker-1.pulsar.test:6651"
@@ -19,7 +20,7 @@ TOPIC = "persistent://public/default/t"
 
 
 class AnswersTests(SynchronousTestCase):
-    """Answers: what passes in place of a frame."""
+    """Answers: the frames that replace a broker's."""
 
     def setUp(self) -> None:
         self.followed: list[tuple[pb.CommandLookupTopic, Response]] = []
@@ -27,7 +28,7 @@ class AnswersTests(SynchronousTestCase):
         self.warned: list[str] = []
         self.bridges: dict[Broker, str] = {}
         self.allowing = Allowing(None)
-        self.pending = PendingLookups(pb.CommandConnect(client_version="c"))
+        self.pending = PendingLookups(pb.CommandConnect(client_version="c"), BufferAccount())
         self.answers = self.made()
 
     def made(self, allowing: Allowing | None = None, names_owners: bool = True, service: bool = True) -> Answers:
@@ -41,7 +42,7 @@ class AnswersTests(SynchronousTestCase):
         return True
 
     def passed(self, command: Any, answers: Answers | None = None) -> Any:
-        """What passes for a command; None: nothing."""
+        """The frame that replaces a command; None: no frame."""
         frame = write(command)
         out = (answers or self.answers)(read(frame[8:]).type, frame)
         if not out:
@@ -57,7 +58,7 @@ class AnswersTests(SynchronousTestCase):
         self.pending.client(write(pb.CommandLookupTopic(topic=TOPIC, request_id=5, **more)))
 
     def test_connect(self) -> None:
-        """The owner's plain URL is made of its TLS URL, whatever stood there; the client shall come back."""
+        """The plain URL is made from the TLS URL, with the flag to connect through the service URL."""
         for more in ({}, {"brokerServiceUrl": "pulsar://10.0.0.7:6650"}):
             said = self.passed(self.answer(Response.Connect, brokerServiceUrlTls=B1, authoritative=True, **more))
             self.assertEqual((PLAIN1, B1, 5), (said.brokerServiceUrl, said.brokerServiceUrlTls, said.request_id))
@@ -65,14 +66,14 @@ class AnswersTests(SynchronousTestCase):
         self.assertIsNone(self.allowing.denies(("broker-1.pulsar.test", 6651)))
 
     def test_proxy_field_is_replaced(self) -> None:
-        """Brokers say explicitly that clients shall not come back: the field is there once."""
+        """proxy_through_service_url is replaced if the broker sent it as false: the field occurs once."""
         frame = write(self.answer(Response.Connect, brokerServiceUrlTls=B1, proxy_through_service_url=False))
         out = self.answers(pb.BaseCommand.LOOKUP_RESPONSE, frame)
         self.assertEqual(1, out.count(b"\x40\x01"))
         self.assertNotIn(b"\x40\x00", out)
 
     def test_no_tls_url(self) -> None:
-        """An answer without a TLS URL, or with one that is none, cannot be served: the text names the cause."""
+        """An answer without a valid TLS URL becomes a failure whose text has the cause."""
         self.ask(advertised_listener_name="internal")
         said = self.passed(self.answer(Response.Connect, brokerServiceUrl="pulsar://127.0.0.1:6660"))
         self.assertEqual((Response.Failed, pb.ServerError.ServiceNotReady), (said.response, said.error))
@@ -84,7 +85,7 @@ class AnswersTests(SynchronousTestCase):
             self.assertEqual(Response.Failed, said.response)
 
     def test_not_allowed(self) -> None:
-        """An owner that the bridge does not allow is a failure, told to the client and to the operator."""
+        """An owner that allow does not match becomes a failure; the client gets the reason, and it is logged."""
         answers = self.made(Allowing([parse_allowed("*.other.test")]))
         said = self.passed(self.answer(Response.Connect, brokerServiceUrlTls=B1), answers)
         self.assertEqual(Response.Failed, said.response)
@@ -92,33 +93,33 @@ class AnswersTests(SynchronousTestCase):
         self.assertIn("bridge's allow list", self.warned[0])
 
     def test_failed(self) -> None:
-        """A failure passes byte for byte."""
+        """A failure passes unchanged."""
         frame = write(self.answer(Response.Failed, error=pb.ServerError.AuthorizationError, message="no"))
         self.assertEqual(frame, self.answers(pb.BaseCommand.LOOKUP_RESPONSE, frame))
 
     def test_redirect(self) -> None:
-        """A redirect does not pass: it is followed, with the lookup that it answers."""
+        """A redirect does not reach the client: the bridge follows it, with the lookup that it answers."""
         self.ask()
         self.assertIsNone(self.passed(self.answer(Response.Redirect, brokerServiceUrlTls=B2)))
         ((lookup, answer),) = self.followed
         self.assertEqual((TOPIC, B2), (lookup.topic, answer.brokerServiceUrlTls))
 
     def test_too_many_redirects(self) -> None:
-        """A redirect that is one too many at once is a failure at once."""
+        """If too many lookups are redirected at once, a further redirect is a failure."""
         self.most_followed = 0
         self.ask()
         said = self.passed(self.answer(Response.Redirect, brokerServiceUrlTls=B2))
         self.assertEqual((Response.Failed, 5), (said.response, said.request_id))
 
     def test_redirect_of_an_unknown_lookup(self) -> None:
-        """A redirect for what the bridge has not seen is a failure; so it is on a broker's own connection."""
+        """A redirect for an unknown lookup, or on the connection to an owner, is a failure."""
         for answers in (self.answers, self.made(service=False)):
             said = self.passed(self.answer(Response.Redirect, brokerServiceUrlTls=B2), answers)
             self.assertEqual(Response.Failed, said.response)
         self.assertEqual([], self.followed)
 
     def test_close(self) -> None:
-        """CLOSE_* name the new owner by a plain URL; what else they name is taken away, what names nothing passes."""
+        """CLOSE_* get the plain URL of the new owner and no other URL; without a URL they pass unchanged."""
         producer = pb.CommandCloseProducer(producer_id=7, request_id=1)
         consumer = pb.CommandCloseConsumer(consumer_id=7, request_id=1)
         closes: tuple[Any, ...] = (producer, consumer)
@@ -134,14 +135,14 @@ class AnswersTests(SynchronousTestCase):
             self.assertFalse(said.HasField("assignedBrokerServiceUrl"))
 
     def test_close_that_may_not_name(self) -> None:
-        """Where topics have migrated to, or the owner is not allowed, CLOSE_* name nobody: clients look up again."""
+        """CLOSE_* lose their URLs if the topic migrated or the owner is not allowed: clients look up again."""
         made = pb.CommandCloseProducer(producer_id=7, request_id=1, assignedBrokerServiceUrlTls=B1)
         for answers in (self.made(names_owners=False), self.made(Allowing([]))):
             said = self.passed(made, answers)
             self.assertFalse(said.HasField("assignedBrokerServiceUrl") or said.HasField("assignedBrokerServiceUrlTls"))
 
     def test_migrated(self) -> None:
-        """A topic that migrates leads to the bridge of its new cluster; without one it is dropped, with the remedy."""
+        """A migrating topic leads to the bridge of its new cluster; without one the command is dropped and logged."""
         made = pb.CommandTopicMigrated(resource_id=1, resource_type=pb.CommandTopicMigrated.Producer)
         made.brokerServiceUrlTls = B2
         made.brokerServiceUrl = "pulsar://green:6650"
@@ -153,7 +154,7 @@ class AnswersTests(SynchronousTestCase):
         self.assertIsNone(self.passed(made))
 
     def test_connected(self) -> None:
-        """CONNECTED sets the limit, and passes byte for byte unless it offers features that name brokers elsewhere."""
+        """CONNECTED sets the frame limit, and passes unchanged unless it has features that name brokers elsewhere."""
         frame = write(pb.CommandConnected(server_version="s", max_message_size=1000))
         self.assertEqual(frame, self.answers(pb.BaseCommand.CONNECTED, frame))
         self.assertEqual(1000 + HEADER_BYTES, self.answers.limit)
@@ -167,7 +168,7 @@ class AnswersTests(SynchronousTestCase):
         )
 
     def test_unreadable(self) -> None:
-        """What cannot be read does not pass: it could lead the client past the bridge."""
+        """An unreadable command does not pass: it could lead the client past the bridge."""
         frame = encode(b"\x08\x18\xc2\x01\x00")  # LOOKUP_RESPONSE without its number
         self.assertRaises(FrameError, self.answers, pb.BaseCommand.LOOKUP_RESPONSE, frame)
         for kind in TYPES:  # and PING, which it says last
@@ -175,7 +176,7 @@ class AnswersTests(SynchronousTestCase):
             self.assertRaises(FrameError, self.answers, kind, frame)
 
     def test_final_failure(self) -> None:
-        """An answer of no known kind stays what it is; our own failure has the client's number."""
+        """An answer of unknown type passes unchanged; the bridge's own failure has the client's request id."""
         said = fields_of(read(self.answers.final(Response(request_id=3), None)[8:]))
         self.assertFalse(said.HasField("brokerServiceUrl"))
         said = fields_of(read(failed(9, "why")[8:]))

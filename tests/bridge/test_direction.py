@@ -1,4 +1,4 @@
-"""A relay's direction whose frames are rewritten."""
+"""A relay direction that rewrites frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sniproxy.pulsar.commands import write
 from sniproxy.relay.direction import Direction, Side
 from sniproxy.relay.pacing import Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
-from sniproxy.util.buffered import TOTAL
+from sniproxy.util.buffered import BufferAccount
 from tests.relay.taps import Recorder
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end
@@ -32,29 +32,42 @@ class RewrittenTests(SocketTestCase):
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
         self.tap = Recorder()
+        self.account = BufferAccount()
         self.client, ours = connected()
         self.broker, upstream = connected()
-        told = BridgeCallbacks(lambda lookup, answer: True, lambda broker: None, lambda message: None)
-        answers = Answers(Allowing(None), told, None, True)
-
-        def way(source: Side, target: Side, head: bytes) -> Direction:
-            if source.name == "client":
-                return Direction(source, target, head)
-            self.down = RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
-            return self.down
-
-        self.relay = Relay(
-            reactor, ours, upstream, b"", directions=way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
-        )
+        self.relay = self.relay_of(ours, upstream)
         self.done: Any = self.relay.run()
         self.addCleanup(self.close)
+
+    def relay_of(self, ours: socket.socket, upstream: Any) -> Relay:
+        """A relay that rewrites the frames of the broker at C{upstream}, for the client at C{ours}."""
+        answers = Answers(Allowing(None), BridgeCallbacks(lambda *_: True, lambda _: None, lambda _: None), None, True)
+
+        def make_direction(source: Side, target: Side, head: bytes) -> Direction:
+            if source.name == "client":
+                return Direction(source, target, head)
+            paced = Paced(pace_of(reactor), self.tap, self.account)
+            self.down = RewrittenDirection(source, target, head, answers, paced)
+            return self.down
+
+        return Relay(
+            reactor,
+            ours,
+            upstream,
+            b"",
+            directions=make_direction,
+            closer=LingeringCloser(reactor),
+            idle=300.0,
+            half_closed=60.0,
+            account=self.account,
+        )
 
     def close(self) -> None:
         self.client.close()
         self.broker.close()
 
     async def test_rewritten(self) -> None:
-        """A frame is rewritten on its way; what is shown is what the broker sent, and counts are what was written."""
+        """A frame is rewritten; the inspector gets the broker's bytes, and counts are of written bytes."""
         self.broker.sendall(PING + CLOSE)
         expected = PING + PLAIN_CLOSE
         self.assertEqual(expected, await in_thread(read_exactly, self.client, len(expected)))
@@ -63,7 +76,7 @@ class RewrittenTests(SocketTestCase):
         self.assertEqual((PING + CLOSE, len(expected)), (self.tap.from_target, self.relay.bytes_down))
 
     async def test_put(self) -> None:
-        """A frame of our own is written when the relay is told to pump, behind a frame that passes."""
+        """A frame of the bridge is written at the next pump, after the frame that is passing."""
         self.broker.sendall(PING)
         await in_thread(read_exactly, self.client, len(PING))
         self.down.put(b"<own>")
@@ -73,17 +86,16 @@ class RewrittenTests(SocketTestCase):
         await self.done
 
     async def test_held(self) -> None:
-        """A frame that is held until it is whole counts as buffered."""
-        before = TOTAL.bytes
+        """An incomplete frame counts as buffered."""
         self.broker.sendall(PING + CLOSE[:-3])
         await in_thread(read_exactly, self.client, len(PING))
-        self.assertEqual(len(CLOSE) - 3, TOTAL.bytes - before)
+        self.assertEqual(len(CLOSE) - 3, self.account.bytes)
         self.close()
         await self.done
-        self.assertEqual(before, TOTAL.bytes)
+        self.assertEqual(0, self.account.bytes)
 
     async def test_cut(self) -> None:
-        """A broker that ends in a frame: the client gets as much as there is, and the end."""
+        """If a broker ends within a frame, the client gets the incomplete frame and the FIN."""
         self.broker.sendall(PING + CLOSE[:-3])
         self.broker.close()
         self.assertEqual(PING + CLOSE[:-3], await in_thread(read_to_end, self.client))
@@ -91,19 +103,10 @@ class RewrittenTests(SocketTestCase):
         self.assertEqual(Ending(Result.OK), await self.done)
 
     async def test_cut_at_once(self) -> None:
-        """So it does when the end came together with the frame's beginning, as TLS may hand them out."""
+        """The same if the incomplete frame and the FIN arrive together, as TLS can deliver them."""
         client, ours = connected()
         far, upstream = tls_pair(0, "target")
-        answers = Answers(Allowing(None), BridgeCallbacks(lambda *_: True, lambda _: None, lambda _: None), None, True)
-
-        def way(source: Side, target: Side, head: bytes) -> Direction:
-            if source.name == "client":
-                return Direction(source, target, head)
-            return RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
-
-        relay = Relay(
-            reactor, ours, upstream, b"", directions=way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
-        )
+        relay = self.relay_of(ours, upstream)
         far.sendall(PING + CLOSE[:-3])
         far.shutdown(socket.SHUT_WR)
         done = relay.run()
@@ -115,7 +118,7 @@ class RewrittenTests(SocketTestCase):
         await self.done
 
     async def test_not_pulsar(self) -> None:
-        """What is no Pulsar ends the tunnel."""
+        """Bytes that are not Pulsar end the tunnel."""
         self.broker.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         ending = await self.done
         self.assertEqual(Result.RESET, ending.result)

@@ -13,6 +13,7 @@ from sniproxy.net.firstbytes import ClientGone, ReadTimeout
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
+from sniproxy.util.buffered import BufferAccount
 from tests.support.hellos import hello
 from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
@@ -28,7 +29,7 @@ class FirstFrameTests(SocketTestCase):
         far, ours = connected()
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, FirstFrame(clock, ours, 5.0)
+        return far, FirstFrame(clock, ours, 5.0, BufferAccount())
 
     async def refused(self, *pieces: bytes) -> NotConnect:
         far, stage = self.stage()
@@ -45,7 +46,7 @@ class FirstFrameTests(SocketTestCase):
             far.sendall(piece)
 
     async def test_connect(self) -> None:
-        """CONNECT, whole or byte by byte; what comes behind it in the same read is kept."""
+        """CONNECT is read whole or byte by byte; later bytes of the same read are kept."""
         for pieces in ([CONNECT + PING], [CONNECT[at : at + 1] for at in range(len(CONNECT))]):
             far, stage = self.stage()
             far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -57,7 +58,7 @@ class FirstFrameTests(SocketTestCase):
             self.assertIn(CONNECT, bytes(stage.received))
 
     async def test_foreign(self) -> None:
-        """TLS, HTTP and what is no frame are told apart."""
+        """TLS, HTTP and other bytes are distinguished."""
         error = await self.refused(hello())
         self.assertIn("use a pulsar:// service URL", str(error))
         self.assertTrue(error.speaks_tls)
@@ -65,7 +66,7 @@ class FirstFrameTests(SocketTestCase):
         self.assertIn("not a Pulsar frame", str(await self.refused(b"SSH-2.0-x\r\n\r\n")))
 
     async def test_another_frame(self) -> None:
-        """Another frame of Pulsar's, one that cannot be read, and one that is too long are refused."""
+        """Another Pulsar frame, an unreadable one and one that is too long are refused."""
         error = await self.refused(PING)
         self.assertIn("the first frame is PING, not CONNECT", str(error))
         self.assertTrue(error.speaks_pulsar)
@@ -73,7 +74,7 @@ class FirstFrameTests(SocketTestCase):
         self.assertIn("over the limit", str(await self.refused((MAX_FRAME_BYTES + 1).to_bytes(4, "big") + bytes(4))))
 
     async def test_gone(self) -> None:
-        """A client that leaves or resets is told so."""
+        """A client that disconnects or resets is reported as gone."""
         for leave in (socket.socket.close, reset):
             far, stage = self.stage()
             far.sendall(CONNECT[:5])
@@ -81,7 +82,7 @@ class FirstFrameTests(SocketTestCase):
             await self.assertFailure(Deferred.fromCoroutine(_wait(stage)), ClientGone)
 
     async def test_deadline(self) -> None:
-        """A client that is silent is given up in time."""
+        """A silent client fails at the deadline."""
         clock = HandClock()
         _, stage = self.stage(clock)
         waiting = Deferred.fromCoroutine(_wait(stage))
@@ -89,7 +90,7 @@ class FirstFrameTests(SocketTestCase):
         await self.assertFailure(waiting, ReadTimeout)
 
     async def test_cancel(self) -> None:
-        """Cancelled, it leaves the reactor."""
+        """A cancelled wait leaves the reactor."""
         _, stage = self.stage()
         waiting = stage.first()
         waiting.addErrback(lambda failure: None)

@@ -1,4 +1,4 @@
-"""Connections through a bridge: which broker is reached, and what is refused."""
+"""Connections through a bridge: which broker is dialled, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader
 from sniproxy.tls.alerts import Alert, fatal_alert
-from tests.bridge.crowd import B1, B2, TOPIC, VIP, BridgeCase, Crowd, connects, url
-from tests.client.scripted import Script
+from tests.bridge.crowd import BridgeCase, Crowd, connects
+from tests.client.scripted import B1, B2, TOPIC, VIP, Script, url
 from tests.support.hellos import hello
 from tests.support.proxies import Backend, Proxy, SilentTarget
 from tests.support.sockets import HandClock, in_thread, read_to_end
@@ -25,7 +25,7 @@ from tests.tls.material import CA, OTHER_CA, folder
 
 
 class RefusalTests(BridgeCase):
-    """What does not cross."""
+    """Connections that the bridge refuses."""
 
     async def refused(self, crowd: Crowd, data: bytes) -> tuple[Any, bytes]:
         number = len(crowd.bridge.records)
@@ -42,7 +42,7 @@ class RefusalTests(BridgeCase):
         return found
 
     async def test_not_connect(self) -> None:
-        """Another first frame gets an error frame; TLS an alert; what is neither, a close."""
+        """A wrong first frame gets an error frame, TLS an alert, and other bytes a close."""
         crowd = Crowd(self, {})
         record, got = await self.refused(crowd, write(pb.CommandPing()))
         self.assertEqual((Result.NOT_PULSAR, pb.ServerError.NotAllowedError), (record.result, self.error(got).error))
@@ -52,7 +52,7 @@ class RefusalTests(BridgeCase):
         self.assertEqual((Result.NOT_PULSAR, b""), (record.result, got))
 
     async def test_not_connect_is_logged(self) -> None:
-        """The bridge's own log says what is wrong with such a client, and the cure."""
+        """The log has the reason and the cure for such a client."""
         said: list[str] = []
         self.patch(runtime, "log", SimpleNamespace(warn=lambda text, message, **more: said.append(message)))
         crowd = Crowd(self, {})
@@ -61,7 +61,7 @@ class RefusalTests(BridgeCase):
         self.assertIn("a client is refused: the client speaks TLS; this port is plaintext: use a pulsar://", message)
 
     async def test_not_allowed(self) -> None:
-        """A broker that no answer has named, or that allow does not have, is not dialled; empty names the service."""
+        """A broker that neither an answer named nor allow matches is not dialled; no name means the service."""
         crowd = Crowd(self, {VIP: connects(B1), B1: lambda name, fields: []})
         for named in (f"{B1}:6651", "b c", "127.0.0.1:22"):
             record, got = await self.refused(
@@ -75,7 +75,7 @@ class RefusalTests(BridgeCase):
         self.assertEqual(["CONNECT"], crowd.heard(VIP))
 
     async def test_allow(self) -> None:
-        """What allow has may be asked for without a lookup."""
+        """A broker that allow matches can be named without a lookup."""
         crowd = Crowd(self, {VIP: connects(B1), B1: lambda name, fields: []}, 'allow = ["*.pulsar.test:6651"]\n')
         sock = self.raw(crowd)
         sock.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=f"{B1}:6651")))
@@ -83,7 +83,7 @@ class RefusalTests(BridgeCase):
         self.assertEqual(["CONNECT"], crowd.heard(B1))
 
     async def test_reload(self) -> None:
-        """A bridge whose table has not changed, wherever it stands, remembers over a reload who was named."""
+        """A bridge with an unchanged table, even at another position, keeps the named brokers over a reload."""
         crowd = Crowd(self, {VIP: connects(B1), B1: lambda name, fields: []})
         await self.client(crowd).owner(TOPIC)
         service = crowd.bridge.service
@@ -96,7 +96,7 @@ class RefusalTests(BridgeCase):
         self.assertEqual(["CONNECT"], crowd.heard(B1))
 
     async def test_down(self) -> None:
-        """A broker that is down, or not who it should be, is a plain close; the record says why."""
+        """A broker that is down, or has the wrong certificate, gives a plain close; the record has the reason."""
         cases: list[tuple[dict[str, Script], dict[str, trustme.CA], Result, str]] = [
             ({}, {}, Result.UPSTREAM_TLS_FAILED, "unrecognized name"),
             ({VIP: connects(B1)}, {VIP: OTHER_CA}, Result.UPSTREAM_TLS_FAILED, "its certificate is not trusted"),
@@ -108,7 +108,7 @@ class RefusalTests(BridgeCase):
             self.assertIn(why, record.reason)
 
     async def test_next_host(self) -> None:
-        """Of a service URL's hosts the next one is tried; connections begin with each in turn."""
+        """If a host of the service URL fails, the next one is dialled; connections start with each host in turn."""
         crowd = Crowd(
             self,
             {B1: connects(B1), B2: connects(B2)},
@@ -118,7 +118,7 @@ class RefusalTests(BridgeCase):
         self.assertEqual([B1, B1, B2], owners)
 
     async def test_silent(self) -> None:
-        """A client that says nothing is given up in time."""
+        """A client that sends nothing is closed at the timeout."""
         clock = HandClock()
         crowd = Crowd(self, {}, clock=clock)
         sock = self.raw(crowd)
@@ -132,7 +132,7 @@ class RefusalTests(BridgeCase):
         clock.advance(1)
 
     async def test_gone(self) -> None:
-        """A client that leaves while its broker is dialled, or in the handshake with it, is seen at once."""
+        """A client that disconnects during the dial or the handshake is noticed at once."""
         files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes()).resolve()
         backend = Backend(self)  # it takes connections, and says nothing
         for address, reason in (

@@ -1,4 +1,4 @@
-"""What a client asked, and who it says it is."""
+"""A client's pending lookups and its credentials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sniproxy.client.logins import by_token
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
-from sniproxy.util.buffered import TOTAL
+from sniproxy.util.buffered import BufferAccount
 from tests.bridge.connects import secrets
 
 _Base = pb.BaseCommand
@@ -21,13 +21,14 @@ class PendingLookupsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.connect = by_token("first").connect("broker-1.pulsar.test:6651")
-        self.pending = PendingLookups(self.connect)
+        self.account = BufferAccount()
+        self.pending = PendingLookups(self.connect, self.account)
 
     def lookup(self, number: int, topic: str = TOPIC) -> bytes:
         return write(pb.CommandLookupTopic(topic=topic, request_id=number))
 
     def test_lookups(self) -> None:
-        """A lookup is known by its number until it is answered, however the bytes come."""
+        """A lookup is stored under its request id until it is answered, for any split of the bytes."""
         data = write(self.connect) + self.lookup(2**63) + write(pb.CommandPing()) + self.lookup(0, "other")
         for at in range(len(data)):
             self.pending.client(data[at : at + 1])
@@ -38,13 +39,13 @@ class PendingLookupsTests(SynchronousTestCase):
             self.assertIsNone(self.pending.take(number))
 
     def test_long(self) -> None:
-        """A lookup that is longer than any topic's name makes it is not remembered."""
+        """A lookup that is longer than any topic name allows is not stored."""
         self.pending.client(write(self.connect) + self.lookup(1, "t" * MAX_LOOKUP_BYTES) + self.lookup(2))
         self.assertIsNone(self.pending.take(1))
         self.assertIsNotNone(self.pending.take(2))
 
     def test_login(self) -> None:
-        """CONNECT is said again as it was, credentials included, but for the broker that it named."""
+        """CONNECT is repeated with the client's credentials, without the broker that it named."""
         again = self.pending.login.connect("broker-9.pulsar.test:6651")
         self.assertEqual([b"first"], secrets(again))
         self.assertFalse(again.HasField("proxy_to_broker_url"))
@@ -52,7 +53,7 @@ class PendingLookupsTests(SynchronousTestCase):
         self.assertTrue(self.connect.HasField("proxy_to_broker_url"))
 
     def test_renewed(self) -> None:
-        """After an AUTH_RESPONSE the newest credentials come last, which is what counts; nothing shows them."""
+        """After an AUTH_RESPONSE the newest credentials come last, which counts; no text shows them."""
         response = pb.CommandAuthResponse(client_version="c", response=pb.AuthData(auth_method_name="token"))
         response.response.MergeFromString(b"\x12\x06second")
         self.pending.client(write(self.connect) + write(response))
@@ -60,21 +61,20 @@ class PendingLookupsTests(SynchronousTestCase):
         self.assertNotIn("second", repr(self.pending.login))
 
     def test_bytes(self) -> None:
-        """Long lookups are remembered up to a bound in bytes, the newest of them, and count as buffered."""
-        before = TOTAL.bytes
+        """Stored lookups are bounded in bytes and count as buffered; the oldest are dropped."""
         for number in range(300):
             self.pending.client(write(pb.CommandLookupTopic(topic="t" * 8000, request_id=number)))
         self.assertIsNone(self.pending.take(0))
         self.assertIsNotNone(self.pending.take(299))
-        self.assertTrue(MAX_BYTES - 20_000 < TOTAL.bytes - before <= MAX_BYTES)
+        self.assertTrue(MAX_BYTES - 20_000 < self.account.bytes <= MAX_BYTES)
         self.pending.end()
-        self.assertEqual(before, TOTAL.bytes)
+        self.assertEqual(0, self.account.bytes)
 
     def test_unreadable(self) -> None:
-        """What is no Pulsar is not looked at any more."""
+        """After bytes that are not Pulsar, nothing more is read."""
         no_command = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:-1])
         for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", no_command):
-            pending = PendingLookups(self.connect)
+            pending = PendingLookups(self.connect, self.account)
             pending.client(data)
             pending.client(self.lookup(1))
             self.assertFalse(pending.readable)

@@ -1,4 +1,4 @@
-"""Following redirects; most of it is tested with the whole bridge (test_crossing)."""
+"""Following redirects; tests.bridge.test_tunnel has tests with a whole bridge."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SERVICE = ("pulsar-vip.test", 6651)
 
 
 class FollowerTests(TestCase):
-    """Follower, at one broker without a proxy."""
+    """Follower, with one broker and without a proxy."""
 
     timeout = 20
 
@@ -61,13 +61,13 @@ class FollowerTests(TestCase):
         return await follower.follow(SERVICE, lookup, answer)
 
     async def test_number(self) -> None:
-        """The final answer has the number that the client gave, and whoever looks is shown it."""
+        """The final answer has the client's request id, and the inspector gets it."""
         answer = await self.follow(self.follower(Allowing(None)))
         self.assertEqual((2**64 - 2, "pulsar+ssl://b.test:6651"), (answer.request_id, answer.brokerServiceUrlTls))
         self.assertEqual([NAME], self.heard)
 
     async def test_counted(self) -> None:
-        """A connection counts once, however often it is used, until it is ended."""
+        """A connection is counted once until it ends, however often it is used."""
         follower = self.follower(Allowing(None))
         for _ in range(2):
             await self.follow(follower)
@@ -76,7 +76,7 @@ class FollowerTests(TestCase):
         self.assertEqual([1, -1], self.held)
 
     async def test_authority_that_is_no_root(self) -> None:
-        """What the operator trusts ends a chain here, too, whether or not it is a root."""
+        """An intermediate CA may be trusted by itself."""
         between = trustme.CA().create_child_ca()
         _, self.port = listen(self, self.broker, ServerTLS(between, NAME))
         trusted = make_trust(certificates("ca.pem", between.cert_pem.bytes()), None)
@@ -85,7 +85,7 @@ class FollowerTests(TestCase):
         self.assertEqual([NAME], self.heard)
 
     async def test_large_frame(self) -> None:
-        """A broker that announces endless messages is not waited for to send one: answers to lookups are small."""
+        """A broker that announces an oversized frame is closed at once: answers to lookups are small."""
         greeting = connected()
         greeting.max_message_size = 2**31 - 1 - (1 << 20)
         head = (1 << 30).to_bytes(4, "big") + (1 << 29).to_bytes(4, "big")
@@ -99,7 +99,7 @@ class FollowerTests(TestCase):
             raise self.failureException("it was taken")
 
     async def test_not_allowed(self) -> None:
-        """A redirect to a broker that is not allowed is not followed."""
+        """A redirect to a broker that allow does not match is not followed."""
         try:
             await self.follow(self.follower(Allowing([parse_allowed("*.pulsar.test")])))
         except ClientError as failed:
@@ -109,7 +109,7 @@ class FollowerTests(TestCase):
         self.assertEqual([], self.broker.heard)
 
     async def test_together(self) -> None:
-        """Lookups that wait for one broker share the failure to reach it; one that is left ends only itself."""
+        """Lookups that wait for the same broker share its failure; cancelling one leaves the others."""
         silent = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(silent.close)
         self.port = silent.getsockname()[1]
@@ -130,7 +130,7 @@ class FollowerTests(TestCase):
         self.assertRaises(BlockingIOError, silent.accept)
 
     async def test_left(self) -> None:
-        """When all are left at once, nobody dials any more."""
+        """When all lookups are cancelled, the dial is cancelled."""
         silent = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(silent.close)
         self.port = silent.getsockname()[1]
@@ -144,7 +144,7 @@ class FollowerTests(TestCase):
         self.assertEqual({}, follower._opening)
 
     async def test_idle(self) -> None:
-        """Connections end when there is nothing to follow any more; a later redirect makes another one."""
+        """Connections are closed when no redirect is left; a later redirect opens another one."""
         self.patch(redirects, "IDLE_TIMEOUT_S", 0.0)
         follower = self.follower(Allowing(None))
         for number in (1, 2):
@@ -154,7 +154,7 @@ class FollowerTests(TestCase):
             self.assertEqual(number, [name for name, _ in self.broker.heard].count("CONNECT"))
 
     async def test_newest_credentials(self) -> None:
-        """A connection that is made later has the client's newest credentials."""
+        """A later connection uses the client's newest credentials."""
         follower = self.follower(Allowing(None))
         await self.follow(follower)
         follower._brokers.abort()

@@ -1,4 +1,4 @@
-"""What the connections of one bridge share."""
+"""State that the connections of one bridge share."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class BridgeRuntimeTests(SynchronousTestCase):
             bridge.settle(None, [self.blue, self.green])
 
     def test_service(self) -> None:
-        """Connections begin with the next host, and then take the others in order."""
+        """Each connection begins with the next host of the service URL; the others follow in order."""
         hosts = [("a.test", 6651), ("b.test", 1), ("c.test", 6651)]
         self.assertEqual(
             [hosts, [*hosts[1:], hosts[0]], [hosts[2], *hosts[:2]], hosts], [self.blue.service() for _ in range(4)]
         )
 
     def test_elsewhere(self) -> None:
-        """Another bridge's cluster is found by the host of its service URL; it is then known to get migrated topics."""
+        """Another bridge is found by the host of its service URL, and marked as a target of migrations."""
         self.assertIsNone(self.blue.elsewhere(("green.test", 6651), "127.0.0.1"))
         for address, expected in (
             (("127.0.0.1", 6750), "pulsar://127.0.0.1:6750"),
@@ -57,7 +57,7 @@ class BridgeRuntimeTests(SynchronousTestCase):
         self.assertIsNone(self.blue.elsewhere(("green.test", 6652), ""))
 
     def test_trust(self) -> None:
-        """What is trusted and shown now, for both ways of talking."""
+        """Redirects and tunnels use the current trust and certificate."""
         access = self.blue.access(NO_LOGIN)
         self.assertEqual(MAX_COMMAND_BYTES, access.max_frame_bytes)
         self.assertTrue(access.tls and access.certificate is not None and access.trust is not None)
@@ -65,7 +65,7 @@ class BridgeRuntimeTests(SynchronousTestCase):
         self.assertIsNotNone(self.blue.tls().connection("a.test"))
 
     def test_warn(self) -> None:
-        """The same warning is given once a minute, another one at once."""
+        """The same warning is logged once a minute, a different one at once."""
         said: list[str] = []
         self.patch(runtime.log, "warn", lambda form, **values: said.append(values["message"]))
         for message in ("one", "one", "two"):

@@ -1,4 +1,4 @@
-"""Walking a broker's frames, some of which are taken out."""
+"""Reading a broker's frames, and replacing some of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FRAMES = (PING, CLOSE, MESSAGE, SHORT)
 
 
 class Rewriter:
-    """Takes CLOSE_PRODUCER out, and puts something else in its place."""
+    """Replaces each CLOSE_PRODUCER."""
 
     def __init__(self, instead: bytes = b"<closed>") -> None:
         self.taken: list[bytes] = []
@@ -51,7 +51,7 @@ class StreamTests(SynchronousTestCase):
     """BrokerStream."""
 
     def test_taken(self) -> None:
-        """A frame of the types is taken whole, and what is given passes in its place; all else passes unchanged."""
+        """A frame of the given types is replaced as a whole; everything else passes unchanged."""
         for size in (1, 3, 7, 64, 10_000):
             rewriter = Rewriter()
             passed = rewriter.feed(cut(MESSAGE + CLOSE + PING + SHORT + CLOSE + MESSAGE, size))
@@ -59,11 +59,11 @@ class StreamTests(SynchronousTestCase):
             self.assertEqual([CLOSE, CLOSE], rewriter.taken)
 
     def test_dropped(self) -> None:
-        """Empty bytes in its place: nothing passes."""
+        """A frame that is replaced by empty bytes is dropped."""
         self.assertEqual(PING, Rewriter(b"").feed([CLOSE + PING + CLOSE]))
 
     def test_not_held(self) -> None:
-        """A frame that is not taken passes as it comes, but for the few bytes that tell what it is."""
+        """Any other frame passes as it arrives, except for the few bytes that have its type."""
         for frame, head in ((MESSAGE, 12), (PING, 13)):
             stream = Rewriter().stream
             self.assertEqual(b"", stream.feed(frame[: head - 1]))
@@ -71,12 +71,12 @@ class StreamTests(SynchronousTestCase):
             self.assertEqual(frame[head:], stream.feed(frame[head:]))
 
     def test_not_copied(self) -> None:
-        """A read without anything to be taken passes as the same object."""
+        """A read without a frame to replace passes as the same object."""
         data = MESSAGE + PING
         self.assertIs(data, Rewriter().stream.feed(data))
 
     def test_hidden(self) -> None:
-        """A command that clients read as one of the types, and that does not begin as one, is refused."""
+        """A command that clients read as one of the types, but that does not begin as one, is refused."""
         body = CLOSE[8:]
         for size in (1, 5, 1000):
             for hidden in (
@@ -96,7 +96,7 @@ class StreamTests(SynchronousTestCase):
 
     @given(st.data())
     def test_one_reading(self, data: st.DataObject) -> None:
-        """What passes is no command that a client reads as one of the types."""
+        """No passed frame is a command that a client reads as one of the types."""
         parts = st.sampled_from((CLOSE[8:], PING[8:], CLOSE[10:], b"\x08\x0f", b"\x08\x12", b"\xf8\x3f\x01", b"\x08"))
         body = bytearray(b"".join(data.draw(st.lists(parts | st.binary(max_size=4), min_size=1, max_size=4))))
         if data.draw(st.booleans()):
@@ -115,7 +115,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(b"<closed>" if base.type == base.CLOSE_PRODUCER else frame, passed)
 
     def test_put(self) -> None:
-        """A frame of our own goes between two frames: at once, or behind the one that passes."""
+        """A frame of the bridge is inserted between two frames: at once, or after the passing one."""
         stream = Rewriter().stream
         self.assertEqual(b"<own>", stream.put(b"<own>"))
         self.assertEqual(MESSAGE[:60], stream.feed(MESSAGE[:60]))
@@ -124,20 +124,20 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(MESSAGE[60:] + b"<1><2>" + PING, stream.feed(MESSAGE[60:] + PING))
 
     def test_put_before_what_is_held(self) -> None:
-        """What is held has not passed: a frame of our own goes before it."""
+        """A frame of the bridge is inserted before a held one, which has not passed yet."""
         stream = Rewriter().stream
         self.assertEqual(b"", stream.feed(CLOSE[:-1]))
         self.assertEqual(b"<own>", stream.put(b"<own>"))
         self.assertEqual(b"<closed>", stream.feed(CLOSE[-1:]))
 
     def test_rest(self) -> None:
-        """A frame that is cut off can be had."""
+        """The bytes of an incomplete frame are available."""
         stream = Rewriter().stream
         stream.feed(PING + CLOSE[:-1])
         self.assertEqual(CLOSE[:-1], stream.rest)
 
     def test_refused(self) -> None:
-        """Sizes that contradict each other, frames over the limit and commands that are too large to hold."""
+        """Inconsistent sizes, frames over the limit and commands too large to hold are refused."""
         large = encode(
             pb.BaseCommand(type=pb.BaseCommand.CLOSE_PRODUCER).SerializeToString() + bytes(MAX_COMMAND_BYTES)
         )
@@ -145,7 +145,7 @@ class StreamTests(SynchronousTestCase):
             self.assertRaises(FrameError, Rewriter().stream.feed, data)
 
     def test_limit(self) -> None:
-        """The limit may be set, and holds from the next frame on."""
+        """The limit can be changed, and applies to later frames."""
         stream = Rewriter().stream
         stream.limit = len(MESSAGE)
         self.assertEqual(MESSAGE, stream.feed(MESSAGE))
@@ -154,7 +154,7 @@ class StreamTests(SynchronousTestCase):
 
     @given(st.lists(st.sampled_from(FRAMES), max_size=8), st.lists(st.integers(1, 200), max_size=20))
     def test_any_cut(self, frames: list[bytes], sizes: list[int]) -> None:
-        """However the stream is cut, the same passes."""
+        """The same bytes pass for any split of the stream."""
         data, pieces, at = b"".join(frames), [], 0
         for size in sizes:
             pieces.append(data[at : at + size])
@@ -165,7 +165,7 @@ class StreamTests(SynchronousTestCase):
 
     @given(st.lists(st.binary(max_size=40), max_size=10))
     def test_any_bytes(self, pieces: list[bytes]) -> None:
-        """Whatever comes: bytes, or the one exception; what is held is bounded."""
+        """Any bytes pass or raise the one exception; held memory is bounded."""
         rewriter = Rewriter()
         try:
             rewriter.feed(pieces)

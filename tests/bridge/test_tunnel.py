@@ -17,8 +17,8 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader, encode, encode_section
 from tests.bridge.connects import secrets
-from tests.bridge.crowd import B1, B2, TOPIC, VIP, BridgeCase, Crowd, connects, redirects, url
-from tests.client.scripted import Answer, connected, lookup_answer
+from tests.bridge.crowd import BridgeCase, Crowd, connects, redirects
+from tests.client.scripted import B1, B2, TOPIC, VIP, Answer, connected, lookup_answer, url
 from tests.support.sockets import in_thread, read_to_end
 from tests.tls.material import CA, folder
 
@@ -27,7 +27,7 @@ class LookupTests(BridgeCase):
     """Both phases of a plain client."""
 
     async def test_both_phases(self) -> None:
-        """The lookup goes to the service name, the owner's connection to its name; the client dials only the bridge."""
+        """The lookup goes to the service name, the connection to the owner's name; the client dials only the bridge."""
         crowd = Crowd(self, {VIP: connects(B1), B1: lambda name, fields: []})
         client = self.client(crowd)
         owner = await client.owner(TOPIC)
@@ -45,7 +45,7 @@ class LookupTests(BridgeCase):
         )
 
     async def test_redirects(self) -> None:
-        """Redirects are followed by the bridge, each broker by its own name; the client hears of the owner only."""
+        """The bridge follows redirects, to each broker by its own name; the client sees only the owner."""
         for number, last in enumerate((connects(B2), connects(B1))):
             crowd = Crowd(
                 self,
@@ -60,7 +60,7 @@ class LookupTests(BridgeCase):
             await client._brokers.close()
 
     async def test_one_connection_a_broker(self) -> None:
-        """Many lookups that are redirected to one broker share a connection to it."""
+        """Many lookups that are redirected to the same broker share a connection."""
         crowd = Crowd(self, {VIP: redirects(B1), B1: connects(B1)})
         client = self.client(crowd)
         await client.owner(TOPIC)  # the client's own connection stands now
@@ -71,14 +71,14 @@ class LookupTests(BridgeCase):
         self.assertEqual(21, crowd.heard(B1).count("LOOKUP"))
 
     async def test_circle(self) -> None:
-        """Brokers that redirect in a circle, or for ever, are a failure with the cause."""
+        """A redirect loop, or an endless chain, is a failure with the cause."""
         crowd = Crowd(self, {VIP: redirects(B1), B1: redirects(B2), B2: redirects(B1)})
         failed = await self.failure(self.client(crowd).owner(TOPIC))
         self.assertEqual(FailureKind.NOT_READY, failed.kind)
         self.assertIn("which was already queried", str(failed))
 
     async def test_redirect_fails(self) -> None:
-        """A broker that cannot be reached, or says no, is a failure of this lookup; the connection lives on."""
+        """If the next broker is unreachable or refuses, the lookup fails; the connection stays open."""
 
         def script(name: str, fields: Any) -> Iterable[Message]:
             if name != "LOOKUP":
@@ -102,7 +102,7 @@ class LookupTests(BridgeCase):
         self.assertEqual(B1, (await client.owner(f"{TOPIC}-3")).host)
 
     async def test_redirect_to_nowhere(self) -> None:
-        """A Redirect that fails before anybody is asked, for its URL or for allow, does not reach the client."""
+        """A redirect with an invalid or disallowed URL fails without a dial, and does not reach the client."""
         for to, why in (
             ("pulsar://broker-1.pulsar.test:6650", "no pulsar+ssl:// URL"),
             (url(B2), "bridge's allow list"),
@@ -126,7 +126,7 @@ class LookupTests(BridgeCase):
                 self.assertIn(why, answer.message)
 
     async def test_inspected(self) -> None:
-        """The inspector sees what brokers said: each answer once, those that the bridge asked for, too."""
+        """The inspector gets each answer of brokers once, also those to the bridge's own lookups."""
         path = Path(self.mktemp()).resolve()
         crowd = Crowd(
             self,
@@ -149,10 +149,10 @@ class LookupTests(BridgeCase):
 
 
 class StreamTests(BridgeCase):
-    """What passes a broker's connection."""
+    """The bytes of an owner's connection."""
 
     async def test_messages(self) -> None:
-        """A large message streams through unchanged; CLOSE_PRODUCER behind it names the new owner."""
+        """A large message passes unchanged; the CLOSE_PRODUCER after it names the new owner."""
         message = encode(
             pb.BaseCommand(
                 type=pb.BaseCommand.MESSAGE,
@@ -178,7 +178,7 @@ class StreamTests(BridgeCase):
         self.assertEqual(f"pulsar://{B2}:6651", said.assignedBrokerServiceUrl)
 
     async def test_migration(self) -> None:
-        """A topic that migrates to the cluster of another bridge of this process leads there."""
+        """A topic that migrates to the cluster of another bridge in this process leads to that bridge."""
         other = (
             '\n[[bridge]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "green"\nservice_url = "{}"\ntrust = "{}"\n'
         )
@@ -201,7 +201,7 @@ class StreamTests(BridgeCase):
         self.assertEqual(f"pulsar://127.0.0.1:{green[1]}", fields_of(read(frames[1].command)).brokerServiceUrl)
 
     async def test_broker_that_speaks_something_else(self) -> None:
-        """A broker whose bytes are no Pulsar ends the connection; they do not reach the client."""
+        """Bytes of a broker that are not Pulsar end the connection, and do not reach the client."""
         crowd = Crowd(self, {VIP: lambda name, fields: [b"HTTP/1.1 400 Bad Request\r\n\r\n"] if name == "PING" else []})
         sock = self.raw(crowd)
         sock.sendall(write(pb.CommandConnect(client_version="c")) + write(pb.CommandPing()))

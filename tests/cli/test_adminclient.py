@@ -1,4 +1,4 @@
-"""Asking the admin endpoint of a running proxy."""
+"""Tests for sniproxy.cli.adminclient, with a running proxy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TopicsTests(SocketTestCase):
     """The ledger of a running proxy, as entries and as `sniproxyctl topics URL` shows it."""
 
     async def inspected(self) -> str:
-        """A proxy that has seen a topic at two brokers. @return: its admin endpoint's URL."""
+        """A proxy that has inspected lookups of a topic at two brokers. @return: the URL of its admin endpoint."""
         backend = Backend(self)
         proxy = Proxy(
             self,
@@ -40,7 +40,7 @@ class TopicsTests(SocketTestCase):
         return "http://{}:{}".format(*proxy.service.admin_address)
 
     async def test_entries(self) -> None:
-        """Entries come as the proxy's own, their moves too."""
+        """Entries and moves equal those of the proxy."""
         ledger = await in_thread(fetch_ledger, f"{await self.inspected()}/")
         (entry,), (namespace,) = ledger.topics, ledger.namespaces
         self.assertEqual(("public/default", 2, 1), (namespace.namespace, namespace.lookups, namespace.moves))
@@ -60,7 +60,7 @@ class TopicsTests(SocketTestCase):
         self.assertEqual("1 topic\n", error.getvalue())
 
     async def test_bare_address(self) -> None:
-        """So it does a host and port, as [admin] has them, unless there is a file of this name."""
+        """It also takes a host and port, as in [admin], unless a file has this name."""
         url = await self.inspected()
         out, error = io.StringIO(), io.StringIO()
         streams = ctl.Streams(io.BytesIO(), out, error)
@@ -80,7 +80,7 @@ class TopicsTests(SocketTestCase):
             self.assertEqual(text, as_url(text))
 
     async def test_nothing_inspected(self) -> None:
-        """A proxy that inspects nothing says how it would."""
+        """For a proxy without inspection the error has the cure."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         error = await self.assertFailure(in_thread(fetch_ledger, self.url(proxy)), AdminError)
         self.assertIn('inspect = "pulsar"', str(error))

@@ -36,7 +36,7 @@ class CommandCase(SocketTestCase):
 
     @property
     def secret(self) -> str:
-        """What a command that undoes a drain ends with."""
+        """The options of the command that cancels a drain."""
         return f"--token-file {self.token}"
 
     async def tunnel(self) -> None:
@@ -90,7 +90,7 @@ class StatusTests(CommandCase):
         self.assertEqual("5 more warnings in the log of the proxy", list(lines({self.url: document}))[-1])
 
     def test_configuration(self) -> None:
-        """The configuration in force, in short: of very many routes the first."""
+        """The current configuration is summarised: of many routes the first are shown."""
         configuration = parse(TEXT, "test.toml")
         configuration = replace(configuration, routes=configuration.routes * 100)
         listeners = [
@@ -126,7 +126,7 @@ class StatusTests(CommandCase):
         )
 
     async def test_bare_address(self) -> None:
-        """A host and port without http:// are enough, and are the same endpoint as with it."""
+        """A host and port without http:// are the same endpoint."""
         await self.tunnel()
         address = self.url.removeprefix("http://")
         status, out, _ = await self.ctl("status", address, self.url)
@@ -142,7 +142,7 @@ class StatusTests(CommandCase):
 
 
 class SeveralTests(CommandCase):
-    """Several instances, asked at once."""
+    """Several instances."""
 
     async def two(self) -> tuple[str, str]:
         """The admin endpoints of two proxies, the first of which has a tunnel."""
@@ -152,7 +152,7 @@ class SeveralTests(CommandCase):
         return self.url, "http://{}:{}".format(*address)
 
     async def test_status(self) -> None:
-        """All are named, and their counts are added up; with --json they are a list."""
+        """All instances are listed, and their counts are added up; with --json they are an array."""
         urls = await self.two()
         status, out, error = await self.ctl("status", *urls)
         self.assertEqual((0, ""), (status, error))
@@ -164,7 +164,7 @@ class SeveralTests(CommandCase):
         self.assertEqual([1, 0], [one["live"] for one in json.loads(out)])
 
     async def test_one_is_silent(self) -> None:
-        """Instances that answer are shown; the others are named, and the status is 1."""
+        """Instances that answer are shown; the error names the others, and the status is 1."""
         await self.tunnel()
         status, out, error = await self.ctl("status", "http://127.0.0.1:1", self.url)
         self.assertEqual(1, status)
@@ -175,7 +175,7 @@ class SeveralTests(CommandCase):
         self.assertIn(f"{self.url}: this proxy does not inspect Pulsar", error)
 
     async def test_drain(self) -> None:
-        """A target is drained in all of them, each at its part of the rate, and undone in all."""
+        """A target is drained in all instances, each with its share of the rate, and the drain is cancelled in all."""
         first, second = await self.two()
         both = ("--admin", first, "--admin", second, "--token-file", str(self.token))
 
@@ -293,7 +293,7 @@ class DrainTests(CommandCase):
         self.assertIn(f"draining route {NAME}", out)
 
     def test_rate(self) -> None:
-        """A rate is a number a second or a minute."""
+        """A rate is a number per second or per minute."""
         for text, rate in (("10/s", 10.0), ("30/m", 0.5), ("2.5", 2.5)):
             self.assertEqual(rate, self.options("x", "--admin", "u", "--rate", text).rate)
         self.patch(sys, "stderr", io.StringIO())

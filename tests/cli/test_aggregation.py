@@ -29,14 +29,14 @@ STATUS: dict[str, Any] = {
 
 
 class StatusTests(SynchronousTestCase):
-    """merged_status: several as one."""
+    """merged_status: several instances as one."""
 
     def test_one(self) -> None:
-        """One alone is as it was."""
+        """A single document is unchanged."""
         self.assertEqual(STATUS, merged_status([STATUS]))
 
     def test_two(self) -> None:
-        """Counts are added up, what is the same is there once, and targets that differ say so; nothing is changed."""
+        """Counts are added up, equal entries are listed once, different states are shown; the input is unchanged."""
         other = copy.deepcopy(STATUS)
         other["targets"][0] |= {"state": "down", "why": "no"}
         other["targets"].append({"target": "10.0.0.8:6651", "state": "up", "connections": 1, "why": ""})
@@ -62,7 +62,7 @@ class StatusTests(SynchronousTestCase):
         )
 
     def test_drains(self) -> None:
-        """A drain of several is one, with the sum of its rates."""
+        """The same drain in several instances is one, with the sum of the rates."""
         later = DRAIN | {"since": 21.0, "clients": ["192.0.2.8:1"]}
         (found,) = merged_drains([later, DRAIN])
         self.assertEqual((10.0, 2, 4, 6), tuple(found[name] for name in ("rate", "closed", "refused", "left")))
@@ -78,7 +78,7 @@ class TopicsTests(SynchronousTestCase):
     """merged_ledgers: several ledgers as one."""
 
     def test_one_cluster(self) -> None:
-        """A topic of a cluster is there once, whatever the instances call the cluster; its counts are added up."""
+        """A topic of a cluster is one entry, whatever the instances call the cluster; its counts are added up."""
         ledgers = [
             [TopicEntry("t", "pulsar://a:6650", lookups=2, last_seen=5.0, cluster="vip.test")],
             [
@@ -93,14 +93,14 @@ class TopicsTests(SynchronousTestCase):
             self.assertEqual({("vip.test", "a:6650")[number]}, {entry.cluster for entry in found.values()})
 
     def test_clusters(self) -> None:
-        """Clusters that name no broker in common stay apart, also when two instances have the same name for them."""
+        """Clusters without a common broker are separate, also with the same name in two instances."""
         ledgers = [[TopicEntry("t", f"pulsar://{name}:6650", cluster="127.0.0.1:6650")] for name in ("east", "west")]
         found = merged(*ledgers)
         self.assertEqual(["pulsar://east:6650", "pulsar://west:6650"], [entry.broker_url for entry in found])
         self.assertEqual({"127.0.0.1:6650"}, {entry.cluster for entry in found})
 
     def test_moves_seen_twice(self) -> None:
-        """A move that several instances saw is one; a move and its reverse are two."""
+        """A move that several instances report is one; a move and its reverse are two."""
         moves = {
             "first": [(1.0, "a", "b"), (5.0, "b", "a"), (8.0, "a", "c")],
             "second": [(2.0, "a", "b"), (6.0, "b", "a"), (7.0, "a", "b"), (9.0, "b", "c")],
@@ -120,7 +120,7 @@ class TopicsTests(SynchronousTestCase):
             self.assertEqual(4, found.moves_total)
 
     def test_others(self) -> None:
-        """Counts of a namespace are added up, failures are in order; both by the name of the cluster."""
+        """Counts of a namespace are added up and failures are sorted; both by cluster name."""
         ledgers = [
             LedgerSnapshot(
                 [TopicEntry("a/b/t", "pulsar://a:6650", cluster=cluster)],

@@ -11,10 +11,10 @@ from sniproxy import ctl
 
 
 class CommandTests(SynchronousTestCase):
-    """The commands beside captures."""
+    """Commands that do not read captures."""
 
     def test_there(self) -> None:
-        """Each is in the help, and what they are for is in its first lines."""
+        """Each command is in the help, with its purpose."""
         said = ctl.parser()[0].format_help()
         summary = " ".join(said.split("\n\n")[1].split())
         for what in ("captures", "look up topics", "explain the route of a server name", "proxies and drain them"):
@@ -23,7 +23,7 @@ class CommandTests(SynchronousTestCase):
             self.assertIn(f"\n    {command} ", said)
 
     def test_light(self) -> None:
-        """None loads Twisted before it runs."""
+        """Registering the commands does not import Twisted."""
         program = "import sys, sniproxy.ctl; sniproxy.ctl.parser(); print('twisted' in sys.modules)"
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         self.assertEqual("False\n", ran.stdout)

@@ -25,7 +25,7 @@ class TableTests(SynchronousTestCase):
     """Topics as a table."""
 
     def test_table(self) -> None:
-        """Columns are aligned, numbers to the right; the TLS URL is shown, of a folded topic those of all brokers."""
+        """Columns are aligned, numbers to the right; the TLS URL is shown, or those of all brokers if folded."""
         out = StringIO()
         write_table(TOPICS, ENTRIES, out)
         both = f"{TLS}, pulsar://c:1"
@@ -54,7 +54,7 @@ class TableTests(SynchronousTestCase):
             self.assertIn("east.test", out.getvalue())
 
     def test_no_topics(self) -> None:
-        """Of nothing there is no table, but CSV has its header and JSON its array."""
+        """Without topics there is no table; CSV has its header, and JSON an empty array."""
         for write, said in ((write_table, ""), (write_json, "[]\n")):
             out = StringIO()
             write(TOPICS, [], out)
@@ -64,7 +64,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(len(out.getvalue().splitlines()), 1)
 
     def test_csv(self) -> None:
-        """Each topic is a row under the header's names."""
+        """Each topic is a row under the header."""
         out = StringIO()
         write_csv(TOPICS, ENTRIES, out)
         rows = list(csv.DictReader(StringIO(out.getvalue())))
@@ -87,7 +87,7 @@ class TableTests(SynchronousTestCase):
                          [("", "1", "Z"), ("", "0", "")])  # fmt: skip
 
     def test_json(self) -> None:
-        """An array of objects with the entry's fields, one a line."""
+        """A JSON array with one object per line, which has the entry's fields."""
         out = StringIO()
         write_json(TOPICS, ENTRIES[:2], out)
         first, second = json.loads(out.getvalue())
@@ -103,7 +103,7 @@ class OthersTests(SynchronousTestCase):
     FAILED = Failure(1_700_000_000.9, "c1", None, "TopicNotFound", None, "east.test")
 
     def test_table(self) -> None:
-        """A line each; what is not known is a dash."""
+        """One line per entry; unknown values are dashes."""
         out = StringIO()
         write_table(NAMESPACES, [self.NAMESPACE], out)
         write_table(FAILURES, [self.FAILED], out)
@@ -118,7 +118,7 @@ class OthersTests(SynchronousTestCase):
         )
 
     def test_csv_and_json(self) -> None:
-        """All that is known, under the names of the entries' fields."""
+        """All fields of the entries, under their names."""
         for listing, entry, name in ((NAMESPACES, self.NAMESPACE, "namespace"), (FAILURES, self.FAILED, "error")):
             out = StringIO()
             write_csv(listing, [entry], out)

@@ -38,7 +38,7 @@ B1, B2 = "broker-1.pulsar.test", "broker-2.pulsar.test"
 
 
 class LookupCase(TestCase):
-    """Has a folder, and parses options."""
+    """Has a temporary folder, and parses options."""
 
     timeout = 60
 
@@ -55,13 +55,13 @@ class LookupCase(TestCase):
 
 
 class ReadTests(LookupCase):
-    """read: what the options mean."""
+    """read: the meaning of the options."""
 
     def read(self, *arguments: str) -> Any:
         return read(self.options("my-topic", "--service-url", f"pulsar+ssl://{VIP}", *arguments))
 
     def test_all(self) -> None:
-        """Each option comes where it belongs."""
+        """Each option sets its field."""
         issued = self.authority.issue_cert("client.test")
         certificate = write_pem(self.folder, "client.pem", *issued.cert_chain_pems)
         key = write_pem(self.folder, "client.key", issued.private_key_pem)
@@ -77,7 +77,7 @@ class ReadTests(LookupCase):
         self.assertEqual((access.proxy, access.trust, access.certificate, access.login), (None, None, None, NO_LOGIN))
 
     def test_token(self) -> None:
-        """A token comes from a file or from the environment, and is in no text of what holds it."""
+        """A token is read from a file or from the environment, and no text shows it."""
         file = self.folder / "token"
         file.write_text("geheim\n")
         self.patch(os, "environ", {**os.environ, "THE_TOKEN": "geheim"})
@@ -87,7 +87,7 @@ class ReadTests(LookupCase):
             self.assertNotIn("geheim", repr(access))
 
     def test_refused(self) -> None:
-        """What cannot be used is refused with the option's name, and a token that was given itself is not shown."""
+        """The error for an invalid value names the option; a token on the command line is not shown."""
         empty = self.folder / "empty"
         empty.touch()
         for arguments, kind, reason in (
@@ -107,7 +107,7 @@ class ReadTests(LookupCase):
 
 
 class LookUpTests(LookupCase):
-    """look_up, by way of a real proxy."""
+    """look_up, through a real proxy."""
 
     def proxy(self, routes: dict[str, tuple[str, int]]) -> Proxy:
         text = "".join(
@@ -133,7 +133,7 @@ class LookUpTests(LookupCase):
         return await look_up(reactor, *read(options), options.listener, options.json, self.out, self.error)
 
     async def test_good(self) -> None:
-        """Hops, owner and certificates are shown; each connection is in the proxy's log as a good one."""
+        """Hops, owner and certificates are shown; the proxy logs each connection as ok."""
         cluster = self.demo_cluster()
         proxy = self.proxy({VIP: cluster.addresses[B1], **cluster.addresses})
         self.assertEqual(await self.run_it(proxy), 0, self.error.getvalue())
@@ -207,7 +207,7 @@ class LookUpTests(LookupCase):
         self.assertEqual(self.error.getvalue().count("sniproxyctl: "), 1)
 
     def test_interrupted(self) -> None:
-        """Ctrl-C ends it at once, whatever it waits for, with the status that shells have for it."""
+        """Ctrl-C ends the command at once in each stage, with status 130."""
         with socket.socket() as silent:
             silent.bind(("127.0.0.1", 0))
             silent.listen()
@@ -228,7 +228,7 @@ class LookUpTests(LookupCase):
         self.assertEqual(child.returncode, 130)
 
     async def test_program(self) -> None:
-        """The program itself: a good lookup, a failure's status, wrong usage; a token is never printed."""
+        """The program in its own process: success, a failure's status, wrong usage; a token is never printed."""
         cluster = self.demo_cluster()
         proxy = self.proxy({VIP: cluster.addresses[B1], **cluster.addresses})
         token = self.folder / "token"

@@ -27,7 +27,7 @@ class LookupOptionsTests(SynchronousTestCase):
         return parser().parse_args(["lookup", *arguments])
 
     def test_defaults(self) -> None:
-        """A topic and a service URL are all that is needed."""
+        """Only a topic and a service URL are required."""
         options = self.parse("t", "--service-url", "u")
         self.assertEqual((options.topic, options.service_url, options.timeout), ("t", "u", 10.0))
         for name in ("proxy_service_url", "proxy_protocol", "trust", "certificate", "key", "token"):
@@ -35,7 +35,7 @@ class LookupOptionsTests(SynchronousTestCase):
         self.assertEqual((options.listener, options.json), ("", False))
 
     def test_refused(self) -> None:
-        """No service URL, and no number of seconds, are wrong usage; --token takes no abbreviation."""
+        """A missing service URL and an invalid timeout are wrong usage; --token cannot be abbreviated."""
         said = StringIO()
         self.patch(sys, "stderr", said)
         for arguments in (
@@ -57,7 +57,7 @@ class LookupOptionsTests(SynchronousTestCase):
             self.assertIn(f"  {int(kind)}  {kind.name.lower()}\n", said.getvalue())
 
     def test_light(self) -> None:
-        """The other commands load neither Twisted's reactor nor TLS for it."""
+        """Importing the options loads neither the reactor nor TLS."""
         program = (
             "import sys, sniproxy.ctl\nbad = {'twisted.internet.reactor', 'OpenSSL', 'sniproxy.cli.lookup'}\n"
             "print(sorted(bad & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.cli.lookupreport. What goes with real connections is tested with sniproxy.cli.lookup."""
+"""Tests for sniproxy.cli.lookupreport; tests.cli.test_lookup has tests with real connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAILURE = ClientError(FailureKind.NO_ROUTE, "refused", "add a route")
 
 @attrs.define
 class Known:
-    """What is known of a link."""
+    """The state of a link."""
 
     host: str = "b1.test"
     address: str | None = "127.0.0.1:4443"
@@ -44,7 +44,7 @@ def hop(phase: str = "lookup", known: Known | None = None, **more: Any) -> Hop:
 
 
 class LineTests(SynchronousTestCase):
-    """hop_lines: a hop for people."""
+    """hop_lines: the text of a hop."""
 
     def test_answers(self) -> None:
         """The text of each answer; the certificate is shown with the first hop of a connection."""
@@ -62,17 +62,17 @@ class LineTests(SynchronousTestCase):
             self.assertEqual(len(hop_lines(hop(fresh=False, **more))), 1)
 
     def test_unknown(self) -> None:
-        """What was not reached shows what was dialled; an address has no SNI."""
+        """For an unreached stage, the dialled address is shown; an IP address has no SNI."""
         (line,) = hop_lines(hop(known=Known("10.0.0.7", None, None), failure=FAILURE))
         self.assertIn("no SNI for 10.0.0.7, dialled proxy.test:4443: FAILED", line)
         self.assertIn("certificate: no names", hop_lines(hop(known=Known(certificate_names=()), failure=FAILURE))[1])
 
 
 class OutcomeTests(SynchronousTestCase):
-    """Outcome, and how it is written."""
+    """LookupOutcome, as text and as JSON."""
 
     def test_warnings(self) -> None:
-        """A name without a dot, and a certificate without the service name, are warned of once; failures are not."""
+        """A name without a dot, and a certificate without the service name, give one warning; failures give none."""
         outcome = LookupOutcome(TOPIC, SETTINGS)
         self.assertEqual(outcome.warnings(), [])
         outcome.hops = [
@@ -98,7 +98,7 @@ class OutcomeTests(SynchronousTestCase):
             self.assertEqual(covered(host, [name]), good, (host, name))
 
     def test_end(self) -> None:
-        """The owners stand at the end, what failed with its kind."""
+        """The last lines have the owners, and failures with their kind."""
         outcome = LookupOutcome(TOPIC, SETTINGS, 3)
         outcome.owners = {"t-0": "u0", "t-1": "u1", "t-10": None}
         outcome.failures = {"t-1": FAILURE, "t-10": ClientError(FailureKind.NOT_READY, "no")}
@@ -110,7 +110,7 @@ class OutcomeTests(SynchronousTestCase):
         self.assertIs(outcome.failure, FAILURE)
 
     def test_json(self) -> None:
-        """Names and nulls of the JSON form."""
+        """The JSON has stable keys, with null for missing values."""
         outcome = LookupOutcome(TOPIC, SETTINGS, 0, [hop(answer="owner", url="u"), hop(failure=FAILURE)], {TOPIC: "u"})
         outcome.failures = {TOPIC: FAILURE}
         out = StringIO()

@@ -1,4 +1,4 @@
-"""Brokers that say what a test has written for them."""
+"""Brokers whose answers a test scripts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader
 
+TOPIC = "persistent://public/default/t"
+VIP = "pulsar-vip.test"
+B1, B2 = "broker-1.pulsar.test", "broker-2.pulsar.test"
+
 Answer = pb.CommandLookupTopicResponse
 Partitions = pb.CommandPartitionedTopicMetadataResponse
 #: What a broker says to a command: its type's name in the protocol, and its fields.
 Script = Callable[[str, Any], Iterable[Message | bytes]]
+
+
+def url(name: str) -> str:
+    """The service URL of a broker with this name."""
+    return f"pulsar+ssl://{name}:6651"
 
 
 class _Broker(Protocol):
@@ -55,7 +64,7 @@ def connected(version: str = "scripted") -> pb.CommandConnected:
 
 
 def polite(script: Script) -> Script:
-    """CONNECT is answered, and the question for partitions, which are none; the rest by the script."""
+    """Answer CONNECT, and the partition lookup with no partitions; the script answers the rest."""
 
     def both(name: str, fields: Any) -> Iterable[Message | bytes]:
         if name == "CONNECT":

@@ -34,7 +34,7 @@ def broker() -> Scripted:
 
 @implementer(IHostnameResolver)
 class NoNames:
-    """Knows no name, whatever the machine's DNS says."""
+    """Resolves no name."""
 
     def resolveHostName(self, resolutionReceiver: Any, hostName: str, *args: Any, **keys: Any) -> Any:
         resolutionReceiver.resolutionBegan(self)
@@ -61,7 +61,7 @@ class BrokersCase(TestCase):
         return listen(self, factory, tls)
 
     async def fails(self, link: Link, kind: FailureKind) -> ClientError:
-        """The failure of an attempt, which is of this kind, names a cure and leaves nothing open."""
+        """Assert that an attempt fails with this kind and a cure, and leaves no socket open."""
         try:
             await link.open()
         except ClientError as failure:
@@ -74,7 +74,7 @@ class BrokersCase(TestCase):
 
 
 class LinkTests(BrokersCase):
-    """Link: a way to one broker."""
+    """Link: a connection to one broker."""
 
     async def test_proxied(self) -> None:
         """Through a proxy, a link has the dialled address, the broker version and the duration of each stage."""
@@ -97,7 +97,7 @@ class LinkTests(BrokersCase):
         self.assertIsNot(brokers.link(NAME, 6651), link)
 
     async def test_direct(self) -> None:
-        """Without a proxy the broker itself is dialled, with TLS or without; the login goes into CONNECT."""
+        """Without a proxy the client dials the broker, with or without TLS; CONNECT has the credentials."""
         factory = broker()
         host, port = self.listen(factory, ServerTLS(self.authority, "localhost"))
         link = self.brokers(login=by_token("secret")).link("localhost", port)
@@ -111,7 +111,7 @@ class LinkTests(BrokersCase):
         self.assertEqual(said, [("CONNECT", "token", ""), ("CONNECT", "none", "b2.test:6651")])
 
     async def test_client_certificate(self) -> None:
-        """A broker that wants a certificate gets it; without one, the failure says so."""
+        """A broker that requires a client certificate gets it; without one, the failure says so."""
         folder = Path(self.mktemp())
         folder.mkdir()
         issued = self.authority.issue_cert("client.test")
@@ -122,7 +122,7 @@ class LinkTests(BrokersCase):
         self.assertIn("may require a client certificate", failure.cure)
 
     async def test_cancelled(self) -> None:
-        """An attempt that is cancelled leaves no connection behind."""
+        """A cancelled attempt leaves no connection open."""
         where = self.listen(SayingFactory(ends=False), None)
         attempt = Deferred.fromCoroutine(self.brokers(where).link(NAME, 6651).open())
         attempt.cancel()
@@ -131,7 +131,7 @@ class LinkTests(BrokersCase):
 
 
 class FailureTests(BrokersCase):
-    """What can go wrong on the way, with the sockets that do it."""
+    """Failures of each stage, with real sockets."""
 
     async def test_no_route(self) -> None:
         """A proxy without a route is recognised by its alert."""
@@ -142,7 +142,7 @@ class FailureTests(BrokersCase):
         self.assertIn("the IP address 10.0.0.7", failure.cure)
 
     async def test_broker_down(self) -> None:
-        """A broker that is down behind the proxy is a plain close."""
+        """If the broker behind the proxy is down, the failure is a plain close."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             target = f"127.0.0.1:{unused.getsockname()[1]}"
@@ -174,7 +174,7 @@ class FailureTests(BrokersCase):
         self.assertIn(f"to {past:%Y-%m-%d}", failure.reason)
 
     async def test_bad_name(self) -> None:
-        """A name for which there can be no certificate is not even dialled."""
+        """A name that no certificate can have is not dialled."""
         link = self.brokers(("127.0.0.1", 1)).link("bro_ker.test", 6651)
         failure = None
         try:

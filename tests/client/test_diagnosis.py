@@ -1,4 +1,4 @@
-"""Tests for sniproxy.client.diagnosis. What TLS really raises is tested with sniproxy.client.brokers."""
+"""Tests for sniproxy.client.diagnosis. tests.client.test_brokers has real TLS errors."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ class TargetTests(SynchronousTestCase):
     """DialledTarget."""
 
     def test_names(self) -> None:
-        """The server name is the host, in TLS, and when it is no address; Java sends none without a dot."""
+        """The server name is the host, with TLS and unless it is an IP address; Java sends none without a dot."""
         for host, name, dotless in (("b1.test", "b1.test", False), ("b1", "b1", True), ("::1", None, False)):
             target = DialledTarget(host, "127.0.0.1:4443", True, True)
             self.assertEqual((target.server_name, target.dotless), (name, dotless))
@@ -52,7 +52,7 @@ class NotConnectedTests(SynchronousTestCase):
 
 
 class EndedTests(SynchronousTestCase):
-    """ended: errors of TLS, and plain ends."""
+    """ended: errors of TLS, and a FIN."""
 
     def tls(self, words: str, target: DialledTarget = PROXIED) -> tuple[FailureKind, str]:
         failure = explain_end(SSL.Error([("SSL routines", "", words)]), target, [], NOW, Stage.HANDSHAKE)
@@ -71,7 +71,7 @@ class EndedTests(SynchronousTestCase):
         self.assertEqual(self.tls("tlsv1 alert internal error"), (FailureKind.TLS_REFUSED, ""))
 
     def test_not_tls(self) -> None:
-        """An answer that is no TLS is one side's mistake about the port."""
+        """An answer that is not TLS means a wrong port or scheme."""
         for target, cure in ((PROXIED, "in the proxy URL"), (DIRECT, "or pulsar://")):
             kind, said = self.tls("wrong version number", target)
             self.assertEqual(kind, FailureKind.TLS_MISMATCH)
@@ -87,7 +87,7 @@ class EndedTests(SynchronousTestCase):
         self.assertEqual(self.tls("certificate verify failed")[0], FailureKind.CERTIFICATE_UNTRUSTED)
 
     def test_closed(self) -> None:
-        """A plain end says at which stage it came, and what is likely there."""
+        """A FIN is reported with its stage and the likely cause."""
         for target, stage, cure in (
             (PROXIED, Stage.HANDSHAKE, "the broker behind the proxy is down, or the route leads to its plaintext port"),
             (DIRECT, Stage.HANDSHAKE, "the port may be plaintext"),

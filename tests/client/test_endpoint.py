@@ -29,7 +29,7 @@ BROKERS = ("broker-1.pulsar.test", "broker-2.pulsar.test")
 
 @implementer(IHostnameResolver)
 class Noting:
-    """Passes names on to the reactor's resolver, and keeps them."""
+    """A resolver that records the names, and passes them on."""
 
     def __init__(self, beneath: Any) -> None:
         self.beneath = beneath
@@ -90,7 +90,7 @@ class ThroughProxyTests(ClientCase):
         self.assertEqual(noting.asked, ["localhost", "localhost"])
 
     async def test_string(self) -> None:
-        """The string form does the same, by Twisted's own function."""
+        """The string form does the same with Twisted's clientFromString."""
         proxy, _ = self.proxy()
         where = rf"127.0.0.1\:{proxy.port}"
         for trusted in (self.ca, self.folder):
@@ -105,7 +105,7 @@ class ManualTests(ClientCase):
     """docs/reference/client.md."""
 
     async def test_example(self) -> None:
-        """The manual's program does what the manual shows."""
+        """The program of the manual prints what the manual shows."""
         cluster = DemoCluster(reactor, names=BROKERS)
         cluster.start()
         self.addCleanup(cluster.stop)
@@ -127,7 +127,7 @@ class ManualTests(ClientCase):
 
 
 class VerificationTests(ClientCase):
-    """What the endpoint makes of certificates."""
+    """The verification of certificates."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -141,17 +141,17 @@ class VerificationTests(ClientCase):
         return error
 
     async def test_other_name(self) -> None:
-        """A certificate for another name ends the connection before any data passes."""
+        """A certificate for another name ends the connection before any data is sent."""
         self.assertIsInstance(await self.refused(self.address, "broker-2.test"), VerificationError)
         self.assertIsInstance(await self.refused(self.address, "127.0.0.1"), VerificationError)
 
     async def test_other_authority(self) -> None:
-        """So does a certificate of an untrusted CA; the default is to trust the CAs of the platform."""
+        """A certificate of an untrusted CA does the same; by default, the platform's CAs are trusted."""
         for other in (trust(trustme.CA()), None):
             self.assertIsInstance(await self.refused(self.address, trust=other), SSL.Error)
 
     async def test_watched(self) -> None:
-        """Who wraps what makes the connection has it in hand, and changes nothing in the verification."""
+        """A wrapper around the connecting endpoint gets the connection; the certificate is verified as before."""
         kept = []
 
         def wrap(creator: Any) -> Any:
@@ -162,13 +162,13 @@ class VerificationTests(ClientCase):
         self.assertEqual(len(kept), 1)
 
     async def test_address(self) -> None:
-        """A broker that is known by its address is verified for it."""
+        """A broker with an IP address is verified for that address."""
         address = listen(self, SayingFactory(b"hello", ends=False), ServerTLS(self.authority, "127.0.0.1"))
         await (await self.connect(address, "127.0.0.1")).greeted
         self.assertEqual([sends_server_name(host) for host in ("127.0.0.1", "::1", "a")], [False, False, True])
 
     async def test_client_certificate(self) -> None:
-        """A broker that wants a certificate gets it, with its chain."""
+        """A broker that requires a client certificate gets it, with its chain."""
         address = listen(self, SayingFactory(b"welcome"), ServerTLS(self.authority, "broker-1.test", certified=True))
         issued = self.authority.create_child_ca().issue_cert("client.test")
         file = write_pem(self.folder, "client.pem", *issued.cert_chain_pems, issued.private_key_pem)
@@ -186,7 +186,7 @@ class StringTests(ClientCase):
         return str(error)
 
     def test_refused(self) -> None:
-        """A part that is missing, unknown or wrong is named, with the cure."""
+        """The error for a missing, unknown or invalid part names it, with the cure."""
         good = r"sniproxy:broker-1.test:6651:proxy=proxy.test\:4443"
         clientFromString(reactor, good)
         for text, reason in (

@@ -15,7 +15,7 @@ from sniproxy.client.endpointparser import LazyEndpointParser
 
 
 def parts(reactor: Any, host: str, port: str = "1") -> Any:
-    """A factory that gives what it gets."""
+    """A factory that returns its arguments."""
     if host == "bad":
         raise TypeError("its own")
     return (reactor, host, port)
@@ -29,7 +29,7 @@ class LazyEndpointParserTests(SynchronousTestCase):
         self.reactor: Any = object()
 
     def test_parts(self) -> None:
-        """The factory gets the reactor and the parts; parts that do not fit are a ValueError, its own errors pass."""
+        """The factory gets the reactor and the parts; parts that do not fit give a ValueError; its own errors pass."""
         verifyObject(IStreamClientEndpointStringParserWithReactor, self.parser)
         verifyObject(IPlugin, self.parser)
         self.assertEqual(self.parser.parseStreamClient(self.reactor, "a", port="2"), (self.reactor, "a", "2"))
@@ -39,7 +39,7 @@ class LazyEndpointParserTests(SynchronousTestCase):
         self.assertRaises(TypeError, self.parser.parseStreamClient, self.reactor, "bad")
 
     def test_installed(self) -> None:
-        """Twisted finds ours, and that imports neither a reactor nor what TLS needs."""
+        """Twisted finds the parser; this imports neither a reactor nor TLS."""
         prefixes = [parser.prefix for parser in getPlugins(IStreamClientEndpointStringParserWithReactor)]
         self.assertIn("sniproxy", prefixes)
         program = (

@@ -9,13 +9,13 @@ from sniproxy.client import endpoint
 
 
 class FaceTests(SynchronousTestCase):
-    """What other programs import."""
+    """The public names of the package."""
 
     def test_same_objects(self) -> None:
-        """The package's names are those of the endpoint's module."""
+        """The names of the package are those of the endpoint's module."""
         for name in endpoint.__all__:
             self.assertIs(getattr(endpoint, name), getattr(client, name))
 
     def test_unknown(self) -> None:
-        """Other names are errors, as for every module."""
+        """An unknown name is an AttributeError."""
         self.assertRaises(AttributeError, getattr, client, "nothing")

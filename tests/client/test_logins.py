@@ -9,10 +9,10 @@ from sniproxy.pulsar.commands import write
 
 
 class LoginTests(SynchronousTestCase):
-    """Login: what CONNECT says."""
+    """Login: the credentials in CONNECT."""
 
     def test_token(self) -> None:
-        """A token goes into field 3, as real clients have it, and into no text."""
+        """A token is sent in field 3, as by real clients, and no text shows it."""
         login = by_token(" secret-jwt\n")
         command = login.connect()
         self.assertIn(bytes.fromhex("1a0a") + b"secret-jwt", write(command))
@@ -32,12 +32,12 @@ class LoginTests(SynchronousTestCase):
         self.assertTrue(frame.endswith(b"x"))
 
     def test_without(self) -> None:
-        """Others have their method's name and no data; the broker behind a Pulsar Proxy is named."""
+        """Other logins have the name of their method and no data; the broker behind a Pulsar Proxy is named."""
         self.assertEqual([login.connect().auth_method_name for login in (NO_LOGIN, CERTIFICATE)], ["none", "tls"])
         self.assertFalse(NO_LOGIN.connect().HasField("proxy_to_broker_url"))
         self.assertEqual(NO_LOGIN.connect("b:1").proxy_to_broker_url, "b:1")
 
     def test_bad_token(self) -> None:
-        """What is no token is refused, and not shown."""
+        """An invalid token is refused, and not shown."""
         for text in ("", " \n", "gehe im", "geheim\nzwei", "gehéim"):
             self.assertNotIn("heim", str(self.assertRaises(BadToken, by_token, text)))

@@ -15,18 +15,22 @@ from sniproxy.client.lookups import Hop, Lookups
 from sniproxy.client.redirects import Owner
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
-from tests.client.scripted import Answer, Partitions, Script, Scripted, lookup_answer, polite
+from tests.client.scripted import (
+    B1,
+    B2,
+    TOPIC,
+    VIP,
+    Answer,
+    Partitions,
+    Script,
+    Scripted,
+    lookup_answer,
+    polite,
+    url,
+)
 from tests.support.proxies import Proxy
 from tests.support.reactor import reactor
 from tests.support.tlsservers import ServerTLS, listen, trust
-
-TOPIC = "persistent://public/default/t"
-VIP = "pulsar-vip.test"
-B1, B2 = "broker-1.pulsar.test", "broker-2.pulsar.test"
-
-
-def url(name: str) -> str:
-    return f"pulsar+ssl://{name}:6651"
 
 
 def owner(name: str) -> Owner:
@@ -34,7 +38,7 @@ def owner(name: str) -> Owner:
 
 
 class LookupsTests(TestCase):
-    """Lookups, by way of a real proxy, at brokers with scripts."""
+    """Lookups through a real proxy to scripted brokers."""
 
     timeout = 20
 
@@ -44,7 +48,7 @@ class LookupsTests(TestCase):
         self.hops: list[Hop] = []
 
     def lookups(self, scripts: Mapping[str, Script], service: str = url(VIP), **keys: Any) -> Lookups:
-        """Lookups by way of a proxy with a route for each name to its broker."""
+        """Lookups through a proxy with a route for each name to its broker."""
         routes = ""
         for name, script in scripts.items():
             factory = self.heard[name] = Scripted(polite(script))
@@ -70,7 +74,7 @@ class LookupsTests(TestCase):
         raise AssertionError
 
     async def test_both_phases(self) -> None:
-        """Partitions, owner and connect phase are hops of their own; one connection serves a broker's questions."""
+        """Partitions, owner and connect phase are separate hops; requests to one broker share a connection."""
         found = self.lookups(
             {VIP: lambda name, fields: [lookup_answer(fields, Answer.Connect, url(B1))], B1: lambda name, fields: []}
         )
@@ -92,7 +96,7 @@ class LookupsTests(TestCase):
         self.assertEqual(sorted(str(name) for name in ended), [B1, VIP])
 
     async def test_redirects(self) -> None:
-        """Each redirect is followed to its broker by a server name of its own, with the answer's authority."""
+        """Each redirect is followed to its broker by its own server name, with the authoritative flag of the answer."""
         asked: list[tuple[str, bool, str]] = []
 
         def at(name: str, kind: Any, to: str, authoritative: bool) -> Script:
@@ -119,7 +123,7 @@ class LookupsTests(TestCase):
         self.assertEqual(names, {VIP, B1, B2})
 
     async def test_circle(self) -> None:
-        """Brokers that redirect to each other are left."""
+        """A redirect loop between brokers is a failure."""
         found = self.lookups(
             {
                 VIP: lambda name, fields: [lookup_answer(fields, Answer.Redirect, url(B1))],
@@ -129,7 +133,7 @@ class LookupsTests(TestCase):
         await self.fails(found.owner(TOPIC), FailureKind.REDIRECTS)
 
     async def test_failures(self) -> None:
-        """A broker's refusals, of either question, are the last hop's failure."""
+        """A broker's error, to either request, is the failure of the last hop."""
         found = self.lookups(
             {VIP: lambda name, fields: [lookup_answer(fields, Answer.Failed, error=pb.ServiceNotReady, message="no")]}
         )
@@ -137,7 +141,7 @@ class LookupsTests(TestCase):
         self.assertEqual(failure.reason, f"{VIP}:6651 to the lookup: ServiceNotReady: no")
 
     async def test_no_partitions(self) -> None:
-        """So is a question for partitions that fails."""
+        """A failed partition lookup is a failure."""
         found = self.lookups({VIP: lambda name, fields: []})
 
         def script(name: str, fields: Any) -> Any:
@@ -152,7 +156,7 @@ class LookupsTests(TestCase):
         self.assertIn("to the partition metadata request: TopicNotFound: no such topic", failure.reason)
 
     async def test_brokers_errors(self) -> None:
-        """Each error that a broker may have for a client has its kind, on the way in as in the answer."""
+        """Each error of a broker has its kind, in the answer to CONNECT and to a lookup."""
 
         def login_refused(name: str, fields: Any) -> list[Any]:
             return [pb.CommandError(request_id=2**64 - 1, error=pb.AuthenticationError, message="who?")]
@@ -173,7 +177,7 @@ class LookupsTests(TestCase):
             await self.fails(found.owner(TOPIC), kind)
 
     async def test_silence(self) -> None:
-        """A lookup that stays without an answer is given up after the patience."""
+        """A lookup without an answer fails after the timeout."""
         found = self.lookups({VIP: lambda name, fields: []})
         session = await self.brokers.link(VIP, 6651).open()
         session.timeout_s = 0.01
@@ -181,13 +185,13 @@ class LookupsTests(TestCase):
         self.assertIn("no answer to LookupTopic within 0.01 s", failure.reason)
 
     async def test_no_route_to_owner(self) -> None:
-        """An owner that the proxy does not know fails the connect phase."""
+        """An owner without a route fails the connect phase."""
         found = self.lookups({VIP: lambda name, fields: [lookup_answer(fields, Answer.Connect, url(B1))]})
         failure = await self.fails(found.connect(TOPIC, await found.owner(TOPIC)), FailureKind.NO_ROUTE)
         self.assertIn(B1, failure.cure)
 
     async def test_several_hosts(self) -> None:
-        """Of several hosts in the service URL, the next one is asked where one cannot be connected to."""
+        """If a host of the service URL cannot be connected, the next one is used."""
         found = self.lookups(
             {VIP: lambda name, fields: [lookup_answer(fields, Answer.Connect, url(B1))]},
             f"pulsar+ssl://nowhere.test,{VIP}",
@@ -196,7 +200,7 @@ class LookupsTests(TestCase):
         self.assertEqual([hop.failure is None for hop in self.hops], [False, True])
 
     async def test_answer_counts(self) -> None:
-        """A failure that is an answer is not asked for again."""
+        """A broker's error is final: no other host is asked."""
         found = self.lookups(
             {VIP: lambda name, fields: [lookup_answer(fields, Answer.Failed, error=pb.AuthorizationError)]},
             f"pulsar+ssl://{VIP},nowhere.test",
@@ -205,7 +209,7 @@ class LookupsTests(TestCase):
         self.assertEqual(len(self.hops), 1)
 
     async def test_through_service_url(self) -> None:
-        """An owner behind a Pulsar Proxy is connected to at the service URL, by its name in CONNECT."""
+        """An owner behind a Pulsar Proxy is connected at the service URL, and named in CONNECT."""
         found = self.lookups(
             {VIP: lambda name, fields: [lookup_answer(fields, Answer.Connect, url(B1), proxy_through_service_url=True)]}
         )
@@ -215,7 +219,7 @@ class LookupsTests(TestCase):
         self.assertEqual(connects, ["", f"{B1}:6651"])
 
     async def test_nobody(self) -> None:
-        """Without anybody to ask, the last host's failure counts."""
+        """If all hosts fail, the failure of the last one is raised."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             address: tuple[str, int] = unused.getsockname()

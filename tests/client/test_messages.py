@@ -45,8 +45,19 @@ class MessagesCase(TestCase):
 class ClusterTests(MessagesCase):
     """Producers and consumers with a demo broker."""
 
+    async def test_ids(self) -> None:
+        """Producers and consumers are numbered by connection: those of other connections take no numbers."""
+        cluster = DemoCluster(reactor, names=["b1.test"], tls=False)
+        cluster.start()
+        self.addCleanup(cluster.stop)
+        for _ in range(2):
+            session = await self.session(*cluster.addresses["b1.test"], timeout_s=5)
+            producer, consumer = await produce(session, TOPIC), await subscribe(session, TOPIC, "s")
+            self.assertEqual((1, 2), (producer._number, consumer._number))
+            await consumer.close()
+
     async def test_there_and_back(self) -> None:
-        """What is sent is read in order, from the beginning or from now on; what is acknowledged is not read again."""
+        """Messages are received in order, from the earliest or the latest; acknowledged ones are not redelivered."""
         cluster = DemoCluster(reactor, names=["b1.test"], tls=False)
         cluster.start()
         self.addCleanup(cluster.stop)
@@ -73,7 +84,7 @@ class ClusterTests(MessagesCase):
 
 
 class ScriptedTests(MessagesCase):
-    """What brokers do otherwise."""
+    """Unusual answers of brokers."""
 
     async def at(self, script: Script, **keys: Any) -> tuple[BrokerSession, Scripted]:
         factory = Scripted(polite(script))
@@ -139,7 +150,7 @@ class ScriptedTests(MessagesCase):
         )
 
     async def test_one_permit(self) -> None:
-        """A wait in vain leaves its permit with the broker, and the next one needs none."""
+        """A receive that times out leaves its permit at the broker; the next one sends none."""
 
         def script(name: str, fields: Any) -> Any:
             if name == "UNSUBSCRIBE":

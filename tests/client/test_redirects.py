@@ -14,7 +14,7 @@ def said(kind: Any, url: str | None = None, tls: str | None = None, **more: Any)
 
 
 class RedirectsTests(SynchronousTestCase):
-    """Redirects: one lookup's way."""
+    """Redirects: the redirects of one lookup."""
 
     def setUp(self) -> None:
         self.way = Redirects("vip.test", 6651, tls=True)
@@ -34,7 +34,7 @@ class RedirectsTests(SynchronousTestCase):
         self.assertEqual(plain.handle_answer(answer), Owner("pulsar://b1.test:6650", "b1.test", 6650))
 
     def test_through_service_url(self) -> None:
-        """An owner that is reached through the service URL is marked."""
+        """An owner behind the service URL is marked."""
         answer = said(Response.Connect, tls="pulsar+ssl://b1.test:1", proxy_through_service_url=True)
         owner = self.way.handle_answer(answer)
         assert owner is not None
@@ -50,14 +50,14 @@ class RedirectsTests(SynchronousTestCase):
             self.assertEqual(self.way.followed, number)
 
     def test_circle(self) -> None:
-        """The same question a second time is a circle."""
+        """The same request a second time is a loop."""
         for host in ("b1.test", "b2.test"):
             self.way.handle_answer(said(Response.Redirect, tls=f"pulsar+ssl://{host}"))
         reason = self.fails(said(Response.Redirect, tls="pulsar+ssl://B1.test:6651"), FailureKind.REDIRECTS)
         self.assertEqual(reason, "redirect loop: b2.test:6651 redirects to b1.test:6651, which was already queried")
 
     def test_limit(self) -> None:
-        """Twenty redirects are followed, not one more."""
+        """Twenty redirects are followed; one more is a failure."""
         for number in range(20):
             self.way.handle_answer(said(Response.Redirect, tls=f"pulsar+ssl://b{number}.test"))
         self.assertIn(
@@ -65,7 +65,7 @@ class RedirectsTests(SynchronousTestCase):
         )
 
     def test_no_url(self) -> None:
-        """An answer without a URL of the right scheme, or with one that is none, leads nowhere."""
+        """An answer without a URL, with another scheme or with an invalid URL is a failure."""
         reason = self.fails(said(Response.Connect, "pulsar://b1.test:6650"), FailureKind.NO_TLS_URL)
         self.assertEqual(reason, "the answer of vip.test:6651 has no pulsar+ssl:// URL, only pulsar://b1.test:6650")
         self.fails(said(Response.Connect), FailureKind.NO_TLS_URL)
@@ -75,7 +75,7 @@ class RedirectsTests(SynchronousTestCase):
         self.fails(said(Response.Connect, tls="pulsar+ssl://b1.test:6651"), FailureKind.NO_TLS_URL, plain)
 
     def test_failed(self) -> None:
-        """Failed, and a response that this release does not know, are failures."""
+        """Failed, and an unknown response, are failures."""
         answer = said(Response.Failed, error=pb.ServiceNotReady, message="unloading\x00")
         self.assertIn("ServiceNotReady: unloading\\x00", self.fails(answer, FailureKind.NOT_READY))
         failure = self.assertRaises(ClientError, self.way.handle_answer, Response(request_id=1))
@@ -83,10 +83,10 @@ class RedirectsTests(SynchronousTestCase):
 
 
 class RefusalTests(SynchronousTestCase):
-    """refusal: a broker's errors by kind."""
+    """refusal: the kinds of a broker's errors."""
 
     def test_kinds(self) -> None:
-        """The code decides; a thing that is not there is known by the text, where the code says less."""
+        """The error code decides; the text tells "not found" where the code is ambiguous."""
         for error, message, kind in (
             ("AuthenticationError", "Failed to authenticate", FailureKind.AUTHENTICATION),
             ("AuthorizationError", "namespace does not exist", FailureKind.AUTHORIZATION),

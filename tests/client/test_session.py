@@ -30,7 +30,7 @@ def explain(error: BaseException, stage: Stage) -> ClientError:
 
 
 class SessionTests(SynchronousTestCase):
-    """Session, on a transport that keeps what is written."""
+    """Session, on a transport that records writes."""
 
     def setUp(self, tls: bool = False) -> None:
         self.clock = Clock()
@@ -49,7 +49,7 @@ class SessionTests(SynchronousTestCase):
             self.session.dataReceived(write(command, section))
 
     def said(self) -> list[pb.BaseCommand]:
-        """What the session has sent since the last time."""
+        """The commands that the session has written since the last call."""
         frames = FrameReader().feed(self.transport.value())
         self.transport.clear()
         return [read(frame.command) for frame in frames]
@@ -85,7 +85,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(results, numbers)
 
     def test_refused(self) -> None:
-        """An ERROR is for the request that it names; without one it ends the session for all."""
+        """An ERROR fails the request with its id; without a known id it ends the session."""
         first, second = self.ask(), self.ask()
         self.hear(pb.CommandError(request_id=1, error=pb.TopicNotFound, message="no"))
         failure = self.failure(first)
@@ -98,7 +98,7 @@ class SessionTests(SynchronousTestCase):
         self.assertTrue(self.transport.disconnected)
 
     def test_another_answer(self) -> None:
-        """An answer of another kind than the request's is a failure of this request, whoever else waits."""
+        """An answer of the wrong type fails its request; others keep waiting."""
         first, second = self.ask(), self.ask()
         self.hear(pb.CommandSuccess(request_id=1), ANSWER(request_id=2, partitions=7))
         self.assertEqual(
@@ -113,7 +113,7 @@ class SessionTests(SynchronousTestCase):
         self.session.raise_if_ended()
 
     def test_pings_without_reading(self) -> None:
-        """A broker that does not take the answers is not read either, until it does."""
+        """While a broker does not read the PONGs, the session stops reading."""
         producer = self.transport.producer
         assert producer is not None
         producer.pauseProducing()
@@ -124,7 +124,7 @@ class SessionTests(SynchronousTestCase):
         self.assertIsNone(self.transport.producer)
 
     def test_deadline(self) -> None:
-        """An answer that does not come in time is a failure of that request alone; coming late it is dropped."""
+        """An answer after the deadline is dropped; only that request fails."""
         waiting = self.ask()
         self.clock.advance(29)
         later = self.ask()
@@ -137,7 +137,7 @@ class SessionTests(SynchronousTestCase):
         self.successResultOf(later)
 
     def test_cancelled(self) -> None:
-        """Who waits may be cancelled, and leaves nothing behind."""
+        """A cancelled request leaves no state."""
         waiting = self.ask()
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
@@ -146,7 +146,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_handshake(self) -> None:
-        """TLS is waited for, with the same deadline; a plain session needs no wait."""
+        """The TLS handshake has the same deadline; without TLS there is no wait."""
         self.successResultOf(self.start(self.session.wait_secured()))
         self.setUp(tls=True)
         waiting = self.start(self.session.wait_secured())
@@ -160,7 +160,7 @@ class SessionTests(SynchronousTestCase):
         self.assertIn("no end of the TLS handshake within 30 s", self.failure(waiting).reason)
 
     def test_lost(self) -> None:
-        """The end of the connection ends all waits, with the stage it was in."""
+        """The end of the connection fails all requests, with the stage."""
         for tls, stage in ((True, "in the TLS handshake"), (False, "before CONNECTED")):
             self.setUp(tls=tls)
             waiting = [
@@ -195,13 +195,13 @@ class SessionTests(SynchronousTestCase):
             self.session.dataReceived(data)
 
     def test_challenge(self) -> None:
-        """More steps of authentication than this client knows are a failure."""
+        """An AUTH_CHALLENGE is a failure."""
         waiting = self.start(self.session.log_in(NO_LOGIN.connect()))
         self.hear(pb.CommandAuthChallenge())
         self.assertEqual(self.failure(waiting).kind, FailureKind.AUTHENTICATION)
 
     def test_channels(self) -> None:
-        """What a broker says to a producer or consumer waits in order for it, sections too; the rest is dropped."""
+        """Commands for a producer or consumer are queued in order, with their payload; others are dropped."""
         where = pb.MessageIdData(ledgerId=1, entryId=2)
         section = encode_section(b"", b"hello")
         channel = self.session.open_queue("consumer", 1)
@@ -229,7 +229,7 @@ class SessionTests(SynchronousTestCase):
         self.assertRaises(ClientError, self.session.raise_if_ended)
 
     def test_close(self) -> None:
-        """Closed in order, it has ended when the peer says so, or is cut off after its patience."""
+        """A close ends when the peer closes, or after a timeout."""
         for answers in (True, False):
             self.setUp()
             gone = self.session.close()

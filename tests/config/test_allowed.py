@@ -1,4 +1,4 @@
-"""Which brokers a client may be led to."""
+"""The brokers that a bridge may dial."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ BROKER = ("broker-1.pulsar.test", 6651)
 
 
 class AllowingTests(SynchronousTestCase):
-    """Allowing, and how it is written."""
+    """Allowing, and the patterns of allow."""
 
     def test_written(self) -> None:
-        """Host and port must both match; a wildcard matches names below a name, not the name."""
+        """Host and port must both match; a wildcard matches names below a name, not the name itself."""
         for text, broker, good in (
             ("*.pulsar.test:6651", BROKER, True),
             ("*.pulsar.test", BROKER, True),
@@ -30,13 +30,13 @@ class AllowingTests(SynchronousTestCase):
             self.assertEqual(good, why is None, (text, broker))
 
     def test_what_is_written_counts(self) -> None:
-        """Where it is written, no answer adds to it."""
+        """With allow, brokers that answers name are not added."""
         allowing = Allowing([parse_allowed("*.other.test")])
         allowing.record_named(BROKER)
         self.assertIn("it is not in the bridge's allow list", allowing.denies(BROKER) or "")
 
     def test_named(self) -> None:
-        """Where nothing is written, what answers have named is allowed, the port too."""
+        """Without allow, the hosts and ports that answers name are allowed."""
         allowing = Allowing(None)
         self.assertIn("no lookup through this bridge has returned it", allowing.denies(BROKER) or "")
         allowing.record_named(BROKER)
@@ -44,7 +44,7 @@ class AllowingTests(SynchronousTestCase):
         self.assertIsNotNone(allowing.denies((BROKER[0], 6650)))
 
     def test_bounded(self) -> None:
-        """Of too many, those named last are known."""
+        """The number of named brokers is bounded; the oldest are dropped."""
         allowing = Allowing(None)
         for number in range(MAX_NAMED + 1):
             allowing.record_named((f"b-{number}.test", 6651))
@@ -52,6 +52,6 @@ class AllowingTests(SynchronousTestCase):
         self.assertIsNone(allowing.denies((f"b-{MAX_NAMED}.test", 6651)))
 
     def test_bad(self) -> None:
-        """An invalid text is an error that says what to write."""
+        """The error for an invalid pattern has the cure."""
         for text in ("", "*", "a b:1", "*.x.test:port", "*.10.0.0.7:1", "x*.test"):
             self.assertIn("as in *.pulsar.example.com:6651", str(self.assertRaises(BadValue, parse_allowed, text)))

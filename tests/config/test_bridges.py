@@ -7,10 +7,10 @@ from tests.support.configerrors import ErrorCase
 
 
 class BridgeTableTests(ErrorCase):
-    """What a C{[[bridge]]} may have, as the whole file is read."""
+    """C{[[bridge]]} tables in whole files."""
 
     def test_bridge(self) -> None:
-        """A bridge may be all that there is; its paths start from the file's folder."""
+        """A file may have only a bridge; its paths start from the folder of the file."""
         text = (
             '[[bridge]]\nendpoint = "tcp:6650:interface=127.0.0.1"\nservice_url = "pulsar+ssl://vip.test,b.test:1"\n'
             'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\ntrust = "ca.pem"\n'
@@ -28,7 +28,7 @@ class BridgeTableTests(ErrorCase):
         self.assertTrue(bridge.inspect)
 
     def test_bad_bridge(self) -> None:
-        """Each wrong key of a bridge is reported."""
+        """Each invalid key of a bridge is reported."""
         good = {"endpoint": "tcp:6650", "service_url": "pulsar+ssl://vip.test", "trust": "ca.pem"}
         for key, value, *said in (
             (

@@ -1,4 +1,4 @@
-"""Tests for the checks that the tables of a configuration share."""
+"""Tests for sniproxy.config.checks."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ class CheckTests(SynchronousTestCase):
     """Errors name the file, the key, the value and the cure."""
 
     def test_file(self) -> None:
-        """In a file the key is the table's."""
+        """In a file, the key has the name of its table."""
         error = Check("x.toml").error("listener[0].name", "", "write a printable name")
         self.assertEqual('x.toml: listener[0].name = "": write a printable name', str(error))
 
     def test_options(self) -> None:
-        """On the command line the key is the option."""
+        """On the command line, the key is the option."""
         error = Check(COMMAND_LINE).error("listener[0]", "x", "write tcp:4443")
         self.assertEqual('command line: --listen = "x": write tcp:4443', str(error))
 
     def test_units(self) -> None:
-        """A number that was written with a unit is converted in the cure."""
+        """For a number with a unit, the cure has the converted number."""
         error = Check("x.toml").error("timeouts.idle", "5m", "must be a number of seconds, 0 or more")
         self.assertIn("300", str(error))
 
     def test_path(self) -> None:
-        """A log's path starts from the folder of the file; C{-} is standard output."""
+        """The path of a log starts from the folder of the file; C{-} is standard output."""
         check = Check("/etc/sniproxy/x.toml")
         self.assertEqual("/etc/sniproxy/access.log", check.path("access_log.path", "access.log"))
         self.assertEqual("-", check.path("access_log.path", "-"))
         self.assertRaises(ConfigError, check.path, "access_log.path", "")
 
     def test_place(self) -> None:
-        """Two listeners have neither the same name nor the same address."""
+        """Two listeners cannot have the same name or the same address."""
         check = Check("x.toml")
         self.assertEqual("tcp:4443", check.name_and_endpoint("listener[0]", ListenerTable("tcp:4443"))[0])
         twice = self.assertRaises(

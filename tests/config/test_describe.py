@@ -44,7 +44,7 @@ type = "our-own"
 
 
 class DescribeTests(SynchronousTestCase):
-    """describe: what a configuration means."""
+    """describe: the text of a configuration."""
 
     def test_routes_in_order(self) -> None:
         """Routes appear in the order of precedence: exact, longest wildcard, no name, default; own listener first."""
@@ -67,13 +67,13 @@ class DescribeTests(SynchronousTestCase):
         self.assertRegex(table, r"a\.test +b\.test:6651 weight=2, c\.test:6651 \(round robin\)\n")
 
     def test_several_resolvers(self) -> None:
-        """Resolvers that are asked in order are named in order."""
+        """The resolvers of a list are shown in order."""
         text = '[default]\nresolver = ["house", "b"]\n[resolver.b]\ntype = "x"\n'
         table = describe(parse(TABLES + text, "f.toml"))
         self.assertIn("asks resolver.house (type our-own), then resolver.b (type x)", table)
 
     def test_refusals(self) -> None:
-        """What is refused is said, with the alert; a table that is there takes its place."""
+        """Refusals are shown with their alert, unless a table replaces them."""
         table = describe(parse(TABLES, "f.toml"))
         self.assertIn("alert unrecognized_name", table)
         self.assertIn("alert missing_extension or handshake_failure", table)
@@ -230,14 +230,14 @@ class WarningTests(SynchronousTestCase):
         self.assertEqual(self.warned("a.test=127.0.0.1:4443", listen="tcp:0"), [])
 
     def test_idle(self) -> None:
-        """Below 60 s idle tunnels are cut between two PINGs; 0 means never."""
+        """An idle timeout below 60 s cuts tunnels between two PINGs; 0 disables it."""
         text = '[[listener]]\nendpoint = "tcp:1"\n[default]\ntarget = "10.0.0.7"\n[timeouts]\nidle = '
         for idle, warned in (("59.9", True), ("60", False), ("0", False)):
             found = list(warnings(parse(text + idle, "f"), PLENTY))
             self.assertEqual([line.startswith(f"timeouts.idle = {idle}") for line in found], [True] * warned)
 
     def test_limit_above_the_descriptors(self) -> None:
-        """A limit of all connections that the descriptors do not suffice for is warned of, and nothing twice."""
+        """A limit of connections above what the descriptors allow gives one warning."""
         text = '[[listener]]\nendpoint = "tcp:4443"\n[default]\ntarget = "a"\n[limits]\nmax_connections = 513'
         (warning,) = warnings(parse(text, "f.toml"), descriptors=1024)
         self.assertIn("limits.max_connections = 513: the limit of open files is 1024: enough for about 512", warning)
@@ -253,14 +253,14 @@ class WarningTests(SynchronousTestCase):
 
 
 class HealthTests(SynchronousTestCase):
-    """[health] without check: only what depends on it is useless."""
+    """[health] without check: keys that have no effect."""
 
     def warned(self, health: str) -> str:
         text = f'[[listener]]\nendpoint = "tcp:1"\n[default]\ntarget = "10.0.0.7:1"\n{health}\n'
         return "\n".join(warnings(parse(text, "f.toml"), PLENTY))
 
     def test_without_check(self) -> None:
-        """Keys that have no effect are named, with the cure; an empty table is one, too."""
+        """Keys without effect are named, with the cure; an empty table, too."""
         self.assertEqual(
             "[health] checks nothing: check is missing; interval alone has no effect; "
             'write check = "tcp" or check = "tls"',
@@ -271,7 +271,7 @@ class HealthTests(SynchronousTestCase):
         self.assertIn("missing; rise alone has no effect", self.warned("[health]\neject = 30\nfall = 4\nrise = 2"))
 
     def test_good(self) -> None:
-        """With check, with eject and its fall, and without the table there is no warning."""
+        """With check, with eject and fall, or without the table there is no warning."""
         for health in (
             "",
             '[health]\ncheck = "tcp"\nrise = 2',
@@ -289,13 +289,13 @@ class ReportTests(SynchronousTestCase):
         return report(parse(text, "f.toml"), warned, is_file).split("\n")[-1]
 
     def test_addresses(self) -> None:
-        """Where all targets are addresses nothing is left to try; warnings are counted."""
+        """If all targets are addresses, nothing is left to check; warnings are counted."""
         for target in ('"10.0.0.7:1"', '["10.0.0.7:1", "[2001:db8::7]:2"]', '"{server_name}:1"'):
             self.assertEqual("the configuration is valid", self.last(f"target = {target}", []))
         self.assertEqual("the configuration is valid, with 2 warnings", self.last('target = "10.0.0.7:1"', ["a", "b"]))
 
     def test_names(self) -> None:
-        """Host names and resolvers are not tried; the command that tries them is named, where there is a file."""
+        """Host names and resolvers are not checked; the text has the command that checks them, if there is a file."""
         hint = "; to look names up: sniproxyctl explain --all --connect --config f.toml"
         for goal in ('target = ["10.0.0.7:1", "broker.test:1"]', 'resolver = "x"\n[resolver.x]\ntype = "dns"'):
             self.assertEqual(f"the configuration is valid{hint}", self.last(goal, []))

@@ -14,7 +14,7 @@ from tests.support.fullconfig import SECRET, TEXT
 
 
 class InForceTests(SynchronousTestCase):
-    """What /status says of the configuration."""
+    """The configuration in /status."""
 
     def document(self, most: int = 100) -> dict[str, Any]:
         self.said = json.dumps(dump_configuration(parse(TEXT, "test.toml"), most))
@@ -22,7 +22,7 @@ class InForceTests(SynchronousTestCase):
         return found
 
     def test_listeners(self) -> None:
-        """Each with what its connections are, and where those lead that no route does."""
+        """Each listener has its mode, and its destination if it needs no route."""
         public, ends, tap, bridge = self.document()["listeners"]
         self.assertEqual(
             {
@@ -43,7 +43,7 @@ class InForceTests(SynchronousTestCase):
         )
 
     def test_routes(self) -> None:
-        """Each with its targets, as they are written, or its resolvers, and how they are dealt out."""
+        """Each route has its targets as written, or its resolvers, and its balance."""
         found = self.document()
         self.assertEqual(
             [
@@ -79,7 +79,7 @@ class InForceTests(SynchronousTestCase):
         )
 
     def test_values(self) -> None:
-        """What is written, and what holds where nothing is."""
+        """Configured values and defaults are shown."""
         found = self.document()
         self.assertEqual({"hello": 3, "connect": 10, "idle": 300, "half_closed": 60, "drain": 30}, found["timeouts"])
         policy = {"allow_cidrs": ["10.0.0.0/8"], "allow_ports": [6651, 6652], "allow_names": None}
@@ -99,12 +99,12 @@ class InForceTests(SynchronousTestCase):
         self.assertEqual((True, 1, "auto", 1), tuple(found[key] for key in keys))
 
     def test_no_secrets(self) -> None:
-        """Nothing of a resolver's options is there."""
+        """Options of resolvers are not shown."""
         self.document()
         self.assertNotIn(SECRET, self.said)
 
     def test_bounded(self) -> None:
-        """Of very many routes, listeners and targets the first are there."""
+        """Of many routes, listeners and targets the first are shown."""
         configuration = parse(TEXT, "test.toml")
         many = replace(configuration, routes=configuration.routes * 40_000)
         found = dump_configuration(many, 1)

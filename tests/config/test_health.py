@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from sniproxy.config.health import describe_health
 from sniproxy.config.parser import parse
-from sniproxy.config.schema import ConfigError
 from sniproxy.routing.health import Health
+from tests.support.configerrors import ErrorCase
 from tests.support.proxies import LISTENER
 
 
-class HealthTests(SynchronousTestCase):
-    """What the configuration says of health and balance."""
+class HealthTests(ErrorCase):
+    """[health] and balance."""
 
     def test_default(self) -> None:
-        """Without the table nothing is checked and nothing avoided, and targets take turns."""
+        """By default targets are neither checked nor ejected, and take turns."""
         configuration = parse(LISTENER + '[default]\ntarget = "a"\n', "x.toml")
         self.assertEqual(Health(None, 5.0, 2, 3, 0.0), configuration.health)
         assert configuration.default is not None
         self.assertFalse(configuration.default.least_connections)
 
     def test_keys(self) -> None:
-        """Each key comes where it belongs."""
+        """Each key sets its field."""
         text = (
             LISTENER
             + '[[route]]\nserver_name = "a.test"\ntarget = "a"\nbalance = "least_connections"\n'
@@ -37,7 +35,7 @@ class HealthTests(SynchronousTestCase):
         )
 
     def test_bad(self) -> None:
-        """A bad value is an error with its place and the cure."""
+        """The error for an invalid value has its place and the cure."""
         for text, said in (
             ('[health]\ncheck = "http"', 'health.check = "http": write "tcp" or "tls"'),
             ("[health]\ninterval = 0", "health.interval = 0.0: must be a number of seconds from 0.1"),
@@ -51,9 +49,7 @@ class HealthTests(SynchronousTestCase):
                 'route[0].balance = "x": write round_robin or least_connections',
             ),
         ):
-            error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")
-            line = f"{LISTENER}{text}".count("\n") + 1  # the last one
-            self.assertIn(f"x.toml:{line}: {said}", str(error))
+            self.refused_at_end(text, said)
 
     def test_described(self) -> None:
         """Health checks and ejection are described in one line."""

@@ -9,15 +9,15 @@ from sniproxy.config import model, parser, schema
 
 
 class FaceTests(SynchronousTestCase):
-    """What programs that embed the proxy import."""
+    """The public names of the package."""
 
     def test_same_objects(self) -> None:
-        """The package's names are those of its modules."""
+        """The names of the package are those of its modules."""
         self.assertIs(parser.parse, config.parse)
         self.assertIs(parser.from_options, config.from_options)
         self.assertIs(model.Configuration, config.Configuration)
         self.assertIs(schema.ConfigError, config.ConfigError)
 
     def test_unknown(self) -> None:
-        """Other names are errors, as for every module."""
+        """An unknown name is an AttributeError."""
         self.assertRaises(AttributeError, getattr, config, "nothing")

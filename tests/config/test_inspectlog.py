@@ -1,4 +1,4 @@
-"""The log of the inspector's events, as the configuration says it."""
+"""Tests for sniproxy.config.inspectlog."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class InspectLogTests(SynchronousTestCase):
     """make_inspect_log."""
 
     def test_all(self) -> None:
-        """All keys, and none but the path."""
+        """All keys are read; only the path is required."""
         table = InspectLogTable("e", True, ["a/*"], ["send"])
         self.assertEqual(InspectLog("dir/e", True, ("a/*",), ("send",)), make_inspect_log(table, "dir/e"))
         self.assertEqual(InspectLog("e"), make_inspect_log(InspectLogTable("e"), "e"))
 
     def test_no_such_command(self) -> None:
-        """A command that there is not is named, with what was meant."""
+        """The error for an unknown command suggests a similar one."""
         error = self.assertRaises(BadValue, make_inspect_log, InspectLogTable("e", commands=["LOOK_UP"]), "e")
         self.assertEqual(("commands", ["LOOK_UP"]), (error.key, error.value))
         self.assertIn("did you mean LOOKUP?", str(error))

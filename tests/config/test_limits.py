@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from sniproxy.config.limits import Limits, describe_limits
 from sniproxy.config.parser import parse
-from sniproxy.config.schema import ConfigError
+from tests.support.configerrors import ErrorCase
 from tests.support.proxies import LISTENER
 
 
-class LimitsTests(SynchronousTestCase):
-    """What the configuration says of limits."""
+class LimitsTests(ErrorCase):
+    """[limits], and the limits of routes."""
 
     def limits(self, text: str) -> Limits:
         return parse(f"{LISTENER}[limits]\n{text}", "x.toml").limits
 
     def test_default(self) -> None:
-        """Without the table there is no limit but what the descriptors suffice for."""
+        """By default only the number of open files limits connections."""
         configuration = parse(LISTENER + '[default]\ntarget = "a"\n', "x.toml")
         self.assertEqual(Limits(None, None, None, None, None, 1, None, ()), configuration.limits)
         self.assertFalse(configuration.limits.by_client)
@@ -27,7 +25,7 @@ class LimitsTests(SynchronousTestCase):
         self.assertIsNone(configuration.default.max_connections)
 
     def test_keys(self) -> None:
-        """Each key comes where it belongs."""
+        """Each key sets its field."""
         limits = self.limits(
             "max_connections = 1\nmax_connections_per_client = 2\nmax_hellos = 3\nmax_hellos_per_client = 4\n"
             "rate_per_client = 0.5\nburst_per_client = 6\nmax_buffered = 1048576\n"
@@ -39,7 +37,7 @@ class LimitsTests(SynchronousTestCase):
         self.assertIn("max_connecting 8, max_connecting_per_route 9", describe_limits(limits))
 
     def test_routes(self) -> None:
-        """Routes and defaults have a number of connections of their own."""
+        """Routes and defaults have limits of their own."""
         text = '[[route]]\nserver_name = "a"\ntarget = "a"\nmax_connections = 7\n'
         text += '[default]\ntarget = "a"\nmax_connections = 8\n[no_server_name]\ntarget = "a"\nmax_connections = 9'
         read = parse(LISTENER + text, "x.toml")
@@ -49,18 +47,18 @@ class LimitsTests(SynchronousTestCase):
         self.assertEqual([7, 8, 9], [one.max_connections for one in routes])
 
     def test_burst(self) -> None:
-        """Unless it is written, the burst is what comes in a second, and one at least."""
+        """The default burst is the number of connections of a second, and at least one."""
         bursts = [self.limits(f"rate_per_client = {rate}").burst_per_client for rate in ("0.1", "20", "2.5")]
         self.assertEqual([1, 20, 3], bursts)
 
     def test_by_client(self) -> None:
-        """Each limit by client is seen as one."""
+        """by_client is true with any of the limits by client."""
         for key in ("max_connections_per_client", "max_hellos_per_client", "rate_per_client"):
             self.assertTrue(self.limits(f"{key} = 1").by_client, key)
         self.assertFalse(self.limits("max_connections = 1\nmax_hellos = 1").by_client)
 
     def test_client(self) -> None:
-        """An IPv4 address counts as itself, an IPv6 address as its network of 64 bits, a unix socket has no client."""
+        """An IPv4 address is one client, an IPv6 /64 network is one, and a unix socket has none."""
         limits = Limits()
         for host, client in (
             ("192.0.2.7", "192.0.2.7"),
@@ -72,21 +70,21 @@ class LimitsTests(SynchronousTestCase):
             self.assertEqual(client, limits.client(host))
 
     def test_exempt(self) -> None:
-        """Addresses of exempt networks have no limits; those of the other IP version do."""
+        """Addresses in exempt networks have no limits; addresses of the other IP version do."""
         limits = self.limits('max_connections_per_client = 1\nexempt_cidrs = ["10.0.0.0/8", "2001:db8::/128"]')
         self.assertEqual((None, None), (limits.client("10.1.2.3"), limits.client("[2001:db8::]")))
         self.assertIsNone(limits.client("[::ffff:10.1.2.3]"))
         self.assertEqual(("11.1.2.3", "2001:db8::/64"), (limits.client("11.1.2.3"), limits.client("[2001:db8::1]")))
 
     def test_describe(self) -> None:
-        """The limits that are set are described in one line."""
+        """Configured limits are described in one line."""
         self.assertEqual("none, capped by open files", describe_limits(Limits()))
         text = 'max_buffered = 2000000\nmax_connections = 9\nrate_per_client = 2.5\nexempt_cidrs = ["10.0.0.0/8"]'
         said = "max_connections 9, rate_per_client 2.5 (burst 3), max_buffered 2000000, exempt 10.0.0.0/8"
         self.assertEqual(said, describe_limits(self.limits(text)))
 
     def test_bad(self) -> None:
-        """A bad value is an error with its place and the cure."""
+        """The error for an invalid value has its place and the cure."""
         for text, said in (
             (
                 "[limits]\nmax_connections = 0",
@@ -119,6 +117,4 @@ class LimitsTests(SynchronousTestCase):
                 "route[0].max_connections = 0: must be a number from 1",
             ),
         ):
-            error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")
-            line = f"{LISTENER}{text}".count("\n") + 1  # the last one
-            self.assertIn(f"x.toml:{line}: {said}", str(error))
+            self.refused_at_end(text, said)

@@ -61,7 +61,7 @@ path = "log/access.jsonl"
 
 
 def static(key: str, *targets: str) -> ResolverTable:
-    """What a route's own targets become."""
+    """The resolution of a route's own targets."""
     return ResolverTable("static", {"target": list(targets)}, key, templates=tuple(map(parse_template, targets)))
 
 
@@ -69,7 +69,7 @@ class ParseTests(SynchronousTestCase):
     """parse: a whole file."""
 
     def test_full(self) -> None:
-        """Everything that can be written is read; names are normalised, paths start from the file's folder."""
+        """All keys are read; names are normalised, paths start from the folder of the file."""
         read = parse(FULL, "/etc/sniproxy/sniproxy.toml")
         house = ResolverTable("static", {"target": "127.0.0.1"}, "resolver.house", "house")
         self.assertEqual(
@@ -91,7 +91,7 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(read.filename, "/etc/sniproxy/sniproxy.toml")
 
     def test_defaults(self) -> None:
-        """One listener is enough: no routes, nothing by default, the documented timeouts, no access log."""
+        """One listener is enough: no routes, no default, the documented timeouts, no access log."""
         read = parse(LISTENER, "f.toml")
         self.assertEqual((read.routes, read.default, read.no_server_name, read.access_log), ((), None, None, None))
         self.assertEqual(read.timeouts, Timeouts(hello=5.0, connect=10.0, idle=300.0, half_closed=60.0, drain=30.0))
@@ -101,14 +101,14 @@ class ParseTests(SynchronousTestCase):
         return parse(f'{LISTENER}[access_log]\npath = "{path}"', filename, option).access_log
 
     def test_access_log_path(self) -> None:
-        """A relative path starts from the file's folder, an absolute one and '-' are what they are."""
+        """A relative path starts from the folder of the file; an absolute one and '-' are unchanged."""
         self.assertEqual(self.access_log("access.jsonl", "conf/f.toml"), "conf/access.jsonl")
         self.assertEqual(self.access_log("access.jsonl", "f.toml"), "access.jsonl")
         self.assertEqual(self.access_log("/var/log/a", "conf/f.toml"), "/var/log/a")
         self.assertEqual(self.access_log("-", "conf/f.toml"), "-")
 
     def test_access_log_option(self) -> None:
-        """The option beats the file, and starts from the working directory."""
+        """The option overrides the file, and starts from the working directory."""
         self.assertEqual(self.access_log("access.jsonl", "conf/f.toml", "mine.jsonl"), "mine.jsonl")
         self.assertEqual(parse(LISTENER, "conf/f.toml", "-").access_log, "-")
         error = self.assertRaises(ConfigError, parse, LISTENER, "f.toml", "")
@@ -122,10 +122,10 @@ class ParseTests(SynchronousTestCase):
 
 
 class ExampleTests(SynchronousTestCase):
-    """The examples that are shipped: good as they are, and with every comment that is a setting turned on."""
+    """The files in etc/: valid as shipped, and with every commented setting enabled."""
 
     def read(self, name: str) -> tuple[Configuration, Configuration]:
-        """A file of etc/, as it is, and with its comments turned on."""
+        """A file of etc/, as shipped, and with its commented settings enabled."""
         path = Path(__file__).parent.parent.parent / "etc" / name
         if not path.exists():
             raise SkipTest("etc/ is not here: the tests run apart from the sources")
@@ -140,7 +140,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(Timeouts(), read.timeouts)
 
     def test_forward(self) -> None:
-        """etc/forward.toml has the defaults but for the names, and nothing in it is warned of."""
+        """etc/forward.toml has the defaults except for names, and gives no warning."""
         both = self.read("forward.toml")
         self.assertEqual([1, 4], [len(read.routes) for read in both])
         for read in both:
@@ -148,7 +148,7 @@ class ExampleTests(SynchronousTestCase):
             self.assertEqual([], list(warnings(read, 65536)))
 
     def test_bridge(self) -> None:
-        """etc/bridge.toml has nothing but a bridge, and with its comments two; nothing in it is warned of."""
+        """etc/bridge.toml has one bridge, and two with its comments enabled; it gives no warning."""
         both = self.read("bridge.toml")
         self.assertEqual([1, 2], [len(read.bridges) for read in both])
         for read in both:
@@ -160,23 +160,23 @@ class ErrorTests(configerrors.ErrorCase):
     """Every error names the file, the key, the value and the cure, in one line."""
 
     def test_not_toml(self) -> None:
-        """What is not TOML is refused with the parser's line."""
+        """Text that is not TOML is refused with the line."""
         self.refused_file("[[listener]]\nendpoint = tcp", "invalid TOML", "line 2")
 
     def test_without_end(self) -> None:
-        """A number or a nesting without end is an error like any other; control characters reach no terminal."""
+        """A huge number and deep nesting are ordinary errors; control characters are escaped."""
         self.refused("x = " + "9" * 5000, "invalid TOML")
         self.refused("x = " + "[" * 5000, "invalid TOML")
         self.refused('[resolver."\\u001b[1m"]', r"resolver.\x1b[1m.type")
         self.refused('[access_log]\npath = "a\\u0000b"', "access_log.path")
 
     def test_no_listener(self) -> None:
-        """Without a listener there is nothing to do."""
+        """A configuration without a listener is refused."""
         for text in ("", "listener = []"):
             self.refused_file(text, "listener", 'endpoint = "tcp:4443"')
 
     def test_endpoints(self) -> None:
-        """An endpoint that cannot be a listener is refused, with what to write."""
+        """An unusable endpoint is refused with the cure."""
         for endpoint, cure in (
             ("tls:4443", "use tcp:"),
             ("ssl:4443", "use tcp:"),
@@ -206,7 +206,7 @@ class ErrorTests(configerrors.ErrorCase):
             self.refused_file(start + text, said)
 
     def test_deferred_accept(self) -> None:
-        """It is a listener's of TCP, on Linux, plaintext or not; off unless it is wanted."""
+        """It needs a TCP listener and Linux; it is off by default."""
         (listener,) = parse(LISTENER, "f.toml").listeners
         self.assertFalse(listener.deferred_accept)
         for more in ("", 'plaintext = true\ntarget = "b"\n'):
@@ -216,7 +216,7 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused_file(unix, "listener[0].deferred_accept = true: only available on Linux and for TCP")
 
     def test_termination(self) -> None:
-        """A listener that ends TLS has its paths from the file's folder; both sides' files are needed."""
+        """Paths of a listener that terminates TLS start from the folder of the file; both keys are required."""
         text = 'certificates = "certs"\nupstream_trust = "/etc/ca.pem"\ninspect = "pulsar"\nname = "t"\n'
         (listener,) = parse(LISTENER + text, "dir/f.toml").listeners
         self.assertEqual(Termination("dir/certs", "/etc/ca.pem", None, "listener[0]"), listener.termination)
@@ -244,7 +244,7 @@ class ErrorTests(configerrors.ErrorCase):
             self.refused(more, *said)
 
     def test_inspect_log(self) -> None:
-        """The log of events has a path, relative to the file, and may reveal more."""
+        """The path of the event log starts from the folder of the file; reveal is read."""
         wanted = parse(f'{LISTENER}[inspect_log]\npath = "e.jsonl"\nreveal = true', "dir/f.toml").inspect_log
         self.assertEqual(InspectLog("dir/e.jsonl", True), wanted)
         table = '[inspect_log]\npath = "-"\nfollow = ["a/*"]\ncommands = ["lookup", "SEND"]'
@@ -254,14 +254,14 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused(table, "inspect_log.commands", "unknown command LOKUP; did you mean LOOKUP")
 
     def test_admin(self) -> None:
-        """The admin endpoint is an endpoint like a listener's."""
+        """The admin endpoint is parsed as the endpoint of a listener."""
         admin = parse(f'{LISTENER}[admin]\nendpoint = "tcp:9090:interface=127.0.0.1"', "f.toml").admin
         assert admin is not None
         self.assertEqual(("127.0.0.1", 9090, ()), (admin.endpoint.host, admin.endpoint.port, admin.hosts))
         self.refused('[admin]\nendpoint = "tls:9090"', 'admin.endpoint = "tls:9090"', "use tcp:")
 
     def test_admin_token(self) -> None:
-        """The token's file is sought from the configuration's folder; the unix socket is private."""
+        """The path of the token starts from the folder of the configuration; a unix socket is private."""
         admin = parse(f'{LISTENER}[admin]\nendpoint = "unix:/run/s"\ntoken_file = "token"', "/etc/x/f.toml").admin
         assert admin is not None
         self.assertEqual("/etc/x/token", admin.token_file)
@@ -270,31 +270,31 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused(f'{table}token_file = ""', "admin.token_file", "write the path of the file with the token")
 
     def test_same_address(self) -> None:
-        """Two listeners cannot have one address; two free ports are no trouble."""
+        """Two listeners cannot have the same address; two free ports are accepted."""
         self.refused('[[listener]]\nendpoint = "tcp:4443"\nname = "b"', "listener[1].endpoint", "uses this address")
         parse('[[listener]]\nendpoint = "tcp:0"\nname = "a"\n[[listener]]\nendpoint = "tcp:0"\nname = "b"', "f.toml")
 
     def test_listener_names(self) -> None:
-        """Listeners have names of their own, given or not."""
+        """Names of listeners are unique, configured or not."""
         self.refused('name = "x"\n[[listener]]\nendpoint = "tcp:2"\nname = "x"', 'listener[1].name = "x"', "its own")
         self.refused('[[listener]]\nendpoint = "tcp:4443"', 'listener[1].endpoint = "tcp:4443"', "uses this address")
         self.refused('name = " "', 'listener[0].name = " "', "remove the key")
 
     def test_server_names(self) -> None:
-        """A bad name or wildcard is refused."""
+        """An invalid name or wildcard is refused."""
         self.refused(self.route("a b.test"), 'route[0].server_name = "a b.test"', "' ' is not allowed")
         self.refused(self.route("*"), 'route[0].server_name = "*"', "[default]")
         self.refused(self.route("a.*.test"), 'route[0].server_name = "a.*.test"', "'*.example.com'")
         self.refused(self.route(""), 'route[0].server_name = ""', "empty")
 
     def test_expressions(self) -> None:
-        """A bad expression is refused; a good one is kept as it is written, in the order of the file."""
+        """An invalid expression is refused; a valid one is kept as written, in file order."""
         self.refused(self.route("~("), 'route[0].server_name = "~("', "invalid regular expression")
         read = parse(LISTENER + self.route("~b.*") + self.route("~a.*"), "f.toml")
         self.assertEqual(["~b.*", "~a.*"], [route.server_name for route in read.routes])
 
     def test_templates(self) -> None:
-        """A place that is unknown, or that the route cannot fill, is refused; the others are kept."""
+        """Unknown placeholders, and ones that the route cannot fill, are refused; others are kept."""
         self.refused(self.route("*.a", '"{host}:1"'), 'route[0].target = "{host}:1"', "unknown placeholder {host}")
         self.refused(self.route("a", '["b", "{1}:1"]'), 'route[0].target = "{1}:1"', "the wildcard in server_name")
         self.refused(self.route("~(a)b", '"{2}:1"'), "nothing for {2}")
@@ -311,7 +311,7 @@ class ErrorTests(configerrors.ErrorCase):
             parse(LISTENER + text, "f.toml")
 
     def test_policy(self) -> None:
-        """The policy's keys are checked, each with its value and cure."""
+        """The keys of the policy are checked; the errors have value and cure."""
         text = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_ports = [6651, 4443]\nallow_names = ["*.A.test"]'
         policy = parse(LISTENER + text, "f.toml").policy
         self.assertEqual(make_policy(["10.0.0.0/8"], [4443, 6651], ["*.a.test"]), policy)
@@ -321,14 +321,14 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused("[policy]\nallow_port = [1]", "policy.allow_port = [1]", "did you mean allow_ports")
 
     def test_duplicate_routes(self) -> None:
-        """The same name twice is refused, however it is written; so it is for one listener."""
+        """A duplicate name is refused in any spelling, also for one listener."""
         self.refused(self.route("a.test") + self.route("A.Test."), 'route[1].server_name = "A.Test."', "in one route")
         more = 'listener = "tcp:4443"'
         self.refused(self.route("*.a", more=more) + self.route("*.a", more=more), 'route[1].server_name = "*.a"')
         self.refused(self.route("::1") + self.route("[0::1]"), 'route[1].server_name = "[0::1]"')
 
     def test_targets(self) -> None:
-        """A bad target is named alone, in a route, [default] and [no_server_name]; an empty list is refused."""
+        """Each invalid target is named, in a route, [default] and [no_server_name]; an empty list is refused."""
         self.refused(self.route("a", '["b:1", "c:0"]'), 'route[0].target = "c:0"', "1 to 65535")
         self.refused(self.route("a", '"http://b"'), 'route[0].target = "http://b"', "pulsar+ssl://")
         self.refused(self.route("a", '["b:1", "c:1 weight=x"]'), 'route[0].target = "c:1 weight=x"', "0 to 65535")
@@ -338,23 +338,23 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused('[no_server_name]\ntarget = ""', 'no_server_name.target = ""')
 
     def test_target_or_resolver(self) -> None:
-        """A route has either targets or a resolver, and the resolver has a table."""
+        """A route has either targets or a resolver, and the resolver must have a table."""
         self.refused("[default]", "default: it has neither", "target = ", "resolver = ")
         self.refused('[[route]]\nserver_name = "a"', "route[0]: it has neither")
         self.refused(self.route("a", more='resolver = "x"'), "route[0]: it has both")
         self.refused('[default]\nresolver = "x"', 'default.resolver = "x"', "[resolver.x]")
 
     def test_resolver_type(self) -> None:
-        """A resolver's table names its type."""
+        """The table of a resolver must have a type."""
         self.refused("[resolver.x]\na = 1", "resolver.x.type = (absent)", 'type = "static"')
         self.refused("[resolver.x]\ntype = 1", "resolver.x.type = 1")
 
     def test_unknown_listener(self) -> None:
-        """A route's listener exists; those that do are named."""
+        """The error for an unknown listener of a route lists the known ones."""
         self.refused(self.route("a", more='listener = "x"'), 'route[0].listener = "x"', "listeners: tcp:4443")
 
     def test_timeouts(self) -> None:
-        """A timeout is more than 0; idle and drain may be 0, which means none; infinity and NaN are no numbers."""
+        """Timeouts are over 0; idle and drain may be 0, which disables them; infinity and NaN are refused."""
         for key in ("hello", "connect", "half_closed"):
             self.refused(f"[timeouts]\n{key} = 0", f"timeouts.{key} = 0", "more than 0")
         for key in ("idle", "drain"):
@@ -377,7 +377,7 @@ class FromOptionsTests(SynchronousTestCase):
         return str(self.assertRaises(ConfigError, from_options, [listen], routes, access_log))
 
     def test_options(self) -> None:
-        """Listeners and routes repeat; a route's targets are separated by commas; a path is what it is."""
+        """--listen and --route repeat; targets of a route are separated by commas; paths are unchanged."""
         read = self.read("A.test=127.0.0.1:6651", "*.eu.test=10.0.0.7:6651, [::1]:6651,", access_log="x/a.jsonl")
         self.assertEqual([route.server_name for route in read.routes], ["a.test", "*.eu.test"])
         self.assertEqual(read.routes[1].resolver.options["target"], ["10.0.0.7:6651", " [::1]:6651"])
@@ -388,7 +388,7 @@ class FromOptionsTests(SynchronousTestCase):
         self.assertEqual(len(from_options(["tcp:1", "tcp:2"], [], None).listeners), 2)
 
     def test_errors(self) -> None:
-        """An error names the option in place of a key."""
+        """The error names the option in place of a key."""
         self.assertIn("NAME=HOST:PORT", self.refused("a.test"))
         self.assertIn("--route = []", self.refused("a.test="))
         self.assertIn('--route = "b:x"', self.refused("a.test=c,b:x"))

@@ -11,7 +11,7 @@ class ResolverTablesTests(ErrorCase):
     """The tables of resolvers."""
 
     def test_resolver_seconds(self) -> None:
-        """What the proxy itself does around a resolver can be set in its table, and is not among its options."""
+        """A resolver's table may set the cache and the timeout, which are not passed to the resolver."""
         text = f'{LISTENER}[resolver.x]\ntype = "t"\nkey = 1\ndeadline = 2\nstale = 0\n[default]\nresolver = "x"\n'
         default = parse(text, "f.toml").default
         assert default is not None
@@ -20,7 +20,7 @@ class ResolverTablesTests(ErrorCase):
             self.refused(f'[resolver.x]\ntype = "t"\n{wrong}', f"resolver.x.{wrong}: must be a number of seconds")
 
     def test_several_resolvers(self) -> None:
-        """A list of resolvers is asked in order; a list of one is that one."""
+        """A list of resolvers is queried in order; a list of one is that resolver."""
         tables = '[resolver.a]\ntype = "t"\n[resolver.b]\ntype = "t"\n'
         read = parse(f'{LISTENER}{tables}[default]\nresolver = ["b", "a"]\n', "f.toml").default
         assert read is not None

@@ -9,16 +9,16 @@ from tests.support import configerrors
 
 
 class ConvertTests(configerrors.ErrorCase):
-    """Tables and keys as the file has them."""
+    """Conversion of tables and keys."""
 
     def test_defaults(self) -> None:
-        """What is not written has its default."""
+        """A missing key has its default."""
         file = convert({"listener": [{"endpoint": "tcp:4443"}]}, "f.toml")
         self.assertIsInstance(file, File)
         self.assertEqual((None, [], None, Timeouts()), (file.listener[0].name, file.route, file.default, file.timeouts))
 
     def test_unknown_keys(self) -> None:
-        """An unknown key is named with its place and value, and with the known one that is like it."""
+        """The error for an unknown key has its place and value, and suggests a similar key."""
         self.refused("[[rout]]\nx = 1", "rout = [{'x': 1}]", "did you mean route?")
         self.refused('[[route]]\nservername = "a"\ntarget = "b"', 'route[0].servername = "a"', "mean server_name?")
         self.refused("[timeouts]\nidel = 7", "timeouts.idel = 7", "did you mean idle?")
@@ -29,13 +29,13 @@ class ConvertTests(configerrors.ErrorCase):
         self.refused('"a\\nb" = "x"', 'listener[0].a\\nb = "x"', "unknown key")
 
     def test_missing_keys(self) -> None:
-        """A key that is missing is named, with an example."""
+        """The error for a missing key names it, with an example."""
         self.refused_file('[[listener]]\nname = "x"', "listener[0].endpoint: missing", 'endpoint = "tcp:4443"')
         self.refused('[[route]]\ntarget = "b"', "route[0].server_name: missing", "server_name = ")
         self.refused("[access_log]", "access_log.path: missing", "path = ")
 
     def test_types(self) -> None:
-        """A value of a wrong type is shown, with the type that it has and the one to write, in TOML's words."""
+        """The error for a wrong type has the value, its type and the expected one, in TOML's terms."""
         self.refused("[timeouts]\nhello = true", "timeouts.hello = true", "it is true or false; write a number")
         self.refused('[timeouts]\nhello = "5"', 'timeouts.hello = "5"', "it is a string; write a number")
         self.refused("[[route]]\nserver_name = 7", "route[0].server_name = 7", "write a string")
@@ -50,7 +50,7 @@ class ShownTests(SynchronousTestCase):
     """shown: values in messages."""
 
     def test_values(self) -> None:
-        """As TOML would write them, in one line of ASCII, at most 80 characters."""
+        """Values are shown as in TOML, in one line of ASCII, at most 80 characters."""
         for value, text in (
             (None, "(absent)"),
             (True, "true"),

@@ -11,10 +11,10 @@ from sniproxy.config.tables import LISTED_TABLES, SINGLE_TABLES
 
 
 class TableTests(SynchronousTestCase):
-    """The tables of the schema."""
+    """The kinds of tables."""
 
     def test_all(self) -> None:
-        """Each key of the schema at the top of a file is a table of one kind, C{[resolver.NAME]} or a plain value."""
+        """Each top-level key of the schema is a table of one kind, C{[resolver.NAME]} or a plain value."""
         plain = {key for key, kind in get_type_hints(File).items() if kind in (int, bool, str)}
         listed = {key for key, kind in get_type_hints(File).items() if str(kind).startswith("list[")}
         self.assertEqual(set(LISTED_TABLES), listed)

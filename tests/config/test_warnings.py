@@ -15,10 +15,10 @@ FORWARD = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{server_name}:665
 
 
 class WrittenTests(SynchronousTestCase):
-    """The targets that the configuration names, with their brokers' names."""
+    """Configured targets and the names of their brokers."""
 
     def test_weights(self) -> None:
-        """A target is one, with whatever weights it is written; its broker is the route's that leads there alone."""
+        """A target counts once, whatever its weights; its broker's name is that of the route with this target alone."""
         text = (
             '[[route]]\nserver_name = "vip.test"\ntarget = ["10.0.0.7 weight=2", "10.0.0.8"]\n'
             '[[route]]\nserver_name = "b-1.test"\ntarget = "10.0.0.7"\n'
@@ -28,7 +28,7 @@ class WrittenTests(SynchronousTestCase):
 
 
 class WarningTests(SynchronousTestCase):
-    """Warnings about what is valid, but probably not intended."""
+    """Warnings about valid, but probably unintended settings."""
 
     def warned(self, text: str, listener: str = LISTENER) -> list[str]:
         return list(warnings(parse(listener + text, "f.toml"), 65536))
@@ -39,7 +39,7 @@ class WarningTests(SynchronousTestCase):
             self.assertIn(part, warning)
 
     def test_none(self) -> None:
-        """A forward proxy in good order has no warning, with or without a policy."""
+        """A sound forward proxy gives no warning, with or without a policy."""
         self.assertEqual([], self.warned(FORWARD))
         policy = '[policy]\nallow_cidrs = ["10.0.0.0/8", "fd00::/8", "127.0.0.0/8"]\nallow_names = ["*.test", "~x"]\n'
         self.assertEqual([], self.warned(FORWARD + policy))
@@ -104,7 +104,7 @@ class WarningTests(SynchronousTestCase):
         self.assertIn("its connections have no server name", self.warned(nameless + 'target = "{1}"')[-1])
 
     def test_expressions(self) -> None:
-        """An expression that a made name can keep busy is refused; its dots and underscores are no name's."""
+        """An expression that can backtrack without bound is refused; dots and underscores in one give no warning."""
         text = '[[route]]\nserver_name = "~{}"\ntarget = "10.0.0.7"\n'
         for bad, key in (
             (text.format("(a+)+x"), "route[0].server_name"),
@@ -124,14 +124,14 @@ class ServiceNameTests(SynchronousTestCase):
         return bool(list(no_service_route(parse(f"{LISTENER}{tables}{more}", "f.toml"))))
 
     def test_missing(self) -> None:
-        """Exact names with a broker each, and wildcards that make one broker of each name."""
+        """Exact names with one broker each, and wildcards that derive the broker from the name, give a warning."""
         self.assertTrue(self.noted(("broker-1.test", '"b:1"'), ("broker-2.test", '"c:1"')))
         self.assertTrue(self.noted(("a.test", '"b:1"'), ("b.test", '"c:1"')))
         self.assertTrue(self.noted(("*.test", '"{1}.internal"')))
         self.assertTrue(self.noted(("*.test", '"{1}.internal"'), ("broker-1.test", '"b:1"')))
 
     def test_there(self) -> None:
-        """Several targets, a broker with two names, a word for a service, [default], a resolver, a forward proxy."""
+        """No warning with several targets, a broker with two names, a word for a service, [default], or a resolver."""
         brokers = (("broker-1.test", '"b:1"'), ("broker-2.test", '"c:1"'))
         self.assertFalse(self.noted(*brokers, ("x.test", '["b:1", "c:1"]')))
         self.assertFalse(self.noted(*brokers, ("x.test", '"b:1"')))

@@ -13,7 +13,7 @@ BRIDGE = '[[bridge]]\nendpoint = "tcp:6650"\nservice_url = "pulsar+ssl://a.test:
 
 
 class WithWorkersTests(SynchronousTestCase):
-    """with_workers: what workers can share."""
+    """with_workers: checks a configuration for workers."""
 
     def refused(self, text: str) -> str:
         return str(self.assertRaises(ConfigError, parse, text, "a.toml"))
@@ -34,7 +34,7 @@ class WithWorkersTests(SynchronousTestCase):
             self.assertFalse(found.admin.endpoint.shared)
 
     def test_number(self) -> None:
-        """Workers are a number from 1 to 128."""
+        """workers is a number from 1 to 128."""
         for number in ("0", "-1", "129"):
             self.assertIn(
                 f"a.toml:1: workers = {number}: must be a number of processes",
@@ -43,7 +43,7 @@ class WithWorkersTests(SynchronousTestCase):
         self.assertIn("workers", self.refused("workers = true\n" + LISTENER))
 
     def test_listeners(self) -> None:
-        """Workers share ports that are named, and sockets of systemd's; nothing else."""
+        """Workers share named ports and sockets of systemd only."""
         for endpoint, why in (
             ("tcp:0", "a different free port; write a fixed port"),
             ("unix:/run/front", "cannot share a unix endpoint"),
@@ -55,7 +55,7 @@ class WithWorkersTests(SynchronousTestCase):
         self.assertFalse(passed.listeners[0].endpoint.shared)
 
     def test_admin(self) -> None:
-        """Each worker's admin endpoint must have its place, beside those of listeners."""
+        """Each worker needs an address for its admin endpoint, different from those of listeners."""
         for endpoint, why in (
             ("tcp:65534", "each of 3 workers needs its own"),
             ("systemd:domain=INET:name=admin", "each of 3 workers needs its own"),
@@ -67,10 +67,10 @@ class WithWorkersTests(SynchronousTestCase):
 
 
 class ForWorkerTests(SynchronousTestCase):
-    """for_worker: what each serves."""
+    """for_worker: the configuration of one worker."""
 
     def test_own(self) -> None:
-        """Each has an admin endpoint of its own that says which it is, and does not watch the file."""
+        """Each worker has its own admin endpoint, knows its index, and does not watch the file."""
         whole = parse(f'workers = 2\n{LISTENER}[admin]\nendpoint = "tcp:9090"\n[reload]\non_change = true\n', "a.toml")
         found = for_worker(whole, 1)
         assert found.admin is not None
@@ -79,15 +79,15 @@ class ForWorkerTests(SynchronousTestCase):
         self.assertEqual(whole.listeners, found.listeners)
 
     def test_none(self) -> None:
-        """Without an admin endpoint there is none for them."""
+        """Without an admin endpoint, workers have none."""
         self.assertIsNone(for_worker(parse("workers = 2\n" + LISTENER, "a.toml"), 1).admin)
 
 
 class PauseTests(SynchronousTestCase):
-    """pause: how soon another worker takes the place of one."""
+    """pause: the delay before a worker is restarted."""
 
     def test_growing(self) -> None:
-        """One that lived is replaced at once; each that dies young makes the next one wait longer, up to a bound."""
+        """A worker that ran long is restarted at once; each early death doubles the delay, up to a bound."""
         self.assertEqual(0.0, restart_delay(STABLE_S, MAX_DELAY_S))
         pauses = [0.0]
         for _ in range(10):

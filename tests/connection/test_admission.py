@@ -15,13 +15,14 @@ from sniproxy.connection.admission import SLOW_HELLO_S, Admission, Permit, Rates
 from sniproxy.events import Refusal, Result
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.router import LiveRoute
+from sniproxy.util.buffered import BufferAccount
 
 
 class RatesTests(SynchronousTestCase):
     """Token buckets."""
 
     def test_burst_then_rate(self) -> None:
-        """A full bucket gives its tokens at once, then as many a second as the rate says."""
+        """A full bucket gives its tokens at once, then refills at the rate."""
         rates = Rates()
         self.assertEqual([True, True, True, False], [rates.take("a", 5.0, 2, 3) for _ in range(4)])
         self.assertFalse(rates.take("a", 5.4, 2, 3))
@@ -29,26 +30,26 @@ class RatesTests(SynchronousTestCase):
         self.assertEqual([True] * 3 + [False], [rates.take("a", 100.0, 2, 3) for _ in range(4)])
 
     def test_each(self) -> None:
-        """Each client has a bucket of its own."""
+        """Each client has its own bucket."""
         rates = Rates()
         self.assertEqual([True, True, False], [rates.take(client, 0.0, 1, 1) for client in "aba"])
 
     def test_another_rate(self) -> None:
-        """No bucket owes more than what fills it, though it was emptied at a slower rate or the clock was set back."""
+        """After a rate change, or if the clock was set back, a bucket needs no longer than a full refill."""
         rates = Rates()
         self.assertEqual([True, False], [rates.take("a", 5000.0, 0.001, 1) for _ in range(2)])
         self.assertEqual([False, True], [rates.take("a", now, 2, 1) for now in (5000.0, 5000.5)])
         self.assertEqual([False, False, True], [rates.take("a", now, 2, 1) for now in (100.0, 100.4, 100.5)])
 
     def test_forgotten(self) -> None:
-        """Buckets that are full again are forgotten as others come."""
+        """Full buckets are dropped when other clients connect."""
         rates = Rates()
         for number in range(1000):
             rates.take(str(number), float(number), 1, 5)
         self.assertLessEqual(len(rates), 3)
 
     def test_bounded(self) -> None:
-        """Only so many are remembered: the one that came longest ago goes."""
+        """The number of buckets is bounded; the oldest one is dropped."""
         rates = Rates()
         with patch.object(admission, "MAX_RATES", 10):
             for number in range(50):
@@ -62,7 +63,7 @@ class RatesTests(SynchronousTestCase):
         st.lists(st.floats(0, 10), max_size=100),
     )
     def test_as_counted(self, rate: float, burst: int, gaps: list[float]) -> None:
-        """One number says what a bucket of counted tokens says, but for rounding."""
+        """The stored number gives the same result as a counting bucket, except for rounding."""
         rates, tokens, now = Rates(), float(burst), 1000.0
         for gap in gaps:
             now += gap
@@ -76,7 +77,7 @@ class RatesTests(SynchronousTestCase):
 
 
 class AdmissionCase(SynchronousTestCase):
-    """Helpers."""
+    """Builds admissions."""
 
     def admission(self, affordable: int = 100, **keys: object) -> Admission:
         self.now = 0.0
@@ -86,6 +87,7 @@ class AdmissionCase(SynchronousTestCase):
             lambda: self.now,
             lambda limit, client: self.told.append((limit, client)),
             lambda conn, why: self.ended.append((conn, why)),
+            BufferAccount(),
         )
         made.change(make_limits(LimitsTable(**keys)), affordable)  # type: ignore[arg-type]
         return made
@@ -99,16 +101,16 @@ class AdmissionCase(SynchronousTestCase):
 
 
 class TotalTests(AdmissionCase):
-    """All connections together."""
+    """Limits for all connections together."""
 
     def test_affordable(self) -> None:
-        """Without a limit as many as the descriptors carry, half (and 64) waiting for their hello."""
+        """Without a limit, descriptors bound the connections; half (and 64) of them may wait for a hello."""
         for affordable, hellos in ((1000, 500), (10, 64)):
             admission = self.admission(affordable)
             self.assertEqual((affordable, hellos), (admission.max_connections, admission.max_hellos))
 
     def test_full(self) -> None:
-        """At the limit new connections wait until one has left."""
+        """At the limit new connections wait until one has ended."""
         admission = self.admission(max_connections=2)
         permits = [self.admit(admission) for _ in range(2)]
         self.assertEqual("max_connections", admission.full())
@@ -117,7 +119,7 @@ class TotalTests(AdmissionCase):
         self.assertIsNone(admission.full())
 
     def test_hellos(self) -> None:
-        """The share of those who wait for their hello is full until one has said it, or left."""
+        """Connections that wait for a hello have a limit; a complete hello or an end frees a place."""
         admission = self.admission(max_hellos=2)
         first, second = (self.admit(admission, conn=conn) for conn in "ab")
         self.assertEqual("max_hellos", admission.full())
@@ -129,7 +131,7 @@ class TotalTests(AdmissionCase):
         self.assertIsNone(admission.full())
 
     def test_slowest_goes(self) -> None:
-        """Who has waited longest for the hello is ended for others, but never before its time."""
+        """The connection that waited longest for its hello is closed to make room, but not before its minimum time."""
         admission = self.admission(max_hellos=2)
         first = self.admit(admission, conn="first")
         self.now = 0.5
@@ -146,7 +148,7 @@ class TotalTests(AdmissionCase):
         self.assertEqual(1, admission.refusals["max_hellos"])
 
     def test_slow_beside_tunnels(self) -> None:
-        """When tunnels take up all, a slow hello makes room, too."""
+        """If tunnels use all places, a slow hello is closed, too."""
         admission = self.admission(max_connections=2)
         self.admit(admission)
         self.admit(admission, conn="slow")
@@ -159,7 +161,7 @@ class ClientTests(AdmissionCase):
     """Limits by client."""
 
     def test_connections(self) -> None:
-        """A client that has all its connections is refused until one has ended; others are let in."""
+        """A client at its limit is refused until one of its connections ends; others are accepted."""
         admission = self.admission(max_connections_per_client=2)
         first, _ = self.admit(admission), self.admit(admission, "192.0.2.7:2")
         self.assertIsNone(admission.admit("192.0.2.7:3"))
@@ -170,21 +172,21 @@ class ClientTests(AdmissionCase):
         self.admit(admission)
 
     def test_name(self) -> None:
-        """A permit says which client it counts as; without one, no limit by client is for it."""
+        """A permit has the client that it counts for; without a client, no limit by client applies."""
         admission = self.admission(exempt_cidrs=["192.0.2.8/32"])
         self.assertEqual("192.0.2.7", self.admit(admission).client)
         self.assertEqual("2001:db8::/64", self.admit(admission, "[2001:db8::1]:1").client)
         self.assertIsNone(self.admit(admission, "192.0.2.8:1").client)
 
     def test_ipv6(self) -> None:
-        """Addresses of one IPv6 network of 64 bits are one client."""
+        """The addresses of one IPv6 /64 network are one client."""
         admission = self.admission(max_connections_per_client=1)
         self.admit(admission, "[2001:db8::1]:1")
         self.assertIsNone(admission.admit("[2001:db8::ffff:1]:1"))
         self.admit(admission, "[2001:db8:0:1::1]:1")
 
     def test_hellos(self) -> None:
-        """A client with as many hellos outstanding as it may have is refused until one has come."""
+        """A client at its limit of pending hellos is refused until one is complete."""
         admission = self.admission(max_hellos_per_client=1)
         permit = self.admit(admission, conn="a")
         self.assertIsNone(admission.admit("192.0.2.7:2"))
@@ -193,7 +195,7 @@ class ClientTests(AdmissionCase):
         self.admit(admission)
 
     def test_rate(self) -> None:
-        """A client that comes faster than it may is refused, which costs it no token."""
+        """A client above its rate is refused, which costs no token."""
         admission = self.admission(rate_per_client=1, burst_per_client=2)
         for _ in range(2):
             self.admit(admission)
@@ -204,7 +206,7 @@ class ClientTests(AdmissionCase):
         self.assertEqual({"rate_per_client": 5}, admission.refusals)
 
     def test_exempt(self) -> None:
-        """Exempt addresses and unix sockets have no limit by client, and count towards the others."""
+        """Exempt addresses and unix sockets have no limit by client, and count in the other limits."""
         admission = self.admission(
             max_connections=4,
             max_connections_per_client=1,
@@ -217,7 +219,7 @@ class ClientTests(AdmissionCase):
         self.assertEqual("max_connections", admission.full())
 
     def test_change(self) -> None:
-        """Other limits hold at once; who is there stays, and counts, whoever was exempt goes as it came."""
+        """New limits apply at once; existing connections stay and count; one that was exempt is released as such."""
         admission = self.admission()
         permits = [self.admit(admission) for _ in range(3)]
         admission.change(Limits(max_connections_per_client=2), 100)
@@ -231,7 +233,7 @@ class ClientTests(AdmissionCase):
 
     @given(st.lists(st.tuples(st.sampled_from(["192.0.2.7:1", "[2001:db8::1]:1", "unix"]), st.integers(0, 3))))
     def test_nothing_stays(self, steps: list[tuple[str, int]]) -> None:
-        """However far they came, nothing is kept of those who have left."""
+        """After all clients have left, no state is kept, whatever stage they reached."""
         admission = self.admission(max_connections_per_client=3)
         permits = []
         for address, far in steps:
@@ -257,7 +259,7 @@ class RouteTests(AdmissionCase):
     """Limits by route."""
 
     def test_route(self) -> None:
-        """A route with all its connections refuses without an alert; one by another listener is another route."""
+        """A route at its limit refuses without an alert; the same name on another listener is another route."""
         admission = self.admission()
         route = LiveRoute("a.test", None, StaticResolver(["a:1"]), max_connections=1)
         first = self.admit(admission)
@@ -271,7 +273,7 @@ class RouteTests(AdmissionCase):
         self.admit(admission).enter_route(route)
 
     def fill(self, admission: Admission, name: str) -> tuple[list[Permit], Refusal]:
-        """Connections by a route that wait for a target, until one is refused."""
+        """Add connections of a route that wait for a target, until one is refused."""
         route = LiveRoute(name, None, StaticResolver(["a:1"]))
         permits: list[Permit] = []
         while True:
@@ -284,9 +286,9 @@ class RouteTests(AdmissionCase):
             permits.append(permit)
 
     def test_share(self) -> None:
-        """A route whose targets are dead takes half of the room, the next one half of what is left, and none takes all.
+        """A route with dead targets gets half of the room, the next one half of the rest; no route gets all.
 
-        The room is C{max_connecting}, or less where tunnels or the descriptors leave less.
+        The room is C{max_connecting}, or less if tunnels or descriptors leave less.
         """
         for keys, affordable, shares in (
             ({"max_connecting": 80}, 1000, [40, 20, 10]),
@@ -302,7 +304,7 @@ class RouteTests(AdmissionCase):
             self.assertEqual(sum(shares), admission.connecting)
 
     def test_share_refused(self) -> None:
-        """The refusal is without an alert and names the key and the route; tunnels make room for others."""
+        """The refusal has no alert, and names the key and the route; a connected tunnel frees its place."""
         admission = self.admission(max_connecting=2)
         (permit,), refusal = self.fill(admission, "a.test")
         self.assertEqual((Result.LIMIT, None), (refusal.result, refusal.alert))

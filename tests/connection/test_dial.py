@@ -14,10 +14,10 @@ from tests.support.sockets import in_thread
 
 
 class DialTests(ConversationCase):
-    """Which target is dialled."""
+    """The choice of the target."""
 
     async def test_in_turn(self) -> None:
-        """A service name's targets take turns; one that is down is passed over."""
+        """The targets of a service name take turns; one that is down is skipped."""
         backends = [Backend(self), Backend(self)]
         targets = ", ".join(f'"{backend.address}"' for backend in backends)
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = [{targets}]')
@@ -33,7 +33,7 @@ class DialTests(ConversationCase):
         self.assertEqual([backends[0].address, *[backends[1].address] * 3], seen)
 
     async def test_weights(self) -> None:
-        """A target's turn comes as often as the weight says that is written behind it; with 0 only as a spare."""
+        """A target is chosen in proportion to its weight; with weight 0 only as a backup."""
         backends = [Backend(self), Backend(self), Backend(self)]
         targets = ", ".join(
             f'"{backend.address} weight={weight}"' for backend, weight in zip(backends, (2, 1, 0), strict=True)
@@ -54,7 +54,7 @@ class RefusalTests(ConversationCase):
     """Targets that cannot be dialled."""
 
     async def test_backend_down(self) -> None:
-        """A target that refuses gets the client a plain close, so that it tries again."""
+        """If the target refuses, the client gets a plain close, so that it retries."""
         backend = Backend(self)
         backend.sock.close()
         proxy = Proxy(self, route(backend.address))
@@ -63,7 +63,7 @@ class RefusalTests(ConversationCase):
         assert record.connect_s is not None
 
     async def test_loop(self) -> None:
-        """Our own listener as a target is denied."""
+        """A target that is the proxy's own listener is denied."""
         proxy = Proxy(self, route("127.0.0.1:1"))
         live = proxy.service._built.routing.table.match(NAME, "public")
         assert live is not None
@@ -72,7 +72,7 @@ class RefusalTests(ConversationCase):
         self.assertIn("(loop)", record.reason)
 
     async def test_ejected(self) -> None:
-        """A target that fails as often as [health] says is ejected, and logged."""
+        """A target is ejected after `fall` failures, and this is logged."""
         backend = Backend(self)
         backend.sock.close()
         proxy = Proxy(self, route(backend.address, more="[health]\neject = 30\nfall = 1\n"))
@@ -82,7 +82,7 @@ class RefusalTests(ConversationCase):
         self.assertIn(f"target {backend.address} ejected for 30 s: Connection refused", said)
 
     async def test_drained(self) -> None:
-        """A target that is drained gets no connection: a plain close."""
+        """A drained target gets no connection; the client gets a plain close."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         proxy.service.view.drain(backend.address, 10)

@@ -1,4 +1,4 @@
-"""The stages of a connection through a running proxy: its route, what the client sees, what is recorded."""
+"""The stages of a connection through a running proxy: its route, the client's answer, and its record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TunnelTests(ConversationCase):
     """Connections that become tunnels."""
 
     async def test_tunnel(self) -> None:
-        """The hello reaches the target byte for byte, early data with it, and the record is complete."""
+        """The hello and early data reach the target unchanged, and the record is complete."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         data = hello(name="Broker-1.Pulsar.TEST.") + b"early data"
@@ -45,7 +45,7 @@ class TunnelTests(ConversationCase):
             self.assertTrue(0 <= seconds <= record.total_s)
 
     async def test_which_route(self) -> None:
-        """A listener's own route beats the general one; the default takes other names, but no IP literal."""
+        """A listener's own route precedes the general one; the default takes other names, but no IP literal."""
         own, general, default, nameless = (Backend(self) for _ in range(4))
         proxy = Proxy(
             self,
@@ -72,10 +72,10 @@ class TunnelTests(ConversationCase):
 
 
 class PlaintextTests(ConversationCase):
-    """Listeners of the plaintext test mode."""
+    """Plaintext listeners."""
 
     async def test_tunnel(self) -> None:
-        """A plaintext listener leads to its own target, without a hello."""
+        """A plaintext listener connects to its own target, without a hello."""
         backend = Backend(self)
         proxy = Proxy(
             self,
@@ -92,10 +92,10 @@ class PlaintextTests(ConversationCase):
 
 
 class RefusalTests(ConversationCase):
-    """Connections that have no route."""
+    """Connections without a route."""
 
     async def test_no_route(self) -> None:
-        """A name that no route has: unrecognized_name, and the closest route is named."""
+        """A name without a route gets unrecognized_name; the reason names the closest route."""
         proxy = Proxy(self, route("127.0.0.1:9") + route("127.0.0.1:9", "*.w.test"))
         for name, why in (
             ("broker-l.pulsar.test", "no route has this name; the closest is broker-1.pulsar.test"),
@@ -110,7 +110,7 @@ class RefusalTests(ConversationCase):
             self.assertEqual((name, None, why), (record.server_name, record.route, record.reason))
 
     async def test_no_server_name(self) -> None:
-        """A hello without a name: missing_extension for TLS 1.3, else handshake_failure; the reason speaks of Java."""
+        """A hello without a name gets missing_extension in TLS 1.3, else handshake_failure; Java is mentioned."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         record = await self.refused(proxy, hello(name=None), Result.NO_SERVER_NAME, Alert.MISSING_EXTENSION)
         self.assertIn("Java sends none for names without a dot", record.reason)
@@ -118,12 +118,12 @@ class RefusalTests(ConversationCase):
         await self.refused(proxy, old, Result.NO_SERVER_NAME, Alert.HANDSHAKE_FAILURE)
 
     async def test_unread_bytes(self) -> None:
-        """A client that sent much behind its hello gets the alert all the same, and no reset."""
+        """A client that sent many bytes after its hello gets the alert, and no reset."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         await self.refused(proxy, hello(name="nobody.test") + bytes(40_000), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
 
     async def test_no_certificate(self) -> None:
-        """A listener that ends TLS refuses a name without a certificate, before the route counts it."""
+        """A listener that terminates TLS refuses a name without a certificate, before the route counts it."""
         files = folder(Path(self.mktemp()), shown_pem=pem(NAME), ca_pem=CA.cert_pem.bytes()).resolve()
         proxy = Proxy(
             self,

@@ -1,4 +1,4 @@
-"""Reading hellos through a running proxy: what is refused, and what the client gets."""
+"""Reading hellos through a running proxy: refused ones, and the client's answer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.support.sockets import HandClock, in_thread, read_exactly, read_to_en
 
 
 class HelloTests(ConversationCase):
-    """Hellos that are complete."""
+    """Complete hellos."""
 
     async def test_hello_in_single_bytes(self) -> None:
-        """A hello that comes byte by byte is routed."""
+        """A hello that arrives byte by byte is routed."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         data = hello(name=NAME)
@@ -38,17 +38,17 @@ class HelloTests(ConversationCase):
 
 
 class RefusalTests(ConversationCase):
-    """Hellos that are refused: each for its reason, with the alert that fits or a plain close."""
+    """Refused hellos, with their alert or a plain close."""
 
     async def test_alert_of_the_hellos_version(self) -> None:
-        """The alert's record has the hello's version when that is below TLS 1.2."""
+        """The alert has the hello's version if that is below TLS 1.2."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         with proxy.connect() as client:
             client.sendall(hello(name="nobody.test", legacy_version=0x0301))
             self.assertEqual(b"\x15\x03\x01\x00\x02\x02\x70", await in_thread(read_to_end, client))
 
     async def test_malformed(self) -> None:
-        """A hello that cannot be read never takes the default route; the alert says what is wrong with it."""
+        """A malformed hello never takes the default route; the alert fits the fault."""
         backend = Backend(self)
         proxy = Proxy(
             self, f'[default]\ntarget = "{backend.address}"\n[no_server_name]\ntarget = "{backend.address}"\n'
@@ -66,7 +66,7 @@ class RefusalTests(ConversationCase):
         self.assertRaises(BlockingIOError, backend.accept)
 
     async def test_not_tls(self) -> None:
-        """What is not TLS gets a plain close; the reason names it."""
+        """Bytes that are not TLS get a plain close; the reason names the protocol."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         for data, word in (
             (b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n" + hello(name=NAME), "PROXY protocol header (v1)"),
@@ -78,7 +78,7 @@ class RefusalTests(ConversationCase):
             self.assertIn(word, record.reason)
 
     async def test_plaintext_pulsar(self) -> None:
-        """A plaintext Pulsar client is told in its own protocol that this port speaks TLS."""
+        """A plaintext Pulsar client gets an error in its own protocol: this port speaks TLS."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         with proxy.connect() as client:
             client.sendall(bytes.fromhex("00000036000000320802122e") + bytes(40))
@@ -91,13 +91,13 @@ class RefusalTests(ConversationCase):
         self.assertEqual((Result.NOT_TLS, None, PLAINTEXT_PULSAR), (record.result, record.alert, record.reason))
 
     async def test_limit(self) -> None:
-        """A hello over 131,400 bytes gets an illegal_parameter."""
+        """A hello over 131,400 bytes gets illegal_parameter."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         data = b"\x16\x03\x01\x00\x04\x01\x02\x01\x45"
         await self.refused(proxy, data, Result.LIMIT, Alert.ILLEGAL_PARAMETER)
 
     async def test_hello_timeout(self) -> None:
-        """A hello that is not whole in time gets a plain close."""
+        """An incomplete hello at the timeout gets a plain close."""
         clock = HandClock()
         proxy = Proxy(self, route("127.0.0.1:9", more="[timeouts]\nhello = 2\n"), clock)
         with proxy.connect() as client:
@@ -111,7 +111,7 @@ class RefusalTests(ConversationCase):
         clock.advance(1)
 
     async def test_client_gone(self) -> None:
-        """A client that leaves before its hello is whole; how many bytes it had sent is known."""
+        """If a client leaves before its hello is complete, the record has the number of bytes."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         for data in (b"", b"\x16\x03"):
             record = await self.refused(proxy, data, Result.CLIENT_GONE, None, end=True)

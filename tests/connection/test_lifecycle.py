@@ -1,4 +1,4 @@
-"""How a connection begins and ends; its stages have tests of their own."""
+"""The beginning and the end of a connection; the stages have tests of their own."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_
 
 
 class LifecycleTests(SocketTestCase):
-    """How a connection ends."""
+    """Ends of a connection."""
 
     async def live(self, result: object) -> tuple[Connection, bytes]:
-        """End the stage with an ending or an error. @return: the record, and what the client got."""
+        """End the stage with a value or an error. @return: the record, and the bytes that the client got."""
         told: list[Connection] = []
         far, ours = connected()
         self.addCleanup(far.close)
@@ -56,7 +56,7 @@ class LifecycleTests(SocketTestCase):
         return told[0], got
 
     async def test_ways_to_end(self) -> None:
-        """Ending, refusal, the proxy's stop and a fault each have their result, and the client its word."""
+        """Each ending, refusal, cancellation and fault gives its result, and the client its alert."""
         for result, expected, word in (
             (Ending(Result.OK), (Result.OK, None, ""), b""),
             (
@@ -82,10 +82,10 @@ PLAIN = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\np
 
 
 class GoneTests(ConversationCase):
-    """Clients that leave while their target is resolved or dialled: by a FIN or a reset, with early data or without."""
+    """Clients that leave during resolve or dial, by a FIN or a reset, with or without early data."""
 
     async def gone(self, proxy: Proxy, state: str, data: bytes, listener: str = "public") -> None:
-        """For each way to leave: the record says so at once, and nothing is left open but the listener."""
+        """Assert for each way to leave: the record is written at once, and only the listener stays open."""
         fins = [data, data + b"early data"] if listener == "public" else [b""]
         ways = [(each, socket.socket.close) for each in fins] + [(data, reset), (data + b"early data", reset)]
         for number, (sent, leave) in enumerate(ways, len(proxy.records)):
@@ -103,14 +103,14 @@ class GoneTests(ConversationCase):
                 await in_thread(int)
 
     async def test_dialled(self) -> None:
-        """While the target does not answer: its socket is closed, and the target counts no failure."""
+        """During the dial: the target's socket is closed, and the target counts no failure."""
         silent = SilentTarget(self)
         proxy = Proxy(self, route(silent.address))
         await self.gone(proxy, "connect", hello(name=NAME))
         self.assertEqual([], [one for one in proxy.service.view.status().targets if one.why or one.connections])
 
     async def test_resolved(self) -> None:
-        """While the resolver does not answer: its question is cancelled."""
+        """During resolve: the query is cancelled."""
         cancelled: list[Any] = []
         resolver = Scripted(lambda: Deferred(cancelled.append))
         self.patch(resolverset, "StaticResolver", lambda targets: resolver)
@@ -119,13 +119,13 @@ class GoneTests(ConversationCase):
         self.assertEqual(4, len(cancelled))
 
     async def test_plaintext(self) -> None:
-        """On a plaintext listener: a reset, or an end with no byte unread."""
+        """On a plaintext listener: a reset, or a FIN without unread bytes."""
         silent = SilentTarget(self)
         proxy = Proxy(self, LISTENER + PLAIN + f'target = "{silent.address}"\n' + route("127.0.0.1:9"))
         await self.gone(proxy, "connect", b"a request", "plain")
 
     async def test_plaintext_half_close(self) -> None:
-        """On a plaintext listener a request and a FIN wait for the target together: the answer comes back."""
+        """On a plaintext listener, a request with a FIN waits for the target, and the answer comes back."""
         backend = Backend(self)
         answers: list[Deferred[Resolution]] = []
 
@@ -150,7 +150,7 @@ class GoneTests(ConversationCase):
         self.assertEqual(Result.OK, (await proxy.ended()).result)
 
     async def test_at_once(self) -> None:
-        """A target that connects at once costs no watch: a client that ended behind its hello has its tunnel."""
+        """If the target connects at once, the client is not watched: a FIN after the hello is no reason to cancel."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         data = hello(name=NAME)
@@ -163,10 +163,10 @@ class GoneTests(ConversationCase):
 
 
 class FaultTests(ConversationCase):
-    """Faults of our own."""
+    """Faults of the proxy."""
 
     async def test_internal_error(self) -> None:
-        """A fault of the proxy ends the connection plainly and is logged with its cause."""
+        """A fault of the proxy gives a plain close, and is logged with its traceback."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         self.patch(proxy.service._built.routing.table, "match", None)
         record = await self.refused(proxy, hello(name=NAME), Result.INTERNAL_ERROR, None)
@@ -174,7 +174,7 @@ class FaultTests(ConversationCase):
         self.assertEqual(1, len(self.flushLoggedErrors(TypeError)))
 
     async def test_observer_that_fails(self) -> None:
-        """An observer that fails is logged and harms nothing."""
+        """An exception of an observer is logged; the connection is unaffected."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         proxy.service._observers._observers.insert(0, lambda record: 1 / 0)  # type: ignore[arg-type]
         with proxy.connect() as client:

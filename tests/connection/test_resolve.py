@@ -1,4 +1,4 @@
-"""Asking resolvers through a running proxy."""
+"""Queries to resolvers through a running proxy."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sniproxy.server import resolverset
 from sniproxy.tls.alerts import Alert
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.hellos import hello
-from tests.support.proxies import Backend, Proxy
+from tests.support.proxies import Backend, Proxy, open_tunnel
 from tests.support.scripted import Scripted
 from tests.support.sockets import HandClock, in_thread, read_exactly, read_to_end
 
 
 class ResolverTests(ConversationCase):
-    """What resolvers may answer."""
+    """Answers of resolvers."""
 
     def proxy(self, answer: Any, clock: Any = None) -> tuple[Proxy, Scripted]:
         resolver = Scripted(answer)
@@ -27,7 +27,7 @@ class ResolverTests(ConversationCase):
         return Proxy(self, route("127.0.0.1:9"), *arguments), resolver
 
     async def test_answers(self) -> None:
-        """At once, by a Deferred, or by a coroutine; the request says who asks for what."""
+        """A value, a Deferred and a coroutine are accepted; the request has the name, the client and the listener."""
         backend = Backend(self)
         resolution = Resolution([Target("127.0.0.1", backend.port, label="the-broker")], ttl=5)
 
@@ -49,13 +49,13 @@ class ResolverTests(ConversationCase):
             self.assertEqual([Request(NAME, (), address, "public", port=proxy.port)], resolver.requests)
 
     async def test_refused(self) -> None:
-        """A resolver that refuses: the name has no route."""
+        """If the resolver refuses, the result is no_route."""
         proxy, _ = self.proxy(Refused("no such broker"))
         record = await self.refused(proxy, hello(name=NAME), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
         self.assertEqual("the resolver refused: no such broker", record.reason)
 
     async def test_failed(self) -> None:
-        """A resolver that crashes or gives nothing harms this connection only, which is closed plainly."""
+        """A resolver that raises or returns nothing fails only this connection, with a plain close."""
         proxy, _ = self.proxy(KeyError("oops"))
         record = await self.refused(proxy, hello(name=NAME), Result.RESOLVER_FAILED, None)
         self.assertEqual("the resolver failed: KeyError: 'oops'", record.reason)
@@ -66,13 +66,13 @@ class ResolverTests(ConversationCase):
             self.assertEqual("the resolver gave no target", record.reason)
 
     async def test_unavailable(self) -> None:
-        """A resolver that cannot know now: a plain close, and no traceback."""
+        """Unavailable gives a plain close without a traceback."""
         proxy, _ = self.proxy(Unavailable("no server answers"))
         record = await self.refused(proxy, hello(name=NAME), Result.RESOLVER_FAILED, None)
         self.assertEqual("resolver unavailable: no server answers", record.reason)
 
     async def test_hangs(self) -> None:
-        """A resolver that does not answer is given up after the connect time."""
+        """A query times out after the connect timeout."""
         clock = HandClock()
         proxy, resolver = self.proxy(Deferred, clock)
         with proxy.connect() as client:
@@ -89,7 +89,7 @@ class ResolverTests(ConversationCase):
         clock.advance(1)
 
     async def test_failures_are_logged_at_times(self) -> None:
-        """A resolver that goes on failing is logged with its traceback once a minute; each record has the reason."""
+        """Repeated tracebacks of a resolver are logged once a minute; each record has the reason."""
         clock = HandClock()
         proxy, _ = self.proxy(KeyError("oops"), clock)
         for logged, seconds in ((1, 1.0), (0, 60.0), (1, 1.0)):
@@ -98,7 +98,7 @@ class ResolverTests(ConversationCase):
             clock.advance(seconds)
 
     async def test_cancellation_swallowed(self) -> None:
-        """A resolver that answers when it is cancelled changes nothing: the client has gone."""
+        """A resolver that answers although it was cancelled has no effect: the client has left."""
         asked: list[Any] = []
 
         async def stubborn() -> Resolution:
@@ -119,16 +119,14 @@ class ResolverTests(ConversationCase):
 
 
 class FixedTests(ConversationCase):
-    """Routes that name all their targets."""
+    """Routes whose targets are all fixed."""
 
     async def test_not_asked(self) -> None:
-        """The target is dialled without a question to a resolver, and the time for it is known."""
+        """The target is dialled without a query, and the record has a resolve time."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        with proxy.connect() as client:
-            client.sendall(hello(name=NAME))
-            with await in_thread(backend.accept) as upstream:
-                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        for sock in await open_tunnel(self, proxy, backend, NAME):
+            sock.close()
         record = await proxy.ended()
         self.assertEqual((Result.OK, backend.address), (record.result, record.target))
         assert record.resolve_s is not None
@@ -138,7 +136,7 @@ class LoopTests(ConversationCase):
     """Names that lead back to this proxy."""
 
     async def test_same_hello(self) -> None:
-        """The same hello again is denied while its first connection is open, and logged once a minute."""
+        """A second connection with the same hello is denied while the first is open; this is logged once a minute."""
         backend = Backend(self)
         policy = f'[policy]\nallow_cidrs = ["127.0.0.0/8"]\nallow_ports = [{backend.port}]\n'
         text = f'[[route]]\nserver_name = "*.test"\ntarget = "127.0.0.1:{backend.port}"\n{policy}'

@@ -1,4 +1,4 @@
-"""TLS that ends at the proxy: two handshakes, names verified on both sides, and every way to fail."""
+"""TLS termination: both handshakes, verification on both sides, and failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.tls.material import CA, NAME, OTHER_CA, folder, issued, pem
 
 
 class TerminatingCase(SocketTestCase):
-    """A proxy that ends TLS: it shows certificates of CA, and trusts brokers of OTHER_CA."""
+    """A proxy that terminates TLS with certificates of CA, and trusts brokers of OTHER_CA."""
 
     def start(self, *, names: tuple[str, ...] = (NAME,), own: bool = False, clock: Any = None, more: str = "") -> Proxy:
         self.files = folder(Path(self.mktemp()), shown_pem=pem(*names))
@@ -47,7 +47,7 @@ class TerminatingCase(SocketTestCase):
         want_certificate: bool = False,
         asked: list[str | None] | None = None,
     ) -> ssl.SSLSocket:
-        """As the broker. @param asked: takes the server name."""
+        """Accept a connection as the broker. @param asked: called with the server name."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         ca.issue_cert(*(names or (NAME,))).configure_cert(context)
         if want_certificate:
@@ -64,10 +64,10 @@ class TerminatingCase(SocketTestCase):
 
 
 class ShownTests(SynchronousTestCase):
-    """Which certificate is shown, and what it is made into."""
+    """The choice of the certificate, and its context."""
 
     def test_names(self) -> None:
-        """Each is found by all its names, the star for one label; a context is made once."""
+        """A certificate is found by each of its names, a star matches one label; its context is made once."""
         shown = CertificateStore(
             [attrs.evolve(issued(*names), place=names[0]) for names in (("a.test", "*.b.test"), ("x.b.test",))],
             lambda: datetime.now(UTC),
@@ -81,10 +81,10 @@ class ShownTests(SynchronousTestCase):
 
 
 class TunnelTests(TerminatingCase):
-    """Tunnels that are encrypted twice."""
+    """Tunnels with TLS on both sides."""
 
     async def test_both_ways(self) -> None:
-        """Bytes cross in both directions; both sides' names are verified; the record counts plaintext."""
+        """Bytes pass in both directions; names are verified on both sides; the record counts plaintext bytes."""
         proxy = self.start()
         asked: list[str | None] = []
         accepting = in_thread(partial(self.accept, asked=asked))
@@ -104,7 +104,7 @@ class TunnelTests(TerminatingCase):
         self.assertEqual([NAME], asked)
 
     async def test_our_certificate(self) -> None:
-        """A broker that wants a certificate gets the proxy's."""
+        """A broker that requires a client certificate gets the proxy's."""
         proxy = self.start(own=True)
         accepting = in_thread(partial(self.accept, want_certificate=True))
         client = await in_thread(self.client, proxy)
@@ -114,7 +114,7 @@ class TunnelTests(TerminatingCase):
         await proxy.ended()
 
     async def test_certificate_by_name(self) -> None:
-        """Each name is shown the certificate that covers it."""
+        """Each name gets the certificate that covers it."""
         proxy = self.start()
         folder(self.files, other_pem=pem("other.pulsar.test"))
         proxy = self.restart(proxy)
@@ -125,7 +125,7 @@ class TunnelTests(TerminatingCase):
             await proxy.ended(number)
 
     def restart(self, proxy: Proxy) -> Proxy:
-        """A second proxy with the same files."""
+        """Start a second proxy with the same files."""
         configuration = proxy.service.configuration
         (listener,) = configuration.listeners
         assert listener.termination is not None
@@ -137,7 +137,7 @@ class TunnelTests(TerminatingCase):
         return Proxy(self, text)
 
     async def test_reload(self) -> None:
-        """A certificate that is renewed is shown to the next client; a broken one changes nothing."""
+        """The next client gets a renewed certificate; an invalid one is ignored."""
         clock = HandClock()
         proxy = self.start(clock=clock)
         seen = []
@@ -152,7 +152,7 @@ class TunnelTests(TerminatingCase):
         self.assertEqual([1, 2, 2], seen)
 
     async def test_inspected(self) -> None:
-        """With inspect, what passes is read: the lookup is an event of its own."""
+        """With inspect, a lookup gives an event."""
         path = Path(self.mktemp()).resolve()
         proxy = self.start(more=f'inspect = "pulsar"\n[inspect_log]\npath = "{path}"\n')
         accepting = in_thread(self.accept)
@@ -186,7 +186,7 @@ class TunnelTests(TerminatingCase):
 
 
 class RefusalTests(TerminatingCase):
-    """What the client is told, and what the record says."""
+    """The client's answer, and the record."""
 
     async def refused(self, proxy: Proxy, data: bytes, alert: Alert | None) -> Connection:
         number = len(proxy.records)
@@ -197,14 +197,14 @@ class RefusalTests(TerminatingCase):
         return await proxy.ended(number)
 
     async def test_no_certificate(self) -> None:
-        """A name that no certificate covers is refused before anybody is dialled."""
+        """A name without a certificate is refused before the dial."""
         proxy = self.start()
         record = await self.refused(proxy, hello(name="broker-9.pulsar.test"), Alert.UNRECOGNIZED_NAME)
         self.assertEqual((Result.NO_CERTIFICATE, None), (record.result, record.target))
         self.assertIn("add one to the listener's certificates", record.reason)
 
     async def test_no_name(self) -> None:
-        """Without a name, or with an address for one, there is nothing to verify the broker by."""
+        """Without a name, or with an IP address, the broker cannot be verified, and the client is refused."""
         proxy = self.start(
             more='[no_server_name]\ntarget = "127.0.0.1:9"\n[[route]]\nserver_name = "10.0.0.7"\ntarget = "127.0.0.1:9"'
         )
@@ -214,7 +214,7 @@ class RefusalTests(TerminatingCase):
             self.assertIn("use a dotted name", record.reason)
 
     async def test_broker_is_another(self) -> None:
-        """A broker's certificate for other names, or of somebody else's, ends in an alert, and the record names why."""
+        """A broker's certificate with other names or of another CA gives an alert; the record has the reason."""
         for names, ca, why in (
             (("other.test",), OTHER_CA, f"its certificate does not cover {NAME}; it names other.test"),
             ((NAME,), CA, "its certificate is not trusted: its issuer is not in the trust file"),
@@ -228,7 +228,7 @@ class RefusalTests(TerminatingCase):
             await accepting
 
     async def test_broker_without_tls(self) -> None:
-        """A target that speaks no TLS, or leaves, is a plain close: it may be better next time."""
+        """A target without TLS, or one that closes, gives a plain close, so that the client retries."""
         proxy = self.start()
 
         def answer(data: bytes) -> None:
@@ -248,7 +248,7 @@ class RefusalTests(TerminatingCase):
             await answering
 
     async def test_client_does_not_trust_us(self) -> None:
-        """A client that refuses our certificate: the record says so, and names the file."""
+        """If a client rejects the proxy's certificate, the record says so, and names the file."""
         proxy = self.start()
         accepting = in_thread(self.accept)
         await self.assertFailure(in_thread(partial(self.client, proxy, ca=OTHER_CA)), ssl.SSLError)
@@ -259,7 +259,7 @@ class RefusalTests(TerminatingCase):
         (await accepting).close()
 
     async def test_silent_client(self) -> None:
-        """A client that says hello and no more is given up in time, its broker too."""
+        """A client that is silent after its hello times out, and the broker's connection is closed, too."""
         clock = HandClock()
         proxy = self.start(clock=clock)
         accepting = in_thread(self.accept)
@@ -278,7 +278,7 @@ class RefusalTests(TerminatingCase):
         self.assertIn("TLS handshake not completed within 5 s", record.reason)
 
     async def test_client_gone(self) -> None:
-        """A client that leaves in either handshake is seen at once, by a FIN or a reset; the broker is left, too."""
+        """A client that leaves in either handshake, by FIN or reset, is noticed at once; the broker is closed, too."""
         for leave in (socket.socket.close, reset):
             proxy = self.start()
             client = proxy.connect()
@@ -303,7 +303,7 @@ class RefusalTests(TerminatingCase):
             broker.close()
 
     async def test_stopped(self) -> None:
-        """Stopped in a handshake, both sides are closed."""
+        """A stop during a handshake closes both sides."""
         proxy = self.start()
         with proxy.connect() as client:
             client.sendall(hello())

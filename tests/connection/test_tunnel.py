@@ -25,10 +25,10 @@ from tests.support.sockets import HandClock, SocketTestCase, connected, in_threa
 
 
 class TunnelTests(ConversationCase):
-    """Connections that become tunnels."""
+    """Ends of tunnels."""
 
     async def test_reset_and_idle(self) -> None:
-        """How the tunnel ended is how the connection ended."""
+        """The ending of the tunnel is the result of the connection."""
         backend = Backend(self)
         clock = HandClock()
         text = 'relay = "python"\n' + LISTENER + route(backend.address, more="[timeouts]\nidle = 7\n")
@@ -85,8 +85,10 @@ class RelayTests(SocketTestCase):
     async def test_engine(self) -> None:
         """A plain tunnel gets the engine; its end is the connection's. The lifecycle keeps no socket."""
         conn = self.start()
-        self.assertIsInstance(conn.tunnel, EngineRelay)
-        self.assertEqual((b"head", ()), (self.fake.opened[0].held, conn.sockets))
+        assert isinstance(conn.tunnel, EngineRelay)
+        self.assertEqual((b"head", ()), (self.fake.opened[0].held, conn.tunnel.sockets))
+        self.assertFalse(hasattr(conn, "__dict__"))
+        self.assertIsNone(conn._received)
         self.fake.opened[0].bytes_down = 3
         self.assertEqual((4, 3, "open"), (conn.bytes_up, conn.bytes_down, conn.state))
         self.fake.opened[0].half_closed = True
@@ -111,8 +113,8 @@ class RelayTests(SocketTestCase):
         own: list[dict[str, Any]] = [{"directions": Direction}, {"wrap": Wrapped}]
         for options in own:
             conn = self.start(**options)
-            self.assertIsInstance(conn.tunnel, Relay)
-            self.assertEqual((2, []), (len(conn.sockets), self.fake.opened))
+            assert isinstance(conn.tunnel, Relay)
+            self.assertEqual((2, []), (len(conn.tunnel.sockets), self.fake.opened))
             conn.end(Ending(Result.SHUTDOWN))
             self.assertEqual(Result.SHUTDOWN, (self.records.pop()).result)
             self.ended = Deferred()

@@ -24,7 +24,7 @@ METADATA = pb.MessageMetadata(producer_name="p", sequence_id=0, publish_time=0).
 
 
 def topic_of(name: str) -> str:
-    """A topic that the broker of this name owns."""
+    """A topic owned by the broker with this name."""
     topics = (f"persistent://public/default/t{number}" for number in range(100))
     return next(topic for topic in topics if owner_name(topic, URLS) == name)
 
@@ -34,7 +34,7 @@ THEIRS = topic_of("broker-2.pulsar.test")
 
 
 class Client:
-    """A client's end of one connection with a broker."""
+    """The client's end of a connection to a broker."""
 
     def __init__(self, broker: DemoBroker) -> None:
         self.transport = StringTransport()
@@ -44,13 +44,13 @@ class Client:
         self.payloads: list[bytes] = []
 
     def say(self, *messages: Message, section: bytes = b"") -> list[Message]:
-        """Send commands; return the broker's answers, unwrapped."""
+        """Send commands. @return: the broker's answers, without BaseCommand."""
         for message in messages:
             self.end.dataReceived(write(message, section))
         return self.heard()
 
     def heard(self) -> list[Message]:
-        """The commands of the broker since the last call."""
+        """The broker's commands since the last call."""
         answers = []
         for frame in self.reader.feed(self.transport.value()):
             if frame.section:
@@ -66,7 +66,7 @@ class Client:
         return self.say(send, section=encode_section(METADATA, payload))
 
     def lose(self) -> None:
-        """The client goes away."""
+        """Close the client's connection."""
         self.end.connectionLost(Failure(ConnectionDone()))
 
 
@@ -115,14 +115,14 @@ class BrokerTests(SynchronousTestCase):
         )
 
     def test_partitions(self) -> None:
-        """No topic is a partitioned one."""
+        """Every topic is unpartitioned."""
         [answer] = self.client().say(pb.CommandPartitionedTopicMetadata(topic=OURS, request_id=9))
         self.assertEqual(
             answer, pb.CommandPartitionedTopicMetadataResponse(partitions=0, request_id=9, response="Success")
         )
 
     def test_lookup(self) -> None:
-        """LOOKUP is answered with the owner's URL, whichever broker is asked."""
+        """Each broker answers LOOKUP with the owner's URL."""
         for topic, name in ((OURS, "broker-1.pulsar.test"), (THEIRS, "broker-2.pulsar.test")):
             [answer] = self.client().say(pb.CommandLookupTopic(topic=topic, request_id=9))
             self.assertEqual(
@@ -134,12 +134,12 @@ class BrokerTests(SynchronousTestCase):
         self.assertIn(BrokerEvent("broker-1.pulsar.test", "LOOKUP", THEIRS), self.seen)
 
     def test_owner(self) -> None:
-        """A topic's owner is the same in every run and whatever the order of the brokers; each owns some."""
+        """A topic's owner is the same in every run and for any order of the brokers; each broker owns some topics."""
         self.assertEqual(owner_name("persistent://public/default/orders", URLS), "broker-1.pulsar.test")
         self.assertEqual(owner_name(OURS, dict(reversed(URLS.items()))), "broker-1.pulsar.test")
 
     def test_not_the_owner(self) -> None:
-        """A producer or a consumer of another broker's topic is sent away."""
+        """A producer or consumer on a broker that does not own the topic gets an error."""
         producer = pb.CommandProducer(topic=THEIRS, producer_id=0, request_id=2)
         for message in (producer, subscribe(THEIRS)):
             [answer] = self.client().say(message)
@@ -165,13 +165,13 @@ class BrokerTests(SynchronousTestCase):
             )
 
     def test_named_producer(self) -> None:
-        """A producer that has a name keeps it."""
+        """A producer keeps its own name."""
         [success] = self.client().say(pb.CommandProducer(topic=OURS, producer_id=3, request_id=1, producer_name="me"))
         assert isinstance(success, pb.CommandProducerSuccess)
         self.assertEqual(success.producer_name, "me")
 
     def test_consume(self) -> None:
-        """A consumer gets what others have published: as much as it permits, as it was sent."""
+        """A consumer gets as many messages as it permits, unchanged."""
         producer = self.producer()
         producer.publish(b"one")
         producer.publish(b"two")
@@ -188,7 +188,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual(client.payloads, [b"one", b"two", b"three"])
 
     def test_acknowledge(self) -> None:
-        """What was acknowledged is not delivered to the next consumer; the rest is."""
+        """Acknowledged messages are not redelivered to the next consumer; others are."""
         producer = self.producer()
         for payload in (b"one", b"two", b"three"):
             producer.publish(payload)
@@ -234,7 +234,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual([client.payloads for client in clients], [[b"one"], [b"two"]])
 
     def test_close(self) -> None:
-        """Closing a producer or a consumer, and unsubscribing, is answered; twice does no harm."""
+        """Closing and unsubscribing are answered, also a second time."""
         client = self.producer()
         client.say(subscribe())
         for message in (
@@ -252,7 +252,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual(self.client().say(pb.CommandPing()), [pb.CommandPong()])
 
     def test_keep_alive(self) -> None:
-        """The broker pings each 30 seconds as long as it hears anything, and else closes the connection."""
+        """The broker pings every 30 seconds, and closes a connection from which it receives nothing."""
         client = self.client()
         for _ in range(3):
             self.clock.advance(KEEP_ALIVE_S)
@@ -273,7 +273,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual(client.say(pb.CommandPing()), [pb.CommandPong()])
 
     def test_bad_bytes(self) -> None:
-        """What is no frame, no command or out of place closes the connection, and nothing after it counts."""
+        """An invalid frame, an invalid command, and one out of order close the connection; later bytes are ignored."""
         ping = write(pb.CommandPing())
         send = pb.CommandSend(producer_id=0, sequence_id=0)
         for bad in (
@@ -289,20 +289,20 @@ class BrokerTests(SynchronousTestCase):
             self.assertEqual(client.heard(), [pb.CommandPong()])
 
     def test_bad_section(self) -> None:
-        """A message that no consumer could take apart is not stored."""
+        """A message with an invalid payload section is not stored."""
         client = self.producer()
         client.say(pb.CommandSend(producer_id=0, sequence_id=0), section=b"\x00\x00\x00\x09")
         self.assertTrue(client.transport.disconnecting)
         self.assertEqual(self.topics, {})
 
     def test_connect_first(self) -> None:
-        """Nothing is answered before CONNECT."""
+        """A command before CONNECT gets no answer."""
         client = Client(self.broker)
         self.assertEqual(client.say(pb.CommandPing()), [])
         self.assertTrue(client.transport.disconnecting)
 
     def test_consumer_on_its_way_out(self) -> None:
-        """Nothing is written to a consumer whose connection is being closed; the next one gets it."""
+        """A consumer whose connection is closing gets nothing; the next consumer does."""
         client, producer = self.client(), self.producer()
         client.say(subscribe(), pb.CommandFlow(consumer_id=5, messagePermits=9))
         client.end.dataReceived(b"\xff" * 8)
@@ -315,7 +315,7 @@ class BrokerTests(SynchronousTestCase):
 
     @given(st.lists(st.binary(max_size=30), max_size=4))
     def test_any_command(self, commands: list[bytes]) -> None:
-        """Whatever commands come, nothing is raised, and the connection is either open or being closed."""
+        """Any commands raise nothing; the connection stays open or is closed."""
         client = self.producer()
         for command in commands:
             size = len(command)
@@ -324,7 +324,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual(self.broker.connections, set())
 
     def test_told(self) -> None:
-        """Commands are reported to the observer, which is optional."""
+        """The optional observer gets each command."""
         client = self.producer()
         client.publish(b"hello")
         client.lose()

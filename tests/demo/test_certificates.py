@@ -12,10 +12,10 @@ from sniproxy.demo.certificates import Authority, Issued
 
 
 class AuthorityTests(SynchronousTestCase):
-    """Authority, judged by the standard library's TLS at its strictest."""
+    """Authority, verified by the standard library's TLS."""
 
     def handshake(self, authority: Authority, issued: Issued, name: str) -> str:
-        """Shake hands in memory with a server that has `issued`, as a client that trusts `authority`."""
+        """A handshake in memory between a server with `issued` and a client that trusts `authority`."""
         file = Path(self.mktemp())
         key = issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         file.write_bytes(key + issued.certificate.public_bytes(Encoding.PEM))
@@ -36,26 +36,26 @@ class AuthorityTests(SynchronousTestCase):
         return str(a.version())
 
     def test_trusted(self) -> None:
-        """A certificate is good for each of its names, whether host name or address."""
+        """A certificate is valid for each of its names, host names and addresses."""
         authority = Authority()
         issued = authority.issue(["broker-1.pulsar.test", "localhost", "127.0.0.1"])
         for name in ("broker-1.pulsar.test", "localhost", "127.0.0.1"):
             self.assertEqual(self.handshake(authority, issued, name), "TLSv1.3")
 
     def test_other_name(self) -> None:
-        """It is good for no other name."""
+        """A certificate is not valid for another name."""
         authority = Authority()
         issued = authority.issue(["broker-1.pulsar.test"])
         with self.assertRaisesRegex(ssl.SSLCertVerificationError, "[Hh]ostname mismatch"):
             self.handshake(authority, issued, "broker-2.pulsar.test")
 
     def test_other_authority(self) -> None:
-        """Another authority of the same name does not vouch for it."""
+        """A CA with the same name does not validate it."""
         with self.assertRaises(ssl.SSLCertVerificationError):
             self.handshake(Authority(), Authority().issue(["broker-1.pulsar.test"]), "broker-1.pulsar.test")
 
     def test_validity(self) -> None:
-        """Certificates are valid from an hour ago, so that a clock a little behind accepts them."""
+        """Certificates are valid from an hour ago, for clients whose clock is slow."""
         authority = Authority()
         own = x509.load_pem_x509_certificate(authority.pem)
         for certificate in (own, authority.issue(["localhost"]).certificate):
@@ -65,5 +65,5 @@ class AuthorityTests(SynchronousTestCase):
             self.assertGreater(certificate.not_valid_after_utc, datetime.now(UTC) + timedelta(days=7))
 
     def test_key_is_not_shown(self) -> None:
-        """The key does not show when what was issued is printed."""
+        """The repr of an issued certificate does not show the key."""
         self.assertNotIn("Key", repr(Authority().issue(["localhost"])))

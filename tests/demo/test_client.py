@@ -19,7 +19,7 @@ reactor: Any = global_reactor
 
 
 class Silent(Factory):
-    """A broker that hears the first words of a client, and never says one itself."""
+    """A broker that reads and never answers."""
 
     def __init__(self) -> None:
         self.heard: Deferred[None] = Deferred()
@@ -47,7 +47,7 @@ class DemoClientTests(TestCase):
         return DemoClient(reactor, self.address, pem, self.steps.append)
 
     async def test_both_phases(self) -> None:
-        """The lookup returns the URL of the owner; the message goes there and back; each step is reported."""
+        """The lookup returns the owner's URL; a message is sent and received there; each step is reported."""
         client = self.client()
         url = await client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC)
         self.assertEqual(url, "pulsar+ssl://broker-1.pulsar.test:6651")
@@ -74,7 +74,7 @@ class DemoClientTests(TestCase):
             self.fail("the visit did not fail")
 
     async def test_other_name(self) -> None:
-        """A broker whose certificate is for another name is not talked to."""
+        """A broker's certificate for another name fails the visit."""
         client = self.client()
         await self.fails(
             lambda: client.look_up("pulsar+ssl://broker-2.pulsar.test", TOPIC), "does not cover broker-2.pulsar.test"
@@ -82,7 +82,7 @@ class DemoClientTests(TestCase):
         self.assertEqual(self.steps, [])
 
     async def test_other_authority(self) -> None:
-        """Nor is one that another authority vouches for."""
+        """A certificate of another CA fails the visit."""
         client = self.client(pem=Authority().pem)
         await self.fails(lambda: client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "untrusted certificate")
         self.assertEqual(self.steps, [])
@@ -95,7 +95,7 @@ class DemoClientTests(TestCase):
             await self.fails(lambda: client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "refused")
 
     async def test_cancelled(self) -> None:
-        """A visit that is cancelled, while it dials or later, leaves no connection behind."""
+        """A visit that is cancelled at any stage leaves no connection open."""
         authority, silent = Authority(), Silent()
         tls = DemoTLS(authority.issue(["pulsar-vip.test"]))
         port = reactor.listenSSL(0, silent, tls, interface="127.0.0.1")

@@ -20,7 +20,7 @@ from tests.support.reactor import reactor
 
 
 class Asks(Protocol):
-    """Sends CONNECT and LOOKUP, and waits for the answer and the end."""
+    """Sends CONNECT and LOOKUP, and waits for the answer and the end of the connection."""
 
     def __init__(self) -> None:
         self.answer: Deferred[pb.CommandLookupTopicResponse] = Deferred()
@@ -43,7 +43,7 @@ class Asks(Protocol):
 
 
 def handshake(address: tuple[str, int], name: str, pem: bytes) -> tuple[str, str | None]:
-    """A blocking TLS handshake that offers ALPN: the common name in the certificate, and what ALPN chose."""
+    """A blocking TLS handshake with ALPN. @return: the certificate's common name, and the selected protocol."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=pem.decode())
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -64,9 +64,9 @@ class ClusterTests(TestCase):
         return cluster
 
     async def test_certificates(self) -> None:
-        """Each broker's certificate is good for its own name, the service name and the loopback names.
+        """A broker's certificate has its own name, the service name and the loopback names.
 
-        A client that offers ALPN is served too, with no protocol chosen.
+        A client that offers ALPN is served, too, without a selected protocol.
         """
         cluster = self.cluster()
         self.assertEqual(list(cluster.addresses), ["broker-1.pulsar.test", "broker-2.pulsar.test"])
@@ -76,14 +76,14 @@ class ClusterTests(TestCase):
                 self.assertEqual(found, (broker, None))
 
     async def test_other_broker(self) -> None:
-        """A broker's certificate is not good for another broker's name."""
+        """A broker's certificate is not valid for another broker's name."""
         cluster = self.cluster()
         address = cluster.addresses["broker-1.pulsar.test"]
         with self.assertRaises(ssl.SSLCertVerificationError):
             await deferToThread(handshake, address, "broker-2.pulsar.test", cluster.authority_pem)
 
     async def test_plain(self) -> None:
-        """Without TLS the brokers speak in clear, and lookups answer with where they listen."""
+        """Without TLS the brokers use plaintext, and lookups return their addresses."""
         cluster = self.cluster(tls=False)
         answers = []
         for host, port in cluster.addresses.values():
@@ -96,7 +96,7 @@ class ClusterTests(TestCase):
         self.assertFalse(answers[0][1])
 
     async def test_stop(self) -> None:
-        """Stopping closes connections and ports."""
+        """A stop closes connections and ports."""
         cluster = self.cluster(tls=False)
         host, port = cluster.addresses["broker-2.pulsar.test"]
         asks = await connectProtocol(TCP4ClientEndpoint(reactor, host, port), Asks())

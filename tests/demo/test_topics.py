@@ -6,7 +6,7 @@ from sniproxy.demo.topics import DemoConsumer, Stored, Topic
 
 
 class TopicTests(SynchronousTestCase):
-    """Topic and Subscription: which consumer gets which message."""
+    """Topic and Subscription: the delivery of messages."""
 
     def setUp(self) -> None:
         self.topic = Topic(ledger=1, max_bytes=100)
@@ -16,7 +16,7 @@ class TopicTests(SynchronousTestCase):
             self.topic.publish(payload, 1)
 
     def consumer(self, name: str, permits: int, shared: bool = False, earliest: bool = True) -> list[str]:
-        """Attach a consumer; return the list that fills with what it gets."""
+        """Attach a consumer. @return: the list of its messages."""
         got: list[str] = []
 
         def deliver(entry: int, stored: Stored, before: int) -> None:
@@ -29,21 +29,21 @@ class TopicTests(SynchronousTestCase):
         return got
 
     def test_order(self) -> None:
-        """What was stored before and after subscribing comes in order, each entry once."""
+        """Messages from before and after the subscription are delivered in order, each once."""
         self.publish(b"a", b"b")
         got = self.consumer("s", permits=10)
         self.publish(b"c")
         self.assertEqual(got, ["a", "b", "c"])
 
     def test_latest(self) -> None:
-        """A subscription that begins at the end gets only what comes later."""
+        """A subscription at the latest position gets only later messages."""
         self.publish(b"a", b"b")
         got = self.consumer("s", permits=10, earliest=False)
         self.publish(b"c")
         self.assertEqual(got, ["c"])
 
     def test_permits(self) -> None:
-        """No more is delivered than was permitted; a batch counts as all of its messages."""
+        """Deliveries are limited by permits; a batch uses one permit for each message."""
         self.topic.publish(b"batch", 3)
         self.publish(b"a", b"b")
         got = self.consumer("s", permits=4)
@@ -59,7 +59,7 @@ class TopicTests(SynchronousTestCase):
         self.assertEqual((one, two), (["a", "b"], ["a", "b"]))
 
     def test_shared(self) -> None:
-        """The consumers of a shared subscription take turns; otherwise the first gets everything."""
+        """The consumers of a shared subscription take turns; otherwise the first one gets all messages."""
         one, two = self.consumer("s", 10, shared=True), self.consumer("s", 10, shared=True)
         three, four = self.consumer("t", 10), self.consumer("t", 10)
         self.publish(b"a", b"b", b"c", b"d")
@@ -67,7 +67,7 @@ class TopicTests(SynchronousTestCase):
         self.assertEqual((three, four), (["a", "b", "c", "d"], []))
 
     def test_redelivery(self) -> None:
-        """What a consumer has not acknowledged goes to the next one, in order, with how often it went out."""
+        """The unacknowledged messages of a consumer are redelivered to the next one, in order, with their count."""
         self.publish(b"a", b"b", b"c", b"d")
         self.consumer("s", permits=4)
         subscription = self.topic.subscriptions["s"]
@@ -77,7 +77,7 @@ class TopicTests(SynchronousTestCase):
         self.assertEqual(self.consumer("s", permits=10), ["a*", "c*", "d*", "e"])
 
     def test_cumulative(self) -> None:
-        """A cumulative acknowledgement is one for everything before it."""
+        """A cumulative acknowledgement covers all earlier messages."""
         self.publish(b"a", b"b", b"c")
         self.consumer("s", permits=3)
         subscription = self.topic.subscriptions["s"]
@@ -86,7 +86,7 @@ class TopicTests(SynchronousTestCase):
         self.assertEqual(self.consumer("s", permits=10), ["c*"])
 
     def test_end(self) -> None:
-        """A subscription that has ended gets nothing more; one of the same name begins anew."""
+        """An ended subscription gets no messages; a new one of the same name starts afresh."""
         self.publish(b"a")
         got = self.consumer("s", permits=10)
         self.topic.subscriptions["s"].end()
@@ -95,7 +95,7 @@ class TopicTests(SynchronousTestCase):
         self.assertEqual(self.consumer("s", permits=10), ["a", "b"])
 
     def test_bounded(self) -> None:
-        """A topic keeps the newest messages, as many bytes as it may, and the newest one in any case."""
+        """A topic keeps the newest messages within its limit in bytes, and always the newest one."""
         self.consumer("s", permits=1)
         self.publish(*(bytes([letter]) * 40 for letter in b"abcd"))
         self.topic.subscriptions["s"].detach(self.last)

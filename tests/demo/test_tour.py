@@ -1,4 +1,4 @@
-"""Tests for sniproxy.demo.tour: the whole of `make run`, as a process of its own, and its parts."""
+"""Tests for sniproxy.demo.tour: `make run` in its own process, and its parts."""
 
 import io
 import json
@@ -48,7 +48,7 @@ class Demo(ProcessProtocol):
         self.over.callback(reason.value.exitCode)  # type: ignore[union-attr]
 
     def kill(self) -> Deferred[int]:
-        """End it, if it has not ended."""
+        """Kill the process, unless it has ended."""
         try:
             self.process.signalProcess("KILL")
         except ProcessExitedAlready:
@@ -73,7 +73,7 @@ class WholeTests(TestCase):
             at = text.index(part, at) + len(part)
 
     async def test_once(self) -> None:
-        """With --once it shows both phases in order, with the access log's own lines, and ends with status 0."""
+        """With --once it shows both phases in order, with lines of the access log, and exits with status 0."""
         demo = self.demo("--once", "--port", "0")
         status = await demo.over
         self.assertEqual((status, demo.err), (0, ""))
@@ -98,7 +98,7 @@ class WholeTests(TestCase):
         self.assertEqual([line["result"] for line in log], ["ok", "ok"])
 
     async def test_serves(self) -> None:
-        """Without --once it serves after the tour and says what to try; Ctrl-C ends it at once, status 0."""
+        """Without --once it keeps serving and prints what to try; Ctrl-C ends it at once, with status 0."""
         demo = self.demo("--port", "0", awaited=".build()\n")
         await demo.said
         self.assertIn("openssl s_client", demo.out)
@@ -113,7 +113,7 @@ class WholeTests(TestCase):
         self.assertFalse(os.path.exists(file))
 
     async def test_busy(self) -> None:
-        """A port in use gives one line with its process and the cure, and status 1."""
+        """For a port in use it prints one line with the process and the cure, and exits with status 1."""
         with socket.create_server(("127.0.0.1", 0)) as busy:
             port = busy.getsockname()[1]
             demo = self.demo("--port", str(port))
@@ -125,7 +125,7 @@ class WholeTests(TestCase):
 
 
 class TakesItsTime:
-    """A tour that does what a test says."""
+    """A tour that a test controls."""
 
     def __init__(self, walk: Callable[[], Deferred[None]]) -> None:
         self._walk = walk
@@ -142,7 +142,7 @@ class TakesItsTime:
 
 
 class Reactor(Clock):
-    """Runs until it is stopped, at most for some seconds, and then ends as on Ctrl-C."""
+    """A reactor that runs until it is stopped, at most for some seconds, and then ends as on Ctrl-C."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class Reactor(Clock):
 
 
 class RunTests(SynchronousTestCase):
-    """run: how a tour ends."""
+    """run: the end of a tour."""
 
     def run_tour(
         self, walk: Callable[[], Deferred[None]], once: bool = True, seconds: float = 1
@@ -195,7 +195,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(self.run_tour(walk, once=False), (0, ["what_next", "stop"], ""))
 
     def test_failed(self) -> None:
-        """One that failed ends with status 1 and one line that says why, whatever went wrong."""
+        """A failed tour ends with status 1 and one line with the reason, for any exception."""
 
         def fails() -> Deferred[None]:
             raise ClientError(FailureKind.CLOSED, "pulsar-vip.test: the connection ended")
@@ -210,13 +210,13 @@ class RunTests(SynchronousTestCase):
                 self.assertEqual(err, f"sniproxy: the tour failed: {why}\n")
 
     def test_too_long(self) -> None:
-        """One that hangs is given up after 30 seconds."""
+        """A tour that hangs fails after 30 seconds."""
         status, did, err = self.run_tour(Deferred, seconds=TIMEOUT_S)
         self.assertEqual((status, did), (1, ["stop"]))
         self.assertEqual(err, "sniproxy: the tour failed: timed out after 30 s\n")
 
     def test_interrupted(self) -> None:
-        """Ctrl-C in the middle of it is no failure."""
+        """Ctrl-C during the tour is no failure."""
         self.assertEqual(self.run_tour(Deferred), (0, ["stop"], ""))
 
 
@@ -226,7 +226,7 @@ class Terminal(io.StringIO):
 
 
 class PrinterTests(SynchronousTestCase):
-    """Page: what it looks like."""
+    """Page: text and colours."""
 
     def written(self, out: io.StringIO) -> str:
         page = TourPrinter(out)
@@ -235,11 +235,11 @@ class PrinterTests(SynchronousTestCase):
         return out.getvalue()
 
     def test_plain(self) -> None:
-        """In a file there are no colours."""
+        """Output to a file has no colours."""
         self.assertEqual(self.written(io.StringIO()), "\nHeading\n  actor       acts\n")
 
     def test_colour(self) -> None:
-        """On a terminal there are, unless NO_COLOR is set."""
+        """Output to a terminal has colours, unless NO_COLOR is set."""
         self.patch(os, "environ", {})
         self.assertIn("\x1b[1mHeading\x1b[0m\n", self.written(Terminal()))
         self.patch(os, "environ", {"NO_COLOR": "1"})
@@ -247,10 +247,10 @@ class PrinterTests(SynchronousTestCase):
 
 
 class OptionTests(SynchronousTestCase):
-    """main: its command line."""
+    """main: the command line."""
 
     def test_bad_port(self) -> None:
-        """What is no port is refused with status 2 before anything starts."""
+        """An invalid port is refused with status 2 before anything starts."""
         for text in ("x", "-1", "65536", ""):
             err = io.StringIO()
             self.patch(sys, "stderr", err)

@@ -18,7 +18,7 @@ from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields
 from sniproxy.pulsar.filter import EventFilter
-from sniproxy.util.buffered import TOTAL
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.names import host_port
 from tests.support.lookups import ASK, TOPIC, answer, plain_answer
 from tests.support.proxies import Backend, Proxy
@@ -35,7 +35,8 @@ class InspectorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.events: list[Event] = []
         self.asked: list[tuple[str, str]] = []
-        self.inspector = Inspector(self.events.append, self.unrouted)
+        self.account = BufferAccount()
+        self.inspector = Inspector(self.events.append, self.unrouted, self.account)
 
     def unrouted(self, host: str, listener: str) -> str | None:
         self.asked.append((host, listener))
@@ -121,30 +122,30 @@ class InspectorTests(SynchronousTestCase):
 
     def test_held(self) -> None:
         """Memory for requests and an unfinished frame counts as buffered until the tunnel ends."""
-        before = TOTAL.bytes
         tap = self.inspector.tap(Connection("c-1", 0.0, "plain", "192.0.2.1:1"))
         tap.client(b"".join(write(CommandLookupTopic(topic="t", request_id=number)) for number in range(50)))
-        self.assertGreaterEqual(TOTAL.bytes - before, 50 * 500)
-        asked = TOTAL.bytes
+        self.assertGreaterEqual(self.account.bytes, 50 * 500)
+        asked = self.account.bytes
         tap.client(write(CommandLookupTopic(topic="t" * 100_000, request_id=99))[:-1])
-        self.assertGreaterEqual(TOTAL.bytes - asked, 100_000)
+        self.assertGreaterEqual(self.account.bytes - asked, 100_000)
         tap.end()
-        self.assertEqual(before, TOTAL.bytes)
+        self.assertEqual(0, self.account.bytes)
 
     def test_max_buffered(self) -> None:
         """Beyond max_buffered, inspection of a tunnel that holds much ends with an event; others continue."""
-        before = TOTAL.bytes
-        self.inspector.max_buffered = before + 90_000
+        self.inspector.max_buffered = 90_000
         small, large = (self.inspector.tap(Connection(name, 0.0, "plain", "192.0.2.1:1")) for name in "ab")
         small.client(write(CommandLookupTopic(topic="t", request_id=1)))
         large.client(write(CommandLookupTopic(topic="t" * 100_000, request_id=9))[:-1])
         self.assertEqual(1, self.names().count("lost"))
         small.client(write(CommandLookupTopic(topic="t", request_id=2)))
-        self.assertLess(TOTAL.bytes - before, 90_000)
-        self.assertGreater(TOTAL.bytes, before)
+        self.assertLess(self.account.bytes, 90_000)
+        self.assertGreater(self.account.bytes, 0)
         small.end()
         large.end()
-        self.assertEqual((before, ["b"]), (TOTAL.bytes, [one.connection for one in self.events if one.name == "lost"]))
+        self.assertEqual(
+            (0, ["b"]), (self.account.bytes, [one.connection for one in self.events if one.name == "lost"])
+        )
 
     def test_fault(self) -> None:
         """An error in the inspector is logged, and inspection of the tunnel stops."""

@@ -17,7 +17,7 @@ class OversizedTests(SynchronousTestCase):
     """request_id and settle."""
 
     def test_request_id(self) -> None:
-        """The id is found wherever it lies in the beginning; None where the beginning ends before it."""
+        """The id is found at any place in the beginning; None if the beginning ends before it."""
         response = pb.CommandLookupTopicResponse(brokerServiceUrl="u" * 300, request_id=1 << 40)
         messages: list[tuple[int, Message]] = [
             (T.LOOKUP_RESPONSE, response),
@@ -30,12 +30,12 @@ class OversizedTests(SynchronousTestCase):
 
     @given(st.sampled_from(sorted(ANSWERED_REQUESTS)), st.binary(max_size=40))
     def test_any_bytes(self, number: int, beginning: bytes) -> None:
-        """Whatever comes: a number or None."""
+        """Any bytes give a number or None."""
         found = request_id(number, beginning)
         self.assertTrue(found is None or found >= 0)
 
     def test_settle(self) -> None:
-        """The request is taken: the one with the id, or the oldest one; none where none waits."""
+        """The request with the id is removed, else the oldest one; without a pending request, none."""
         pending = PendingRequests("c")
         pending.add(T.PRODUCER, 0, 0.0)
         for number in (1, 2):

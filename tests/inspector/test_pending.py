@@ -24,25 +24,25 @@ class PendingTests(SynchronousTestCase):
         self.pending = PendingRequests("c")
 
     def test_answer(self) -> None:
-        """An answer finds its request, once, with the time between."""
+        """An answer is matched to its request once, with the time between."""
         self.pending.add(T.LOOKUP, 7, 10.0, "t", {"x": 1})
         self.assertEqual(self.pending.take((T.LOOKUP,), 7, 10.25), (T.LOOKUP, PendingRequest("t", {"x": 1}), 0.25))
         self.assertEqual(self.pending.take((T.LOOKUP,), 7, 10.25), (None, PendingRequest(None, {}), None))
 
     def test_types_count_apart(self) -> None:
-        """The same number of another type is another request; types are looked for in order."""
+        """The same id for another type is another request; types are tried in order."""
         self.pending.add(T.LOOKUP, 0, 10.0, "lookup")
         self.pending.add(T.PRODUCER, 0, 11.0, "producer")
         self.assertEqual(self.pending.take(ERROR_REQUESTS, 0, 12.0)[:2], (T.PRODUCER, PendingRequest("producer", {})))
         self.assertEqual(self.pending.take(ERROR_REQUESTS, 0, 12.0)[:2], (T.LOOKUP, PendingRequest("lookup", {})))
 
     def test_time_goes_back(self) -> None:
-        """A clock that was set back makes no negative latency."""
+        """If the clock is set back, the latency is not negative."""
         self.pending.add(T.LOOKUP, 7, 10.0)
         self.assertEqual(self.pending.take((T.LOOKUP,), 7, 9.0)[2], 0.0)
 
     def test_patience(self) -> None:
-        """A request that was not answered in time gives an event and is dropped."""
+        """A request without an answer in time gives an event and is dropped."""
         self.pending.add(T.LOOKUP, 7, 10.0, "t")
         self.assertEqual(self.pending.expire(10.0 + ANSWER_TIMEOUT_S), [])
         late = 11.0 + ANSWER_TIMEOUT_S

@@ -70,7 +70,7 @@ class RevealingTests(SynchronousTestCase):
             self.assertEqual([event.fields[name] for name in fields], [None] * len(fields))
 
     def test_bounded(self) -> None:
-        """The number of properties is bounded; one without a name or a value does no harm."""
+        """The number of properties is bounded; one without a name or a value is listed, too."""
         inspection = Inspection("c", reveal=True)
         many = [pb.KeyValue(), *(pb.KeyValue(key=str(number), value="") for number in range(1000))]
         inspection.client(write(pb.CommandLookupTopic(topic="t", request_id=1, properties=many)), 1.0)

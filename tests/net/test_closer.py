@@ -1,8 +1,9 @@
-"""Closing in order."""
+"""Closing sockets in order."""
 
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from sniproxy.net.closer import LINGER_TIMEOUT_S, MAX_LINGER_BYTES, LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
@@ -12,10 +13,10 @@ from tests.tls.material import FarTLS, tls_pair
 
 
 class CloserTests(SocketTestCase):
-    """The last words reach the peer."""
+    """The last bytes reach the peer."""
 
     async def test_last_words_despite_unread_bytes(self) -> None:
-        """A peer whose bytes were never read gets the last words and a FIN, no reset."""
+        """A peer with unread bytes gets the last bytes and a FIN, no reset."""
         closer = LingeringCloser(reactor)
         theirs, ours = connected()
         theirs.sendall(b"unread" * 1000)
@@ -25,7 +26,7 @@ class CloserTests(SocketTestCase):
         await closer.settled()
 
     async def test_last_words_despite_a_long_hello(self) -> None:
-        """A peer that sends 400 KiB, more than the longest hello, gets the last words and a FIN, no reset."""
+        """A peer that sends 400 KiB, more than the longest hello, gets the last bytes and a FIN."""
         closer = LingeringCloser(reactor)
         theirs, ours = connected()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)  # as a link does that is slower than loopback
@@ -42,7 +43,7 @@ class CloserTests(SocketTestCase):
         await closer.settled()
 
     async def test_peer_that_stays(self) -> None:
-        """A peer that does not end its side is closed after a second; all of one second are one call to the reactor."""
+        """A peer that sends no FIN is closed after a second; sockets of the same second share a timer."""
         clock = HandClock()
         closer = LingeringCloser(as_reactor(clock))
         (theirs, ours), (other, ours_too) = connected(), connected()
@@ -58,7 +59,7 @@ class CloserTests(SocketTestCase):
         other.close()
 
     async def test_peer_that_goes_on_sending(self) -> None:
-        """A peer that sends without end is closed after a bound of bytes."""
+        """A peer that keeps sending is closed after a limit of bytes."""
         closer = LingeringCloser(reactor)
         theirs, ours = connected()
         closer(ours)
@@ -67,7 +68,7 @@ class CloserTests(SocketTestCase):
         await closer.settled()
 
     async def test_peer_that_has_gone(self) -> None:
-        """A peer that is gone already is no trouble."""
+        """A peer that has already disconnected raises nothing."""
         closer = LingeringCloser(reactor)
         theirs, ours = connected()
         reset(theirs)
@@ -75,7 +76,7 @@ class CloserTests(SocketTestCase):
         await closer.settled()
 
     async def test_not_in_this_round(self) -> None:
-        """A socket is closed when the reactor's round is over, so that its number is not used again before."""
+        """A socket is closed at the end of the reactor's round, so that its number is not reused before."""
         closer = LingeringCloser(reactor)
         (theirs, ours), (other, reset_by_us) = connected(), connected()
         closer.close(ours)
@@ -89,7 +90,7 @@ class CloserTests(SocketTestCase):
         other.close()
 
     async def test_close_now(self) -> None:
-        """What is still open can be closed at once."""
+        """Open sockets can be closed at once."""
         closer = LingeringCloser(reactor)
         pairs = [connected() for _ in range(3)]
         for _, ours in pairs:
@@ -99,8 +100,19 @@ class CloserTests(SocketTestCase):
         for theirs, _ in pairs:
             theirs.close()
 
+    async def test_later(self) -> None:
+        """A socket that comes after that, as from the relay engine, is closed at once, too, behind its last bytes."""
+        clock: Any = HandClock()
+        closer = LingeringCloser(clock)
+        closer.close_now()
+        theirs, ours = connected()
+        closer(ours, b"last")
+        await closer.settled()
+        self.assertEqual(b"last", await in_thread(read_to_end, theirs))
+        theirs.close()
+
     async def test_what_tls_has_encrypted(self) -> None:
-        """What TLS has encrypted and the socket had no room for goes first; the peer may have ended before."""
+        """Encrypted bytes that did not fit into the socket are sent first, even if the peer has sent a FIN."""
         for peer_ends in (False, True):
             closer = LingeringCloser(reactor)
             far, ours = tls_pair(65536, "target")
@@ -118,7 +130,7 @@ class CloserTests(SocketTestCase):
             await closer.settled()
 
     async def test_tls_peer_that_goes_on_sending(self) -> None:
-        """A peer that sends TLS's records without end is closed after the bound, whatever the records' size."""
+        """A TLS peer that keeps sending is closed after the limit, for any record size."""
         closer = LingeringCloser(reactor)
         far, ours = tls_pair(0, "client")
         closer(ours)
@@ -128,6 +140,6 @@ class CloserTests(SocketTestCase):
 
 
 def send_records(far: socket.socket, count: int) -> None:
-    """Send so many bytes in records of a size of which the bound is no multiple."""
+    """Send this many bytes in records of a size that does not divide the limit."""
     for _ in range(0, count, 15_000):
         far.sendall(bytes(15_000))

@@ -1,4 +1,4 @@
-"""Work in daemon threads."""
+"""Functions in daemon threads."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class DaemonThreadTests(TestCase):
     timeout = 20
 
     async def test_result(self) -> None:
-        """What the work returns is the answer; the thread is a daemon, and none of the pool's."""
+        """The Deferred fires with the result; the thread is a daemon, outside the pool."""
         thread = await in_daemon_thread(reactor, threading.current_thread)
         self.assertTrue(thread.daemon)
         self.assertNotIn(thread, reactor.getThreadPool().threads)
 
     async def test_failure(self) -> None:
-        """What the work raises is the answer, too."""
+        """The Deferred fails with the exception."""
 
         def work() -> None:
             raise ValueError("no")
@@ -32,7 +32,7 @@ class DaemonThreadTests(TestCase):
         await self.assertFailure(in_daemon_thread(reactor, work), ValueError)
 
     async def test_cancelled(self) -> None:
-        """Cancelling does not wait for the thread, whose late result is dropped."""
+        """A cancellation does not wait for the thread, whose late result is dropped."""
         done = threading.Event()
         working = in_daemon_thread(reactor, lambda: done.wait(TIMEOUT_S))
         working.cancel()
@@ -41,7 +41,7 @@ class DaemonThreadTests(TestCase):
         await in_thread(int)
 
     async def test_no_thread(self) -> None:
-        """When no thread can be started, it fails."""
+        """If no thread can be started, the Deferred fails."""
 
         def none_left(*args: object) -> None:
             raise RuntimeError("can't start new thread")

@@ -1,4 +1,4 @@
-"""Plain sockets in the reactor."""
+"""Plain sockets as descriptors of the reactor."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.support.sockets import connected, reset
 
 
 class DescriptorTests(TestCase):
-    """What the reactor asks of a descriptor."""
+    """The methods that the reactor calls."""
 
     def test_interface(self) -> None:
-        """It has all that the reactor calls, and keeps its number after the socket is closed."""
+        """It has the methods that the reactor calls, and keeps its number after a close."""
         with socket.socket() as sock:
             descriptor = SocketDescriptor(sock)
             number = sock.fileno()
@@ -25,13 +25,13 @@ class DescriptorTests(TestCase):
         self.assertEqual((number, "SocketDescriptor"), (descriptor.fileno(), descriptor.logPrefix()))
 
     def test_not_for_this(self) -> None:
-        """A subclass that registers for what it does not do hears of it."""
+        """A subclass without doRead or doWrite gets an error if the reactor calls it."""
         with socket.socket() as sock:
             self.assertRaises(AssertionError, SocketDescriptor(sock).doRead)
             self.assertRaises(AssertionError, SocketDescriptor(sock).doWrite)
 
     def test_pending_error(self) -> None:
-        """The error that waits in a socket, and a reset when none can be had."""
+        """The pending error of a socket, or a reset if there is none."""
         theirs, ours = connected()
         with ours:
             self.assertEqual(errno.ECONNRESET, pending_error(ours).errno)
@@ -40,7 +40,7 @@ class DescriptorTests(TestCase):
         self.assertEqual(errno.EBADF, pending_error(ours).errno)
 
     def test_how_broken(self) -> None:
-        """A reset is named as such, whichever call found it; another error has the system's text."""
+        """A reset has the same text after every call; other errors have the system's text."""
         for number in (errno.ECONNRESET, errno.EPIPE):
             self.assertEqual("the client's connection was reset", how_broken("client", OSError(number, "x")))
         lost = "the target's connection was lost: "

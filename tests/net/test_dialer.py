@@ -21,7 +21,7 @@ from tests.support.sockets import HandClock, SocketTestCase, in_thread
 
 
 class Server:
-    """A loopback port that listens; closed, a port that refuses; full, one that never answers."""
+    """A loopback port that listens; closed, it refuses; full, it never answers."""
 
     def __init__(self, host: str = "127.0.0.1", backlog: int = 8) -> None:
         self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -32,7 +32,7 @@ class Server:
         self.others: list[socket.socket] = []
 
     def fill(self) -> Target:
-        """Let no further connection through: its backlog is full (Linux drops the SYN)."""
+        """Fill the backlog, so that Linux drops further SYNs."""
         for _ in range(4):
             other = socket.socket()
             other.setblocking(False)
@@ -47,7 +47,7 @@ class Server:
 
 
 class DialerTests(SocketTestCase):
-    """One connected socket, or the reason why there is none."""
+    """The connected socket, or the reason for a failure."""
 
     def dialer(self, clock: Any = reactor, **denied: str) -> Dialer:
         return Dialer(
@@ -59,11 +59,11 @@ class DialerTests(SocketTestCase):
         return Deferred.fromCoroutine(dialer.dial(targets, seconds, lambda target: self.tried.append(str(target))))
 
     async def failure(self, dialling: Deferred[socket.socket]) -> DialError:
-        """Why it fails."""
+        """The error of the dial."""
         return cast(DialError, await self.assertFailure(dialling, DialError))
 
     def names(self, **names: list[str]) -> None:
-        """What getaddrinfo says from now on."""
+        """Set what getaddrinfo returns."""
         self.patch(
             socket,
             "getaddrinfo",
@@ -76,7 +76,7 @@ class DialerTests(SocketTestCase):
         return server
 
     async def test_first_target(self) -> None:
-        """The first target that can be connected is taken; the socket does not block and sends at once."""
+        """The first target that connects is used; its socket does not block, and sends without delay."""
         server, other = self.server(), self.server()
         with await self.dial(self.dialer(), server.target, other.target) as sock:
             self.assertEqual(server.port, sock.getpeername()[1])
@@ -85,21 +85,21 @@ class DialerTests(SocketTestCase):
         self.assertEqual([str(server.target)], self.tried)
 
     async def test_next_when_refused(self) -> None:
-        """When a connect is refused the next target is dialled."""
+        """If a target refuses, the next one is dialled."""
         down, up = self.server().close(), self.server()
         with await self.dial(self.dialer(), down, up.target) as sock:
             self.assertEqual(up.port, sock.getpeername()[1])
         self.assertEqual([str(down), str(up.target)], self.tried)
 
     async def test_all_refused(self) -> None:
-        """The error names each target with its own."""
+        """The error has each target with its reason."""
         a, b = self.server().close(), self.server().close()
         error = await self.failure(self.dial(self.dialer(), a, b))
         self.assertEqual(Result.CONNECT_FAILED, error.result)
         self.assertEqual(f"{a}: Connection refused; {b}: Connection refused", str(error))
 
     async def test_share_of_the_time(self) -> None:
-        """A target that does not answer may take its share of the time; then the next one is dialled."""
+        """A silent target uses its share of the timeout; then the next one is dialled."""
         clock = HandClock()
         silent, up = self.server(backlog=0).fill(), self.server()
         dialling = self.dial(self.dialer(clock), silent, up.target, seconds=10.0)
@@ -111,7 +111,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual([], clock.getDelayedCalls())
 
     async def test_timeout(self) -> None:
-        """No answer in time is a result of its own."""
+        """A timeout is a result of its own."""
         clock = HandClock()
         dialling = self.dial(self.dialer(clock), self.server(backlog=0).fill(), seconds=3.0)
         clock.advance(3)
@@ -120,7 +120,7 @@ class DialerTests(SocketTestCase):
         self.assertIn("no answer within 3 s", str(error))
 
     async def test_denied(self) -> None:
-        """An address that may not be dialled is not; a target behind it is."""
+        """A denied address is not dialled; the next target is."""
         down, up = self.server(), self.server()
         error = await self.failure(self.dial(self.dialer(**{"127_0_0_1": "no"}), down.target))
         self.assertEqual((Result.DENIED, f"{down.target}: no"), (error.result, str(error)))
@@ -130,7 +130,7 @@ class DialerTests(SocketTestCase):
             self.assertEqual(up.port, sock.getpeername()[1])
 
     async def test_denied_target(self) -> None:
-        """A target that may not be dialled, whatever its addresses are, is not looked up; nothing of it stays."""
+        """A denied target is not looked up, and leaves no state."""
         clock = HandClock()
         looked_up: list[str] = []
         dialer = Dialer(
@@ -144,7 +144,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual(([], []), (looked_up, clock.getDelayedCalls()))
 
     async def test_asked_about_each_address(self) -> None:
-        """The veto is asked about the target, then about each address as it is dialled; the reason names it."""
+        """The veto is called with the target, then with each address before its connect; the reason names it."""
         asked: list[tuple[Target, str | None]] = []
 
         def veto(target: Target, host: str | None) -> str | None:
@@ -158,7 +158,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual("two:6651: 127.0.0.1: no; ::1: no", str(error))
 
     async def test_names(self) -> None:
-        """A name's addresses are tried; a name without any is an error."""
+        """The addresses of a name are tried; a name without addresses is an error."""
         clock, up = HandClock(), self.server()
         self.names(one=["127.0.0.1", "127.0.0.1"])
         with await self.dial(self.dialer(clock), Target("one", up.port)) as sock:
@@ -168,13 +168,13 @@ class DialerTests(SocketTestCase):
         self.assertEqual([], clock.getDelayedCalls())
 
     async def test_localhost(self) -> None:
-        """The real reactor resolves names."""
+        """Names are looked up with the real resolver."""
         up = self.server()
         with await self.dial(self.dialer(), Target("localhost", up.port)) as sock:
             self.assertEqual(up.port, sock.getpeername()[1])
 
     async def test_name_that_is_not_resolved(self) -> None:
-        """A name that is not resolved in time fails, and its late answer changes nothing."""
+        """A lookup that times out fails the dial, and its late answer has no effect."""
         clock = HandClock()
         dialer = self.dialer(clock)
         late: Deferred[list[str]] = Deferred()
@@ -188,7 +188,7 @@ class DialerTests(SocketTestCase):
         late.callback(["127.0.0.1"])
 
     async def test_cause_of_a_failed_lookup(self) -> None:
-        """The reason says why a name has no addresses; silence of name servers is a timeout."""
+        """The reason says why a name has no addresses; silent name servers are a timeout."""
         for cause, result in ((Cause.NO_NAME, Result.CONNECT_FAILED), (Cause.NO_ANSWER, Result.CONNECT_TIMEOUT)):
             clock = HandClock()
             dialer = self.dialer(clock)
@@ -301,7 +301,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual([], clock.getDelayedCalls())
 
     async def test_veto_that_cannot_say(self) -> None:
-        """An address that the veto cannot judge is not dialled; the failure counts as temporary."""
+        """If the veto fails for an address, it is not dialled, and the failure is temporary."""
 
         def veto(target: Target, host: str | None) -> str | None:
             if host is None:
@@ -314,7 +314,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual((Result.CONNECT_FAILED, "127.0.0.1:6651: Too many open files"), (error.result, str(error)))
 
     async def test_happy_eyeballs(self) -> None:
-        """When an address takes its time the next one is tried beside it, and the first to answer wins."""
+        """If an address is slow, the next one is tried in parallel, and the first to answer is used."""
         clock = HandClock()
         silent, up = self.server(backlog=0), self.server(host="::1")
         silent.fill()
@@ -334,7 +334,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual([], clock.getDelayedCalls())
 
     async def test_every_address_fails(self) -> None:
-        """When all addresses of a name fail, each is named; the next is tried at once, without the delay."""
+        """If all addresses fail, the error has each; a failed attempt starts the next one at once."""
         clock, port = HandClock(), self.server().close().port
         self.names(two=["127.0.0.1", "127.0.0.2"])
         error = await self.failure(self.dial(self.dialer(clock), Target("two", port)))
@@ -349,7 +349,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual(Result.CONNECT_FAILED, error.result)
 
     async def test_out_of_descriptors(self) -> None:
-        """Without a descriptor the dial fails, no more."""
+        """Without a free descriptor the dial fails."""
 
         def none_left(*args: object) -> socket.socket:
             raise OSError(errno.EMFILE, "Too many open files")
@@ -360,7 +360,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual(f"{target}: Too many open files", str(error))
 
     async def test_fault_of_no_target(self) -> None:
-        """A target for which there is no descriptor, or no place to look it up, is not counted as failed."""
+        """A missing descriptor, or a full lookup queue, does not count as a failure of the target."""
         counted: list[str] = []
 
         async def dial(target: Target) -> None:
@@ -382,7 +382,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual([str(down)], counted)
 
     async def test_cancel(self) -> None:
-        """Cancelled, nothing of it stays."""
+        """A cancelled dial leaves no state."""
         clock = HandClock()
         dialling = self.dial(self.dialer(clock), self.server(backlog=0).fill())
         dialling.cancel()
@@ -390,12 +390,12 @@ class DialerTests(SocketTestCase):
         self.assertEqual([], clock.getDelayedCalls())
 
     async def test_no_target(self) -> None:
-        """Nothing to dial is a failure."""
+        """A dial without targets fails."""
         error = await self.failure(self.dial(self.dialer()))
         self.assertEqual(Result.CONNECT_FAILED, error.result)
 
     def test_interleave(self) -> None:
-        """The two families take turns, beginning with the first address's; each keeps its order."""
+        """IPv6 and IPv4 addresses alternate, starting with the family of the first; each family keeps its order."""
         self.assertEqual(
             ["::1", "10.0.0.1", "::2", "10.0.0.2", "::3"], interleave(["::1", "::2", "::3", "10.0.0.1", "10.0.0.2"])
         )

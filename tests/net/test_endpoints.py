@@ -10,10 +10,10 @@ from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
 
 
 class ForInstanceTests(SynchronousTestCase):
-    """Endpoint.for_instance: one for each of several processes."""
+    """Endpoint.for_instance: the endpoint of one of several processes."""
 
     def test_texts(self) -> None:
-        """A port is moved, by name or by place, and a path has the index behind it; the rest stays."""
+        """A port is incremented, positional or named, and a path gets the index; the rest is unchanged."""
         for text, third in (
             ("tcp:9090", "tcp:9092:backlog=1024"),
             (r"tcp6:port=9090:interface=\:\:1", r"tcp6:port=9092:interface=\:\:1:backlog=1024"),
@@ -28,13 +28,13 @@ class ForInstanceTests(SynchronousTestCase):
             self.assertEqual(parse_endpoint(third), moved)
 
     def test_none(self) -> None:
-        """There is none above the last port, and none of a kind that has neither port nor path."""
+        """An endpoint has no next one above the last port, or without port and path."""
         self.assertIsNone(parse_endpoint("tcp:65535").for_instance(1))
         self.assertIsNone(parse_endpoint("systemd:domain=INET:index=0").for_instance(0))
 
 
 class ParseEndpointTests(SynchronousTestCase):
-    """parse_endpoint: endpoint strings looked into."""
+    """parse_endpoint: reads endpoint strings."""
 
     def refused(self, text: str) -> str:
         return str(self.assertRaises(BadEndpoint, parse_endpoint, text))
@@ -44,7 +44,7 @@ class ParseEndpointTests(SynchronousTestCase):
         self.assertIn("escape the colons", self.refused("tcp6:4443:interface=::1"))
 
     def test_tcp(self) -> None:
-        """Host and port of TCP endpoints are read, by name or by place."""
+        """Host and port of TCP endpoints are read, positional or named."""
         for text, kind, host, port in (
             ("tcp:4443", "tcp", "0.0.0.0", 4443),
             ("tcp:port=4443", "tcp", "0.0.0.0", 4443),
@@ -61,17 +61,17 @@ class ParseEndpointTests(SynchronousTestCase):
             self.assertEqual(read.text, f"{text.strip()}:backlog=1024")
 
     def test_own_backlog(self) -> None:
-        """A backlog that is given stays."""
+        """A configured backlog is kept."""
         for text in ("tcp:4443:backlog=7", "tcp:4443:127.0.0.1:7", "tcp6:4443:backlog=7", "unix:/run/s:backlog=7"):
             self.assertEqual(parse_endpoint(text).text, text)
 
     def test_bad_backlog(self) -> None:
-        """A backlog that is no number is refused."""
+        """A backlog that is not a number is refused."""
         for text in ("tcp:4443:backlog=x", "tcp:4443:backlog=", "tcp:4443:backlog=0", "tcp:4443:127.0.0.1:x"):
             self.assertIn("bad backlog", self.refused(text))
 
     def test_others(self) -> None:
-        """Other kinds are Twisted's to judge; UNIX sockets get the backlog, too."""
+        """Other kinds are left to Twisted; UNIX sockets get the backlog, too."""
         self.assertEqual(
             parse_endpoint("unix:/run/sniproxy"), Endpoint("unix:/run/sniproxy:backlog=1024", "unix", None, None)
         )
@@ -79,7 +79,7 @@ class ParseEndpointTests(SynchronousTestCase):
         self.assertEqual(parse_endpoint(text), Endpoint(text, "systemd", None, None))
 
     def test_not_plain(self) -> None:
-        """Endpoints that end TLS, read PROXY headers or do not accept are refused, with what to write."""
+        """Endpoints that terminate TLS, read PROXY headers or do not accept are refused, with the cure."""
         for text in (
             "ssl:4443:privateKey=k.pem",
             "tls:4443",
@@ -91,11 +91,11 @@ class ParseEndpointTests(SynchronousTestCase):
             self.assertIn("tcp:", self.refused(text))
 
     def test_bare_number(self) -> None:
-        """A bare port number is refused, with what to write."""
+        """A bare port number is refused, with the cure."""
         self.assertEqual(self.refused("4443"), "write tcp:4443")
 
     def test_no_endpoint(self) -> None:
-        """What is no endpoint string is refused with an example."""
+        """Text that is no endpoint string is refused with an example."""
         for text in ("", "tcp", "localhost", "unix"):
             self.assertIn("as in tcp:4443:interface=127.0.0.1", self.refused(text))
 
@@ -106,11 +106,11 @@ class ParseEndpointTests(SynchronousTestCase):
         self.assertIn("bad port", self.refused("tcp:interface=127.0.0.1"))
 
     def test_unknown_keys(self) -> None:
-        """A key that a TCP endpoint does not have is named."""
+        """The error for an unknown key of a TCP endpoint names it."""
         self.assertIn("'iface'", self.refused("tcp:4443:iface=127.0.0.1"))
 
     def test_twisted_agrees(self) -> None:
-        """What comes out, Twisted reads as the same address, port and backlog."""
+        """Twisted reads the parsed endpoint as the same address, port and backlog."""
         for text, kind in (
             ("tcp:4443", TCP4ServerEndpoint),
             ("tcp:0:interface=127.0.0.1", TCP4ServerEndpoint),
@@ -125,7 +125,7 @@ class ParseEndpointTests(SynchronousTestCase):
             self.assertIn(theirs._backlog, (7, 1024))
 
     def test_private(self) -> None:
-        """A unix socket is its owner's alone unless a mode is written; so is that of each worker."""
+        """By default only its owner can use a unix socket, also one of a worker."""
         for text, theirs in (
             ("unix:/run/s", 0o600),
             ("unix:address=/run/s", 0o600),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 
 from sniproxy.net.firstbytes import FirstBytes
+from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread
 
 
 class Line(FirstBytes[bytes]):
-    """Wants a line."""
+    """Reads a line."""
 
     def parse(self, data: bytes) -> bytes | None:
         if b"\0" in data:
@@ -25,17 +26,17 @@ class FirstBytesTests(SocketTestCase):
         far, ours = connected()
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, Line(reactor, ours, 5.0, "line")
+        return far, Line(reactor, ours, 5.0, BufferAccount(), "line")
 
     async def test_taken(self) -> None:
-        """It waits until there is what it wants; what comes behind it stays in the socket or is kept."""
+        """It waits until its bytes are complete; later bytes stay in the socket, or are kept."""
         far, line = self.pair()
         far.sendall(b"one\ntwo")
         self.assertEqual(b"one\ntwo", await line.first())
         self.assertNotIn(line, reactor.getReaders())
 
     async def test_at_once(self) -> None:
-        """What is there already needs neither the reactor nor a deadline."""
+        """If the bytes have already arrived, neither the reactor nor a deadline is used."""
         far, line = self.pair()
         await in_thread(far.sendall, b"one\n")
         first = line.first()
@@ -44,16 +45,16 @@ class FirstBytesTests(SocketTestCase):
         self.assertEqual((None, False), (line._deadline, line in reactor.getReaders()))
 
     async def test_wrong(self) -> None:
-        """What is raised ends the waiting."""
+        """An exception of the parser ends the wait."""
         far, line = self.pair()
         far.sendall(b"\0")
         await self.assertFailure(line.first(), ValueError)
         self.assertNotIn(line, reactor.getReaders())
 
     def test_abstract(self) -> None:
-        """What is wanted is for subclasses to say."""
+        """A subclass must define which bytes are complete."""
         far, ours = connected()
-        waiting = FirstBytes[bytes](reactor, ours, 5.0, "line")
+        waiting = FirstBytes[bytes](reactor, ours, 5.0, BufferAccount(), "line")
         self.assertRaises(NotImplementedError, waiting.parse, b"")
         first = waiting.first()
         first.addErrback(lambda failure: None)

@@ -1,4 +1,4 @@
-"""The system's resolver, and the causes of its failures."""
+"""The system's resolver, and the reasons of its failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AGAIN = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"
 
 
 class SystemAddressesTests(SynchronousTestCase):
-    """Addresses, or why there are none."""
+    """Addresses, or the reason for their absence."""
 
     def fails(self, error: Exception, took: float = 0.0) -> LookupFailed:
         def fail(*args: object, **more: object) -> None:
@@ -26,7 +26,7 @@ class SystemAddressesTests(SynchronousTestCase):
         return found
 
     def test_addresses(self) -> None:
-        """Each address once, in the system's order."""
+        """Each address is returned once, in the system's order."""
         found = [(None, None, None, "", (address, 0)) for address in ("::1", "192.0.2.7", "::1")]
         self.patch(socket, "getaddrinfo", lambda *args, **more: found)
         self.assertEqual(["::1", "192.0.2.7"], system_addresses("a.test"))
@@ -36,7 +36,7 @@ class SystemAddressesTests(SynchronousTestCase):
         self.assertIs(Cause.NO_ADDRESS, empty.cause)
 
     def test_causes(self) -> None:
-        """Each cause has its own text."""
+        """Each error has its own text."""
         expected = {
             (socket.EAI_NONAME, 0.0): (Cause.NO_NAME, "no such host name"),
             (socket.EAI_NODATA, 0.0): (Cause.NO_ADDRESS, "the name has no address of IPv4 or IPv6"),
@@ -52,14 +52,14 @@ class SystemAddressesTests(SynchronousTestCase):
             self.assertEqual((cause, text), (error.cause, str(error)))
 
     def test_system_errors(self) -> None:
-        """What the system itself says is the cause."""
+        """A system error is the reason."""
         error = self.fails(OSError(errno.EMFILE, "Too many open files"))
         self.assertEqual((Cause.NO_FILES, "too many open files: cannot look up the name"), (error.cause, str(error)))
         error = self.fails(OSError(errno.EACCES, "Permission denied"))
         self.assertEqual((Cause.SYSTEM, "cannot look up the name: Permission denied"), (error.cause, str(error)))
 
     def test_out_of_descriptors(self) -> None:
-        """A name is not called unknown because no descriptor was left to ask for it."""
+        """A missing descriptor is not reported as an unknown name."""
 
         def none_left(*args: object) -> socket.socket:
             raise OSError(errno.EMFILE, "Too many open files")
@@ -69,5 +69,5 @@ class SystemAddressesTests(SynchronousTestCase):
             self.assertIs(Cause.NO_FILES, self.fails(socket.gaierror(number, "it failed")).cause)
 
     def test_no_name(self) -> None:
-        """What cannot be written in the DNS is no such name."""
+        """Text that is not a valid DNS name is reported as such."""
         self.assertIs(Cause.NO_NAME, self.fails(UnicodeError("label too long")).cause)

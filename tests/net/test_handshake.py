@@ -1,4 +1,4 @@
-"""Waiting for a TLS handshake."""
+"""TLS handshakes."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from sniproxy.net import handshake as handshake_module
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.tls.contexts import verification_fault
-from sniproxy.util.buffered import TOTAL
+from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
 
 
 class HandshakeTests(SocketTestCase):
-    """Our side as server and as client, against the standard library's and our own."""
+    """Server and client handshakes with the standard library's and our own peers."""
 
     def server(
         self, clock: Any = reactor, received: bytes = b"", seconds: float = 5.0
     ) -> tuple[socket.socket, TLSSocket, Handshake]:
+        self.account = BufferAccount()
         far, sock = connected()
         ours = TLSSocket(sock, accepting(issued(NAME)), received)
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, ours, Handshake(clock, ours, seconds)
+        return far, ours, Handshake(clock, ours, seconds, self.account)
 
     def client(self) -> tuple[socket.socket, TLSSocket, Handshake]:
         far, sock = connected()
         ours = TLSSocket(sock, trust().connection(NAME))
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, ours, Handshake(reactor, ours, 5.0)
+        return far, ours, Handshake(reactor, ours, 5.0, BufferAccount())
 
     async def failed(self, shaken: Deferred[None]) -> str:
         try:
@@ -47,7 +48,7 @@ class HandshakeTests(SocketTestCase):
         raise self.failureException("the handshake is done")
 
     async def test_as_server(self) -> None:
-        """The standard library's client gets through, in TLS 1.2 and 1.3, and what it says at once is there."""
+        """A client of the standard library connects with TLS 1.2 and 1.3, and its first bytes are received."""
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             far, ours, handshake = self.server()
             context = ssl.create_default_context()
@@ -67,17 +68,16 @@ class HandshakeTests(SocketTestCase):
             self.assertEqual(version.name, (tls.version() or "").replace(".", "_"))
 
     async def test_counted(self) -> None:
-        """What a peer sends counts as waiting until the handshake has ended, and is bounded."""
-        before = TOTAL.bytes
+        """Bytes received during the handshake are counted as buffered, and bounded."""
         far, _, handshake = self.server()
         shaken = handshake.run()
         far.sendall(b"\x16\x03\x01\x40\x00")  # a record of 16 KiB begins
-        while TOTAL.bytes != before + 5:
+        while self.account.bytes != 5:
             await deferLater(reactor, 0)
         self.patch(handshake_module, "MAX_RECEIVED_BYTES", 8)
         far.sendall(b"\x01\x00\x3f\xfc")
         self.assertEqual("it sent more than 8 bytes in the TLS handshake", await self.failed(shaken))
-        self.assertEqual(before, TOTAL.bytes)
+        self.assertEqual(0, self.account.bytes)
 
     async def test_as_client(self) -> None:
         """The client sends the server name and accepts the server's certificate."""
@@ -102,7 +102,7 @@ class HandshakeTests(SocketTestCase):
         self.assertIn("unknown ca", str(await shaking).lower())
 
     async def test_refused_by_the_client(self) -> None:
-        """A client that does not trust our certificate says so, in TLS's words."""
+        """If a client rejects our certificate, the reason is its TLS alert."""
         far, _, handshake = self.server()
         shaking = in_thread(partial(ssl.create_default_context().wrap_socket, far, server_hostname=NAME))
         self.assertFailure(shaking, ssl.SSLError)
@@ -110,13 +110,13 @@ class HandshakeTests(SocketTestCase):
         await shaking
 
     async def test_not_tls(self) -> None:
-        """What is no handshake fails, with TLS's reason."""
+        """Bytes that are not a handshake fail it, with OpenSSL's reason."""
         far, _, handshake = self.server()
         far.sendall(b"GET / HTTP/1.1\r\n\r\n")
         self.assertIn("http request", await self.failed(handshake.run()))
 
     async def test_gone(self) -> None:
-        """A close and a reset in the handshake have different reasons."""
+        """A FIN and a reset during the handshake have different reasons."""
         for leave, why in ((socket.socket.close, "closed the connection"), (reset, "reset")):
             far, _, handshake = self.server()
             leave(far)
@@ -134,7 +134,7 @@ class HandshakeTests(SocketTestCase):
         self.assertEqual(b"", await in_thread(read_to_end, far))
 
     async def test_deadline_in_words(self) -> None:
-        """What is left of a deadline is rounded: a text that is another one each time would be warned of each time."""
+        """The remaining time in the reason is rounded, so that repeated reasons are equal."""
         clock = HandClock()
         _, _, handshake = self.server(clock, seconds=4.99874)
         shaken = handshake.run()
@@ -142,7 +142,7 @@ class HandshakeTests(SocketTestCase):
         self.assertEqual("TLS handshake not completed within 5 s", await self.failed(shaken))
 
     async def test_cancel(self) -> None:
-        """Cancelled, it leaves the reactor."""
+        """A cancelled handshake leaves the reactor."""
         _, _, handshake = self.server()
         shaken = handshake.run()
         shaken.addErrback(lambda failure: None)

@@ -1,4 +1,4 @@
-"""The endpoint that looks its host up without Twisted's threads."""
+"""An endpoint that looks its host up outside Twisted's thread pool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.sockets import HandClock, SocketTestCase
 
 
 class Meeting(Protocol):
-    """Says when its connection has ended."""
+    """Reports the end of its connection."""
 
     def __init__(self) -> None:
         self.ended: Deferred[None] = Deferred()
@@ -46,7 +46,7 @@ class HostEndpointTests(SocketTestCase):
         return endpoint.connect(Factory.forProtocol(Meeting))
 
     async def meets(self, connecting: Deferred[Any]) -> str:
-        """@return: the address that was connected to."""
+        """@return: the connected address."""
         meeting = await connecting
         peer = meeting.transport.getPeer().host
         meeting.transport.abortConnection()
@@ -54,7 +54,7 @@ class HostEndpointTests(SocketTestCase):
         return cast(str, peer)
 
     async def test_name(self) -> None:
-        """A name's addresses are tried, beside each other; no thread of Twisted's pool looks it up."""
+        """The addresses of a name are tried in parallel; no thread of Twisted's pool is used."""
         port = self.listen()
         pooled = set(reactor.getThreadPool().threads)
         threads = []
@@ -78,14 +78,14 @@ class HostEndpointTests(SocketTestCase):
             await self.assertFailure(self.connect("127.0.0.1", unused.getsockname()[1]), ConnectError)
 
     async def test_cause(self) -> None:
-        """The error says why the host has no address."""
+        """The error has the reason for which the host has no address."""
         failed = LookupFailed(Cause.NO_NAME, "no such host name")
         self.patch(lookups_of(reactor), "addresses", lambda host: fail(failed))
         error = await self.assertFailure(self.connect("a.test", 1), DNSLookupError)
         self.assertEqual(("no such host name",), cast(Any, error).args)
 
     async def test_timeout_and_cancel(self) -> None:
-        """A lookup that takes too long ends with the time, or when it is cancelled, whatever its thread does."""
+        """A slow lookup ends at the timeout or by a cancellation, while its thread still runs."""
         clock = HandClock()
         self.patch(lookups_of(clock), "addresses", lambda host: Deferred())
         connecting = self.connect("a.test", 1, clock, 3.0)

@@ -1,4 +1,4 @@
-"""Accepting."""
+"""Accepting connections."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class AcceptorTests(SocketTestCase):
         test_deferred.skip = "this system has no TCP_DEFER_ACCEPT"  # type: ignore[attr-defined]
 
     async def test_fault(self) -> None:
-        """An exception while a connection is taken over ends that connection only."""
+        """An exception of the handler ends only its connection."""
         acceptor = await self.accept("tcp:0:interface=127.0.0.1")
         good, acceptor.accepted = acceptor.accepted, lambda sock, client: [][0]
         assert acceptor.address is not None
@@ -101,7 +101,7 @@ class AcceptorTests(SocketTestCase):
             sock.close()
 
     async def test_ipv6(self) -> None:
-        """An IPv6 client's address has brackets; an IPv4 client of a listener on :: looks like one."""
+        """An IPv6 client's address has brackets; an IPv4 client of a listener on :: has its IPv4 address."""
         acceptor = await self.accept("tcp6:0")
         assert acceptor.address is not None
         port = acceptor.address[1]
@@ -113,7 +113,7 @@ class AcceptorTests(SocketTestCase):
                 sock.close()
 
     async def test_unix(self) -> None:
-        """A unix socket has no address and its clients no name."""
+        """A unix socket has no address, and its clients have no name."""
         path = self.mktemp()
         acceptor = await self.accept(f"unix:{path}")
         self.assertIsNone(acceptor.address)
@@ -124,7 +124,7 @@ class AcceptorTests(SocketTestCase):
             sock.close()
 
     async def accepted_later(self, acceptor: Acceptor, clock: HandClock) -> None:
-        """A client waits through a pause, and is accepted after it."""
+        """Assert that a client waits during a pause, and is accepted after it."""
         assert acceptor.address is not None
         with socket.create_connection(acceptor.address):
             self.assertNotIn(acceptor, reactor.getReaders())
@@ -143,7 +143,7 @@ class AcceptorTests(SocketTestCase):
             await self.accepted_later(acceptor, clock)
 
     async def test_no_memory_for_a_question(self) -> None:
-        """Without memory to find out whether one may be accepted, accepting pauses."""
+        """If the admission check runs out of memory, accepting pauses."""
         clock = HandClock()
         acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
         self.patch(acceptor, "_must_wait", no_memory)
@@ -152,7 +152,7 @@ class AcceptorTests(SocketTestCase):
         await self.accepted_later(acceptor, clock)
 
     async def test_no_memory_for_a_socket(self) -> None:
-        """A connection for whose socket there is no memory is closed; accepting pauses."""
+        """If there is no memory for a socket object, the connection is closed, and accepting pauses."""
         clock = HandClock()
         acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
         assert acceptor.address is not None
@@ -164,7 +164,7 @@ class AcceptorTests(SocketTestCase):
         await self.accepted_later(acceptor, clock)
 
     async def test_no_memory_to_take_over(self) -> None:
-        """Without memory to take a connection over it is closed, and the log says so; accepting pauses."""
+        """If the handler runs out of memory, the connection is closed and logged, and accepting pauses."""
         clock = HandClock()
         acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
         assert acceptor.address is not None
@@ -177,7 +177,7 @@ class AcceptorTests(SocketTestCase):
         await self.accepted_later(acceptor, clock)
 
     async def test_no_memory_to_pause(self) -> None:
-        """Without memory even for the pause the listener stays with the reactor, which comes back to it."""
+        """If even the pause fails for lack of memory, the listener stays in the reactor, which retries."""
         clock = HandClock()
         acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
         assert acceptor.address is not None
@@ -192,7 +192,7 @@ class AcceptorTests(SocketTestCase):
             sock.close()
 
     async def test_no_room(self) -> None:
-        """While there is no room for a connection it waits, and the warning is not repeated each time."""
+        """At a limit a connection waits, and the warning is not repeated."""
         clock = HandClock()
         acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
         assert acceptor.address is not None
@@ -207,7 +207,7 @@ class AcceptorTests(SocketTestCase):
             sock.close()
 
     async def test_long_backlog_at_the_stop(self) -> None:
-        """All that wait are accepted, however many batches they are."""
+        """At the stop all waiting connections are accepted, in several batches."""
         acceptor = await self.accept("tcp:0:backlog=200:interface=127.0.0.1")
         arrived: list[socket.socket] = []
         acceptor.accepted = lambda sock, client: arrived.append(sock)
@@ -219,7 +219,7 @@ class AcceptorTests(SocketTestCase):
             sock.close()
 
     async def test_backlog_at_the_stop(self) -> None:
-        """A connection that waits when the listener stops is accepted: it would get a reset."""
+        """A connection in the backlog is accepted at the stop; otherwise it would get a reset."""
         port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory())
         arrived: list[socket.socket] = []
         acceptor = Acceptor(reactor, port, "public", lambda sock, address: arrived.append(sock), lambda: None)
@@ -229,7 +229,7 @@ class AcceptorTests(SocketTestCase):
             arrived[0].close()
 
     async def test_limit_at_the_stop(self) -> None:
-        """A connection that waits because of a limit is accepted when the listener stops, by TCP and by unix."""
+        """A connection that waits because of a limit is accepted at the stop, over TCP and unix sockets."""
         for endpoint in ("tcp:0:interface=127.0.0.1", f"unix:{os.path.relpath(self.mktemp())}"):
             acceptor = await self.accept(endpoint)
             self.room = False
@@ -243,7 +243,7 @@ class AcceptorTests(SocketTestCase):
                 sock.close()
 
     async def test_last_call(self) -> None:
-        """A listener on a shared port closes a while after the stop, and accepts clients until then."""
+        """A listener on a shared port accepts clients for a while after the stop, then closes."""
         clock = HandClock()
         port = listen_at_once(SharedEndpoint(reactor, parse_endpoint(LOOPBACK)), Factory(), LOOPBACK)
         arrived: list[socket.socket] = []
@@ -260,7 +260,7 @@ class AcceptorTests(SocketTestCase):
         self.assertEqual(-1, acceptor.sock.fileno())
 
     async def test_deferred_at_the_stop(self) -> None:
-        """The kernel holds a silent client back; the listener accepts it when it speaks after the stop."""
+        """A silent client that the kernel defers is accepted when it sends after the stop."""
         clock = HandClock()
         acceptor = await self.accept(LOOPBACK, clock)
         acceptor.defer(True)
@@ -281,7 +281,7 @@ class AcceptorTests(SocketTestCase):
         test_deferred_at_the_stop.skip = "this system has no TCP_DEFER_ACCEPT"  # type: ignore[attr-defined]
 
     async def test_last_call_without_descriptors(self) -> None:
-        """A listener that cannot accept a waiting client at the stop tries again before it closes."""
+        """A listener that cannot accept at the stop tries again before it closes."""
         clock = HandClock()
         acceptor = await self.accept(LOOPBACK, clock)
         assert acceptor.address is not None
@@ -300,7 +300,7 @@ class AcceptorTests(SocketTestCase):
             accepted.close()
 
     async def test_gone_before_accepted(self) -> None:
-        """An error of one connection does not keep the next ones waiting."""
+        """An error of one connection does not delay the next ones."""
         acceptor = await self.accept("tcp:0:interface=127.0.0.1")
         sock = acceptor.sock
         acceptor.sock = Exhausted(OSError(errno.ECONNABORTED, ""), OSError(errno.EAGAIN, ""))  # type: ignore[assignment]
@@ -309,7 +309,7 @@ class AcceptorTests(SocketTestCase):
         self.assertIn(acceptor, reactor.getReaders())
 
     async def test_no_socket(self) -> None:
-        """A port that does not listen on a socket of its own cannot be used."""
+        """A port without its own listening socket is refused."""
         self.assertRaises(NoSocket, Acceptor, reactor, object(), "public", print, bool)
 
 
@@ -324,5 +324,5 @@ class Exhausted:
 
 
 def no_memory(*ignored: object, **also: object) -> Any:
-    """There is none."""
+    """Raise MemoryError."""
     raise MemoryError

@@ -1,4 +1,4 @@
-"""Host names to addresses."""
+"""Lookups of host names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ADDRESSES = ["192.0.2.7"]
 
 
 class LookupCase(SocketTestCase):
-    """Has a system's resolver whose answers wait until a test gives them."""
+    """A system resolver whose answers a test controls."""
 
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
@@ -44,12 +44,12 @@ class LookupCase(SocketTestCase):
         return cast(LookupFailed, await self.assertFailure(looking, LookupFailed))
 
     async def asked_for(self, host: str) -> None:
-        """Return when a thread looks the name up."""
+        """Wait until a thread looks the name up."""
         while host not in self.asked:
             await in_thread(int)
 
     async def nothing_runs(self) -> None:
-        """Let all threads end."""
+        """Wait until all threads end."""
         self.answer.set()
         while any(self.lookups.counts().running.values()):
             await in_thread(int)
@@ -59,12 +59,12 @@ class LookupTests(LookupCase):
     """The system's resolver, in threads."""
 
     async def test_localhost(self) -> None:
-        """A name that the system knows."""
+        """The system resolves localhost."""
         self.patch(socket, "getaddrinfo", lambda host, port, **more: [(2, 1, 6, "", ("127.0.0.1", 0))])
         self.assertIn("127.0.0.1", await HostLookups(reactor).addresses("localhost"))
 
     async def test_failure(self) -> None:
-        """Each caller gets the cause, which is counted."""
+        """Each caller gets the reason, which is counted."""
         self.error = socket.EAI_NONAME
         both = [self.lookups.addresses("unknown.invalid") for _ in range(2)]
         for looking in both:
@@ -72,7 +72,7 @@ class LookupTests(LookupCase):
         self.assertEqual({"no_name": 1}, self.lookups.counts().results)
 
     async def test_shared(self) -> None:
-        """Concurrent lookups of a name share one answer; a name without an answer does not delay others."""
+        """Concurrent lookups of a name share one answer; a slow name does not delay others."""
         self.silent = lambda host: host == "silent"
         self.patch(lookup, "MAX_THREADS", 2)
         silent = [self.lookups.addresses("silent") for _ in range(50)]
@@ -85,7 +85,7 @@ class LookupTests(LookupCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     async def test_nobody_waits(self) -> None:
-        """A name for which no caller waits any more is not looked up when its turn comes; another's turn comes then."""
+        """A queued name whose callers are all cancelled is skipped, and the next name is looked up."""
         self.silent = lambda host: True
         self.patch(lookup, "MAX_THREADS", 1)
         silent = self.lookups.addresses("silent")
@@ -99,7 +99,7 @@ class LookupTests(LookupCase):
         self.assertEqual(["silent", "b", "a"], self.asked)
 
     async def test_no_thread(self) -> None:
-        """When the system can start no thread, that is the cause."""
+        """If the system cannot start a thread, that is the reason."""
 
         def none_left(*args: object, **more: object) -> None:
             raise RuntimeError("can't start new thread")
@@ -109,7 +109,7 @@ class LookupTests(LookupCase):
         self.assertEqual((Cause.NO_THREAD, 0), (error.cause, self.lookups.counts().running["written"]))
 
     async def test_overdue(self) -> None:
-        """A lookup that takes too long gives its place away, and its late answer is used all the same."""
+        """A slow lookup frees its place after a time, and its late answer is still used."""
         self.silent = lambda host: host == "silent"
         self.patch(lookup, "MAX_THREADS", 1)
         silent, waiting = self.lookups.addresses("silent"), self.lookups.addresses("a")
@@ -121,7 +121,7 @@ class LookupTests(LookupCase):
         self.assertEqual(ADDRESSES, await self.lookups.addresses("b"))
 
     def test_one_of_a_reactor(self) -> None:
-        """All parts of a process share the bounds."""
+        """All users of a reactor share the limits."""
         self.assertIs(lookups_of(self.clock), lookups_of(self.clock))
         self.assertIsNot(lookups_of(self.clock), lookups_of(HandClock()))
 
@@ -130,7 +130,7 @@ class StaleTests(LookupCase):
     """The last good answer of a written name."""
 
     async def test_slow(self) -> None:
-        """When a fresh answer takes its time, the last good one is used; for a while, at once."""
+        """If a new answer is slow, the last good one is used, and for a while at once."""
         await self.lookups.addresses("a")
         self.silent = lambda host: True
         looking = self.lookups.addresses("a")
@@ -145,7 +145,7 @@ class StaleTests(LookupCase):
         await self.nothing_runs()
 
     async def test_failed(self) -> None:
-        """When a fresh lookup fails for a cause that may pass, the last good answer is used."""
+        """If a lookup fails temporarily, the last good answer is used."""
         await self.lookups.addresses("a")
         self.error = socket.EAI_AGAIN
         self.assertEqual(ADDRESSES, await self.lookups.addresses("a"))
@@ -154,21 +154,21 @@ class StaleTests(LookupCase):
         await self.failure(self.lookups.addresses("other"))
 
     async def test_no_longer_there(self) -> None:
-        """A name that name servers no longer know has no last good answer."""
+        """After a name server's negative answer, the last good answer is dropped."""
         await self.lookups.addresses("a")
         for error, cause in ((socket.EAI_NONAME, Cause.NO_NAME), (socket.EAI_AGAIN, Cause.SERVER_FAILED)):
             self.error = error
             self.assertIs(cause, (await self.failure(self.lookups.addresses("a"))).cause)
 
     async def test_too_old(self) -> None:
-        """The last good answer is kept for a time."""
+        """The last good answer expires."""
         await self.lookups.addresses("a")
         self.clock.advance(lookup.STALE_S)
         self.error = socket.EAI_AGAIN
         await self.failure(self.lookups.addresses("a"))
 
     async def test_bounded(self) -> None:
-        """The answers of the last names only are kept."""
+        """The number of kept answers is bounded."""
         self.patch(lookup, "MAX_KEPT", 1)
         self.lookups = HostLookups(as_reactor(self.clock))
         for host in ("a", "b"):
@@ -178,7 +178,7 @@ class StaleTests(LookupCase):
         await self.failure(self.lookups.addresses("a"))
 
     async def test_cancelled(self) -> None:
-        """Cancelling leaves no timer."""
+        """A cancellation leaves no timer."""
         await self.lookups.addresses("a")
         self.silent = lambda host: True
         looking = self.lookups.addresses("a")
@@ -198,7 +198,7 @@ class FormedTests(LookupCase):
         return asked
 
     async def test_written_are_apart(self) -> None:
-        """However many names clients form, a written name is looked up at once."""
+        """Any number of client-formed names does not delay a written name."""
         self.silent = lambda host: host != "written"
         for client in range(20):
             self.ask(20, f"192.0.2.{client}", f"c{client}-")
@@ -207,7 +207,7 @@ class FormedTests(LookupCase):
         await self.nothing_runs()
 
     async def test_each_client(self) -> None:
-        """One client has some of the threads, those of clients that have left too; others still get theirs."""
+        """A client has a share of the threads, also for its abandoned lookups; other clients get theirs."""
         self.silent = lambda host: host.startswith("n")
         for one in self.ask(40, "192.0.2.1"):
             one.cancel()
@@ -225,7 +225,7 @@ class FormedTests(LookupCase):
         self.assertEqual(ADDRESSES, self.successResultOf(waiting))
 
     async def test_shares(self) -> None:
-        """A few clients whose lookups last cannot take the places of all."""
+        """A few clients with slow lookups cannot use all threads."""
         self.silent = lambda host: host.startswith("n")
         for client in range(6):
             self.ask(20, f"192.0.2.{client}", f"n{client}-")
@@ -238,7 +238,7 @@ class FormedTests(LookupCase):
         self.assertEqual(ADDRESSES, self.successResultOf(waiting))
 
     async def test_queue(self) -> None:
-        """All clients together have a bound, which is a cause of its own."""
+        """The queue of all clients is bounded, with a reason of its own."""
         self.silent = lambda host: True
         asked = self.ask(lookup.MAX_THREADS + lookup.MAX_QUEUED + 1, None)
         refused = cast(Any, self.successResultOf(asked[-1]))
@@ -247,7 +247,7 @@ class FormedTests(LookupCase):
         await self.nothing_runs()
 
     async def test_time(self) -> None:
-        """A client waits for a bounded time; its queue does not outlive it."""
+        """A client waits for a bounded time; then its queued lookups are dropped."""
         self.silent = lambda host: True
         asked = self.ask(20, "192.0.2.1")
         self.clock.advance(lookup.FORMED_TIMEOUT_S)
@@ -257,7 +257,7 @@ class FormedTests(LookupCase):
         await self.nothing_runs()
 
     async def test_nothing_stays(self) -> None:
-        """A client whose lookups have ended is not remembered, nor is its answer."""
+        """After a client's lookups have ended, neither the client nor the answer is kept."""
         self.assertEqual([ADDRESSES] * 3, await gatherResults(self.ask(3, "192.0.2.1")))
         self.assertEqual(({}, []), (self.lookups._by_client, self.clock.getDelayedCalls()))
         self.error = socket.EAI_AGAIN

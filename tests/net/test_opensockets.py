@@ -19,7 +19,7 @@ class OpenSocketsTests(TestCase):
         self.held += change
 
     def test_beyond_the_first(self) -> None:
-        """All but the first count; those of all targets together."""
+        """All sockets but the first count, over all targets."""
         one: AttemptSockets[int] = AttemptSockets(self.dial)
         other: AttemptSockets[int] = AttemptSockets(self.dial)
         for number, held in enumerate((0, 1, 2)):
@@ -35,7 +35,7 @@ class OpenSocketsTests(TestCase):
         self.assertEqual((0, 0), (self.held, self.dial.count))
 
     def test_full(self) -> None:
-        """A target that has none of the sockets may open one; the oldest makes room when it had its time."""
+        """At the limit, a target without a socket may open one: the oldest socket is closed after its minimum time."""
         one: AttemptSockets[int] = AttemptSockets(self.dial)
         for number in range(MAX_SOCKETS):
             self.assertFalse(one.full)

@@ -1,4 +1,4 @@
-"""When each of several targets is dialled."""
+"""The schedule of dials to several targets."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from sniproxy.net.overlapping import MIN_ATTEMPT_S, MIN_PAUSE_S, Overlapping, ti
 
 
 class TimesTests(SynchronousTestCase):
-    """How long a target may take, and when the next begins."""
+    """The time of each target, and the start of the next one."""
 
     def test_equal_shares(self) -> None:
-        """With time enough, each target has an equal share, and they do not overlap."""
+        """With enough time, each target has an equal share, and attempts do not overlap."""
         self.assertEqual((5.0, 5.0), times(10.0, 2))
         self.assertEqual((1.0, 1.0), times(10.0, 10))
 
     def test_overlapping(self) -> None:
-        """No target has less than a second, and the last one begins a second before the end."""
+        """Each target has at least a second, and the last one starts a second before the end."""
         length, pause = times(10.0, 60)
         self.assertEqual(MIN_ATTEMPT_S, length)
         self.assertAlmostEqual(9.0, 59 * pause)
 
     def test_little_time(self) -> None:
-        """With less than a second, each has what is left."""
+        """With less than a second, each target has the remaining time."""
         self.assertEqual((0.4, 0.4), times(0.4, 1))
         self.assertEqual((0.4, MIN_PAUSE_S), times(0.4, 3))
 
 
 class OverlappingTests(SynchronousTestCase):
-    """Attempts that a test ends."""
+    """Attempts whose ends a test controls."""
 
     def begin(self, count: int, seconds: float = 10.0, refused: int = 0) -> Overlapping[str]:
         """@param refused: the first ones fail at once."""
@@ -63,14 +63,14 @@ class OverlappingTests(SynchronousTestCase):
         return Overlapping(self.clock, targets, seconds, attempt, lambda target, _: self.failed.append(target.host))
 
     def test_first(self) -> None:
-        """The first target that succeeds is the result; no other is begun."""
+        """The first success is the result, and no further attempt starts."""
         dialling = self.begin(3)
         self.attempts[0].callback("socket")
         self.assertEqual((Target("t0", 6651), "socket"), self.successResultOf(dialling.result))
         self.assertEqual((1, []), (len(self.attempts), self.clock.getDelayedCalls()))
 
     def test_next(self) -> None:
-        """The next begins when the one before has failed, at once or later, or had its time."""
+        """The next attempt starts when the previous one has failed, at once or later, or used its time."""
         dialling = self.begin(4, refused=1)
         self.assertEqual((2, ["t0"]), (len(self.attempts), self.failed))
         self.attempts[1].errback(ValueError("refused"))
@@ -81,7 +81,7 @@ class OverlappingTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(dialling.result))
 
     def test_sixty(self) -> None:
-        """Of sixty silent targets each has its second, and the whole time is never exceeded."""
+        """Each of sixty silent targets gets a second, and the total time is never exceeded."""
         dialling = self.begin(60)
         self.clock.pump([0.01] * 1001)
         self.assertEqual((60, 60, 0), (len(self.attempts), len(self.failed), dialling.untried))
@@ -89,7 +89,7 @@ class OverlappingTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_time_is_up(self) -> None:
-        """Targets for which no time is left are not begun, and are counted."""
+        """Targets without remaining time are not tried, and are counted."""
         dialling = self.begin(10, seconds=0.2)
         self.clock.pump([0.05] * 5)
         self.assertIsNone(self.successResultOf(dialling.result))
@@ -97,7 +97,7 @@ class OverlappingTests(SynchronousTestCase):
         self.assertLess(len(self.attempts), 10)
 
     def test_others_are_cancelled(self) -> None:
-        """When one of several succeeds, the others are cancelled and have not failed."""
+        """When one attempt succeeds, the others are cancelled and do not count as failed."""
         dialling = self.begin(20)
         self.clock.advance(0.5)
         self.clock.advance(0.48)
@@ -106,7 +106,7 @@ class OverlappingTests(SynchronousTestCase):
         self.assertEqual((["t0", "t2"], []), (sorted(self.cancelled + self.failed), self.clock.getDelayedCalls()))
 
     def test_cancel(self) -> None:
-        """Cancelling cancels all attempts and begins no other."""
+        """A cancellation cancels all attempts and starts no other."""
         dialling = self.begin(20)
         self.clock.advance(0.5)
         dialling.result.cancel()
@@ -115,7 +115,7 @@ class OverlappingTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_fault(self) -> None:
-        """What the caller raises is the result, and nothing runs on."""
+        """An exception of the caller is the result, and cancels all attempts."""
 
         def failed(target: Target, failure: Failure) -> None:
             failure.raiseException()

@@ -19,7 +19,7 @@ def row(port: int, state: str, user: int, inode: int, address: str = "0100007F")
 
 
 class RealTests(SynchronousTestCase):
-    """holder, asked about this very process."""
+    """holder, for this process."""
 
     def setUp(self) -> None:
         if not Path("/proc/net/tcp").exists():
@@ -45,7 +45,7 @@ class RealTests(SynchronousTestCase):
         self.assertIn(first[:100], found)
 
     def test_listening_on_ipv6(self) -> None:
-        """So is one that listens on IPv6."""
+        """A listening IPv6 socket is found, too."""
         sock = self.listen(socket.AF_INET6, "::1")
         sock.listen()
         self.assertIn(f"pid {os.getpid()} (", str(port_owner(sock.getsockname()[1])))
@@ -57,7 +57,7 @@ class RealTests(SynchronousTestCase):
 
 
 class MadeTests(SynchronousTestCase):
-    """holder, asked about a made-up /proc."""
+    """holder, with a fake /proc."""
 
     def setUp(self) -> None:
         self.proc = Path(self.mktemp())
@@ -70,13 +70,13 @@ class MadeTests(SynchronousTestCase):
             (self.proc / str(pid) / "fd" / str(number)).symlink_to(link)
 
     def test_only_listeners(self) -> None:
-        """A connection that uses the port does not hold it; other ports do not count."""
+        """A connection on the port and listeners on other ports are ignored."""
         (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "01", 0, 11) + row(4444, "0A", 0, 12))
         self.process(1, b"init", "socket:[11]", "socket:[12]")
         self.assertIsNone(port_owner(4443, self.proc))
 
     def test_the_right_process(self) -> None:
-        """Of several processes the one with the socket is named."""
+        """Among several processes, the one with the socket is named."""
         (self.proc / "net" / "tcp").write_text(HEADER)
         (self.proc / "net" / "tcp6").write_text(HEADER + row(4443, "0A", 0, 13, "0" * 32))
         self.process(1, b"init\0", "/dev/null")
@@ -84,13 +84,13 @@ class MadeTests(SynchronousTestCase):
         self.assertEqual(port_owner(4443, self.proc), "pid 77 (haproxy -f my.cfg)")
 
     def test_somebody_elses(self) -> None:
-        """A process that cannot be looked into is known by its user."""
+        """For a process whose descriptors cannot be read, the user is named."""
         (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "0A", 33, 14))
         (self.proc / "77").mkdir()
         self.assertIn("user id 33", str(port_owner(4443, self.proc)))
 
     def test_hostile_command_line(self) -> None:
-        """A command line can neither flood nor steer the terminal."""
+        """A command line is bounded and escaped."""
         (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "0A", 0, 15))
         self.process(9, b"evil\x1b[2J\n\xff\xc2\x9b" + b"x" * 5000, "socket:[15]")
         found = str(port_owner(4443, self.proc))
@@ -99,5 +99,5 @@ class MadeTests(SynchronousTestCase):
         self.assertIn("evil\\x1b[2J\\n\\xff", found)
 
     def test_no_proc(self) -> None:
-        """Without /proc nothing is known, and nothing fails."""
+        """Without /proc there is no answer and no exception."""
         self.assertIsNone(port_owner(4443, self.proc / "absent"))

@@ -16,10 +16,10 @@ from tests.support.sockets import SocketTestCase
 
 
 class SharedEndpointTests(SocketTestCase):
-    """SharedEndpoint: a port that several listen on."""
+    """SharedEndpoint: a port with several listeners."""
 
     async def test_two(self) -> None:
-        """Two listen on one port, by IPv4 and by IPv6, with the backlog that was asked for."""
+        """Two sockets listen on one port, over IPv4 and IPv6, with the requested backlog."""
         for text in ("tcp:0:interface=127.0.0.1", r"tcp6:0:interface=\:\:1"):
             first = listen_at_once(SharedEndpoint(reactor, parse_endpoint(text)), Factory(), text)
             port = first.getHost().port
@@ -30,7 +30,7 @@ class SharedEndpointTests(SocketTestCase):
                 await maybeDeferred(one.stopListening)
 
     async def test_kept(self) -> None:
-        """A socket that listens already has a port, and the client that waited in its queue."""
+        """A socket that already listens gives a port, with the client in its backlog."""
         sock = socket.create_server(("127.0.0.1", 0))
         address = sock.getsockname()
         with socket.create_connection(address) as client:
@@ -42,7 +42,7 @@ class SharedEndpointTests(SocketTestCase):
         await maybeDeferred(port.stopListening)
 
     async def test_not_shared(self) -> None:
-        """A port that is in use and not shared is an error that names it, as for every endpoint."""
+        """A port that another process uses without sharing it is an ordinary error with its name."""
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
             text = f"tcp:{port}:interface=127.0.0.1"

@@ -11,10 +11,10 @@ from tests.support.sockets import connected, reset
 
 
 class TuningTests(TestCase):
-    """Every connection of the proxy."""
+    """Options of every connection."""
 
     def test_tune(self) -> None:
-        """Small writes are not held back, and vanished peers are looked for."""
+        """Small writes are sent at once, and keepalive is on."""
         theirs, ours = connected()
         tune(ours)
         with theirs, ours:
@@ -23,13 +23,13 @@ class TuningTests(TestCase):
             self.assertEqual(KEEPALIVE_IDLE, ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
 
     def test_unix(self) -> None:
-        """A unix socket has none of these options and needs none."""
+        """A unix socket needs none of these options."""
         a, b = socket.socketpair()
         with a, b:
             tune(a)
 
     def test_reset_on_close(self) -> None:
-        """The peer sees a reset; a socket that is gone already does no harm."""
+        """The peer gets a reset; a closed socket raises nothing."""
         theirs, ours = connected()
         reset_on_close(ours)
         ours.close()
@@ -38,7 +38,7 @@ class TuningTests(TestCase):
         reset_on_close(ours)
 
     def test_is_over(self) -> None:
-        """A connection that was reset is over, read or not; one that both sides have ended in order is not."""
+        """A connection that was reset has ended, whether it was read or not; one with a FIN from both sides has not."""
         theirs, ours = connected()
         with ours:
             self.assertFalse(is_over(ours))

@@ -14,7 +14,9 @@ class SynFilterTests(SocketTestCase):
     """A listening socket that ignores new clients."""
 
     def test_tcp(self) -> None:
-        """A client that waits is accepted, a new one gets no answer until it is welcome again; the filter is copied."""
+        """A waiting client is accepted, and its socket inherits the filter; a new one waits until the filter is
+        removed.
+        """
         with socket.create_server(("127.0.0.1", 0)) as listening:
             address = listening.getsockname()
             with socket.create_connection(address) as before:
@@ -41,7 +43,7 @@ class SynFilterTests(SocketTestCase):
         test_tcp.skip = "socket filters are Linux's"  # type: ignore[attr-defined]
 
     def test_unix(self) -> None:
-        """A client that waits is accepted, a new one is refused."""
+        """A waiting client is accepted, a new one is refused."""
         path = os.path.relpath(self.mktemp())
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(path)

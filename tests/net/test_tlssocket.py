@@ -1,4 +1,4 @@
-"""Sockets whose peers speak TLS."""
+"""Sockets that speak TLS."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.relay.relay import Ending, Relay
+from sniproxy.util.buffered import BufferAccount
 from tests.relay import pythonrelay
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end
@@ -16,7 +17,7 @@ from tests.tls.material import NAME, FarTLS, accepting, issued, shake_hands, tls
 
 
 class FullAtTheEnd(TLSSocket):
-    """Has no room at the moment when it is shut down."""
+    """A socket without room when it is shut down."""
 
     full = False
 
@@ -32,13 +33,13 @@ class FullAtTheEnd(TLSSocket):
 
 
 class TLSContractTests(pythonrelay.PythonRelayContract):
-    """The relay's contract, where both sides speak TLS with us."""
+    """The contract of a relay, with TLS on both sides."""
 
     def pair(self, buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
         return tls_pair(buffers, side)
 
     async def test_a_cut_stays_a_cut(self) -> None:
-        """A side that ends without TLS's close_notify ends the other one without it, too; with it, with it."""
+        """A side that ends without close_notify ends the other side without it, too; with it, with it."""
         for cut in (True, False):
             tunnel = self.tunnel()
             assert isinstance(tunnel.client, FarTLS)
@@ -54,7 +55,7 @@ class TLSContractTests(pythonrelay.PythonRelayContract):
             self.assertEqual(Ending(Result.OK), await tunnel.done)
 
     async def test_no_room_for_the_end(self) -> None:
-        """An end that finds no room in the socket comes when there is some."""
+        """A close_notify that finds no room is sent when there is some."""
         client, ours = tls_pair(0, "client")
         ours.__class__ = FullAtTheEnd
         far, upstream = tls_pair(0, "target")
@@ -66,6 +67,7 @@ class TLSContractTests(pythonrelay.PythonRelayContract):
             closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,
+            account=BufferAccount(),
         )
         done = relay.run()
         far.sendall(b"last")
@@ -79,7 +81,7 @@ class TLSContractTests(pythonrelay.PythonRelayContract):
         far.close()
 
     async def test_no_tls_any_more(self) -> None:
-        """Bytes that are no TLS end the tunnel; the record says so in TLS's words."""
+        """Bytes that are not TLS end the tunnel; the record has OpenSSL's reason."""
         tunnel = self.tunnel()
         assert isinstance(tunnel.client, FarTLS)
         socket.socket.sendall(tunnel.client, b"GET / HTTP/1.1\r\n\r\n")
@@ -89,7 +91,7 @@ class TLSContractTests(pythonrelay.PythonRelayContract):
 
 
 class TLSSocketTests(SocketTestCase):
-    """One socket by itself."""
+    """A single socket."""
 
     def pair(self) -> tuple[FarTLS, TLSSocket]:
         far, ours = tls_pair(0, "target")
@@ -100,7 +102,7 @@ class TLSSocketTests(SocketTestCase):
         return far, ours
 
     def test_what_came_before(self) -> None:
-        """Bytes that TLS was given before anything was read are received, though the socket has none."""
+        """Bytes that TLS got before the first read are received, although the socket has none."""
         theirs, sock = connected()
         client, server = trust().connection(NAME), accepting(issued(NAME))
         shake_hands(client, server)
@@ -112,7 +114,7 @@ class TLSSocketTests(SocketTestCase):
         self.assertRaises(BlockingIOError, ours.recv, 65536)
 
     def test_part_of_a_record(self) -> None:
-        """A record is received when it is whole."""
+        """A record is received when it is complete."""
         far, ours = self.pair()
         far.tls.send(b"whole")
         record = far.tls.bio_read(65536)
@@ -123,7 +125,7 @@ class TLSSocketTests(SocketTestCase):
         self.assertEqual(b"whole", ours.recv(65536))
 
     def test_no_room(self) -> None:
-        """What the socket has no room for waits, and nothing more is taken; an empty send tries again."""
+        """Bytes that do not fit into the socket wait, and no more are accepted; an empty send tries again."""
         far, ours = self.pair()
         sent = 0
         while not ours.waiting:
@@ -141,7 +143,7 @@ class TLSSocketTests(SocketTestCase):
         self.assertEqual((sent, 0), (got, ours.waiting))
 
     def test_answers_are_bounded(self) -> None:
-        """A peer that makes TLS send replies and does not read them fails the connection."""
+        """A peer that causes TLS replies and does not read them fails the connection."""
         far, ours = self.pair()
         ours._out += bytes(1 << 23)  # more than the kernel takes
         far.sendall(b"x")
@@ -149,7 +151,7 @@ class TLSSocketTests(SocketTestCase):
         self.assertEqual(errno.ENOBUFS, error.errno)
 
     def test_ended(self) -> None:
-        """After the peer's close_notify nothing is received any more, whatever follows."""
+        """After the peer's close_notify nothing is received."""
         far, ours = self.pair()
         far.sendall(b"last")
         far.shutdown(socket.SHUT_WR)

@@ -19,13 +19,13 @@ from tests.support.reactor import reactor
 
 
 class StaleTests(TestCase):
-    """What a killed program leaves behind."""
+    """The remains of a killed program."""
 
     def setUp(self) -> None:
         self.path = os.path.relpath(self.mktemp())
 
     def leave(self, pid: int | None) -> None:
-        """A socket that no process listens on, and its lock."""
+        """Create a socket without a listener, and its lock."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(self.path)
         if pid is not None:
@@ -37,7 +37,7 @@ class StaleTests(TestCase):
         self.addCleanup(port.stopListening)
 
     async def test_left_behind(self) -> None:
-        """It is removed, whatever process the lock names: this one, one that lives, or none."""
+        """A stale socket is removed, whichever process its lock names."""
         for number, pid in enumerate((os.getpid(), 1, os.getppid(), None)):
             self.path = f"{self.path}{number}"
             self.leave(pid)
@@ -50,7 +50,7 @@ class StaleTests(TestCase):
         await self.listen(":lockfile=0")
 
     async def test_in_use(self) -> None:
-        """A socket that a process listens on stays, and the error names path, process and cure."""
+        """A socket with a listener stays; the error has the path, the process and the cure."""
         await self.listen()
         error: CannotListenError = await self.assertFailure(self.deferred(), CannotListenError)
         said = why_not_listening(error)
@@ -59,7 +59,7 @@ class StaleTests(TestCase):
         self.assertTrue(os.path.exists(self.path))
 
     async def test_no_socket(self) -> None:
-        """A file of another kind is never removed."""
+        """A file that is not a socket is never removed."""
         with open(self.path, "w"):
             pass
         self.assertFalse(remove_stale(self.path))
@@ -68,5 +68,5 @@ class StaleTests(TestCase):
         self.assertFalse(remove_stale(self.path + "z"))
 
     def deferred(self) -> Deferred[Any]:
-        """A try to listen."""
+        """Try to listen."""
         return Deferred.fromCoroutine(self.listen())

@@ -1,4 +1,4 @@
-"""Our own listeners as targets."""
+"""The proxy's own listeners as targets, and the policy."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sniproxy.routing.policy import Policy
 
 
 class LoopGuardTests(TestCase):
-    """Which resolved addresses are our own listeners."""
+    """Resolved addresses that are listeners of the proxy."""
 
     def test_same_address(self) -> None:
-        """The address and port of a listener, however written; another port or address is none."""
+        """The address and port of a listener match in any spelling; other ports and addresses do not."""
         guard = LoopGuard([("127.0.0.1", 4443), ("2001:db8::7", 4443)])
         for host in ("127.0.0.1", "::ffff:127.0.0.1", "2001:db8::7", "2001:DB8:0::7"):
             self.assertEqual("a listener of this proxy (loop)", guard.denies(host, 4443))
@@ -26,7 +26,7 @@ class LoopGuardTests(TestCase):
             self.assertIsNone(guard.denies(host, port))
 
     def test_listening_on_all(self) -> None:
-        """A listener on all addresses is met on each address of this machine, and only there."""
+        """A listener on all addresses matches each address of this machine, and no other."""
         for everywhere in ("0.0.0.0", "::"):
             guard = LoopGuard([(everywhere, 4443)])
             for host in ("127.0.0.1", "127.8.8.8", "0.0.0.0", "::1", "::", own_address()):
@@ -35,7 +35,7 @@ class LoopGuardTests(TestCase):
                 self.assertIsNone(guard.denies(host, 4443), host)
 
     def test_dialling_the_unspecified_address(self) -> None:
-        """0.0.0.0 as a target reaches this machine, and so a listener on loopback."""
+        """0.0.0.0 as a target is this machine, and so matches a listener on loopback."""
         self.assertIsNotNone(LoopGuard([("127.0.0.1", 4443)]).denies("0.0.0.0", 4443))
 
     def test_no_such_family(self) -> None:
@@ -61,7 +61,7 @@ class LoopGuardTests(TestCase):
         self.assertIsNotNone(guard.denies("127.0.0.1", 4443))
 
     def test_change(self) -> None:
-        """The listeners of another configuration take the place of those before."""
+        """The listeners of a new configuration replace the previous ones."""
         guard = LoopGuard([("127.0.0.1", 4443)])
         guard.change([("127.0.0.1", 4444)])
         self.assertIsNone(guard.denies("127.0.0.1", 4443))
@@ -73,7 +73,7 @@ class DestinationVetoTests(TestCase):
     """Loops and the policy together."""
 
     def test_loop(self) -> None:
-        """A listener of the proxy is denied once its address is known, whoever formed the target."""
+        """A listener of the proxy is denied once its address is known, also for written targets."""
         veto = DestinationVeto(LoopGuard([("127.0.0.1", 4443)]), Policy())
         target = Target("own.test", 4443)
         self.assertIsNone(veto.denies(target, None))
@@ -81,7 +81,7 @@ class DestinationVetoTests(TestCase):
         self.assertIn("(loop)", veto.denies(target, "127.0.0.1") or "")
 
     def test_policy(self) -> None:
-        """The policy is asked before and after the lookup, about targets that clients formed; without one all pass."""
+        """The policy checks client-formed targets before and after the lookup; without a policy all are allowed."""
         guard = LoopGuard()
         formed = Target("a.test", 6651, client_formed=True)
         veto = DestinationVeto(guard, Policy())
@@ -93,7 +93,7 @@ class DestinationVetoTests(TestCase):
 
 
 def own_address() -> str:
-    """An address of this machine beside loopback, when it has a route to anywhere."""
+    """An address of this machine besides loopback, if it has a route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

@@ -1,6 +1,6 @@
-"""The real peers: Apache Pulsar's brokers and clients, openssl and curl, on both sides of `twistd sniproxy`.
+"""Real peers: Apache Pulsar's brokers and clients, openssl, curl and others, on both sides of `twistd sniproxy`.
 
-`needs` says what a test misses and how to get it, `provide` gets it (`make peers`). `children` keeps processes,
-`material` makes certificates and tokens, `cluster` runs brokers, `proxy` runs the proxy, `clients` runs clients;
-`lab` makes each of them once per run. Nothing is started when these modules are imported.
+`needs` names what a test misses, `provide` installs it (`make peers`). `children` manages processes, `material` makes
+certificates and tokens, `cluster` runs brokers, `proxy` the proxy, `clients` the clients; `lab` makes each of them once
+per run. Importing these modules starts nothing.
 """

@@ -1,4 +1,4 @@
-"""Child processes of tests: a test can wait for their output, and they end with the test run, even if it is killed."""
+"""Child processes of tests: their output can be awaited, and they end with the test run, even if it is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 60.0
 
 
 class ChildError(AssertionError):
-    """A child ended, or did not print what a test waits for. The message has its output."""
+    """A child ended, or did not print the expected output. The message has its output."""
 
 
 class Child:
@@ -61,9 +61,9 @@ class Child:
         self.process.stdin.flush()
 
     def wait_for(self, found: Callable[[list[str]], _T | None], what: str, seconds: float = TIMEOUT_S) -> _T:
-        """The first answer other than None (and False) that `found` gives about the lines so far.
+        """Wait until `found` returns something other than None and False for the lines so far, and return it.
 
-        Raises ChildError, naming `what`, when the output ends or the seconds have passed before.
+        Raises ChildError, with `what`, if the output ends or the time passes before.
         """
         deadline = time.monotonic() + seconds
         with self._news:

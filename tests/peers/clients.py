@@ -56,10 +56,7 @@ def _word(value: object) -> str:
 
 
 def run(command: Sequence[str]) -> Outcome:
-    """Runs a client to its end.
-
-    Raises subprocess.TimeoutExpired after LONGEST.
-    """
+    """Run a client to its end. Raises subprocess.TimeoutExpired after LONGEST."""
     done = subprocess.run(
         ["setpriv", "--pdeathsig", "KILL", *command],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=LONGEST,
@@ -68,7 +65,7 @@ def run(command: Sequence[str]) -> Outcome:
 
 
 class Sender:
-    """An endless client (the option of that name), which sends until it is told to finish."""
+    """A client with the option for endless sending. It sends until `finish`."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._child = Child(command)
@@ -82,7 +79,7 @@ class Sender:
         return sum(line.startswith('{"sending"') for line in lines)
 
     def finish(self) -> Outcome:
-        """Let it send its last messages and receive all. Its errors are also in the log."""
+        """Send and receive the last messages. Errors are in the log, too."""
         self._child.write("\n")
         status = self._child.wait(LONGEST)
         return _outcome(self._child.lines, status, "")

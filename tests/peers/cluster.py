@@ -1,4 +1,4 @@
-"""A real Pulsar cluster, on ports that were free a moment ago: two brokers in one JVM, or what a `Site` says."""
+"""A real Pulsar cluster on free ports: two brokers in one JVM, or as a `Site` configures it."""
 
 from __future__ import annotations
 
@@ -42,16 +42,13 @@ JAVA_FLAGS = (
 
 
 def java_command(main: str, heap: str, log_level: str) -> list[str]:
-    """The start of a command that runs one of our Java classes; its arguments come after."""
+    """The beginning of a command that runs one of our Java classes; its arguments follow."""
     classpath = f"{provide.part('classes').path}:{provide.part('jars').path}/*"
     return ["java", *JAVA_FLAGS, f"-Xmx{heap}", f"-Dpeers.log.level={log_level}", "-cp", classpath, main]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now.
-
-    Below Linux's ephemeral range, so that no outgoing connection takes one between now and its use.
-    """
+    """Free ports of 127.0.0.1 below Linux's ephemeral range, so that no outgoing connection takes one."""
     found: list[int] = []
     for port in random.sample(range(10240, 32768), 1000):
         with socket.socket() as probe:
@@ -67,12 +64,12 @@ def free_ports(count: int) -> list[int]:
 
 @frozen
 class Site:
-    """What tells one cluster from another.
+    """The configuration of a cluster.
 
-    `name` is the cluster's, `service_name` the host at which its topics are looked up, `brokers` the brokers' names.
-    `apart`: every broker but the first has a JVM of its own, and can be killed; with `storage_apart` the first, too,
-    as ZooKeeper and the bookie then have one. `hosts`: the only hosts file that the JVMs know; the brokers' web
-    addresses then carry the brokers' names, otherwise `localhost`.
+    `name`: of the cluster; `service_name`: the host for lookups; `brokers`: the names of the brokers. `apart`: every
+    broker but the first has its own JVM, and can be killed; with `storage_apart` the first, too, because ZooKeeper and
+    the bookie have their own JVM. `hosts`: the only hosts file of the JVMs; the brokers' web addresses then have the
+    brokers' names, otherwise `localhost`.
     """
 
     name: str = "lab"
@@ -90,10 +87,10 @@ LAB = Site()
 class Broker:
     """One broker: its name, and its ports on 127.0.0.1.
 
-    A lookup that comes in by `tls` is answered with the broker's name and this very port (clients with a proxy option
-    ignore the port); one that comes by `dns`, with the broker's name and the port of the proxy (DNS mode); one that
-    comes by `behind_tap`, in plaintext, with 127.0.0.1 and `tap`: where a plaintext listener of the proxy shall be.
-    `web` and `web_tls` are the admin API's, at the host `web_host`.
+    A lookup at `tls` is answered with the broker's name and this port (clients with a proxy option ignore the port),
+    one at `dns` with the broker's name and the proxy's port (DNS mode), and one at `behind_tap`, in plaintext, with
+    127.0.0.1 and `tap`: the port of a plaintext listener of the proxy. `web` and `web_tls` are ports of the admin API,
+    at the host `web_host`.
     """
 
     name: str
@@ -108,17 +105,16 @@ class Broker:
 
     @property
     def web_id(self) -> str:
-        """What brokers call each other in the admin API."""
+        """The broker's id in the admin API."""
         return f"{self.web_host}:{self.web}"
 
 
 class Cluster:
-    """Brokers, `brokers`, with the tenant `public` and its namespace `default`, as soon as `serve` has returned.
+    """Brokers, with the tenant `public` and its namespace `default`, after `serve` has returned.
 
-    `dns_port` is the port where clients in DNS mode find the proxy, `zookeeper` that of its ZooKeeper. `settings` are
-    lines of broker.conf for all brokers. `admin_token` is a file with a super-user's token, absent where nobody is
-    asked for one.
-    That it is made and served in two steps lets several clusters start at the same time.
+    `dns_port`: the proxy's port in DNS mode; `zookeeper`: the port of ZooKeeper. `settings`: lines of broker.conf for
+    all brokers. `admin_token`: a file with a super-user's token, if the brokers require one. Construction and `serve`
+    are separate, so that several clusters can start at the same time.
     """
 
     def __init__(
@@ -153,7 +149,7 @@ class Cluster:
         self._start(self._groups[0], storage=True)
 
     def serve(self) -> None:
-        """Waits for the brokers. Raises ChildError, with what a JVM printed, when it does not serve within 90 s."""
+        """Wait for the brokers. Raises ChildError, with the output of a JVM that does not serve within 90 s."""
         try:
             first, *others = self._groups
             self._wait(first)
@@ -178,13 +174,13 @@ class Cluster:
         self._jvms[names].wait_for(_ready, "CLUSTER READY", 90.0)
 
     def kill(self, broker: Broker) -> None:
-        """Kills a broker that has a JVM of its own; its cluster finds out when its session has timed out."""
+        """Kill a broker that has its own JVM. Its cluster notices when its session has timed out."""
         jvm = self._jvms[(broker.name,)]
         jvm.process.kill()
         jvm.stop()
 
     def revive(self) -> bool:
-        """Starts again what was killed; whether there was anything. Raises ChildError."""
+        """Restart the killed brokers. Returns whether there were any. Raises ChildError."""
         dead = [names for names, jvm in self._jvms.items() if jvm.process.poll() is not None]
         for names in dead:
             self._start(names, storage=False)
@@ -192,7 +188,7 @@ class Cluster:
         return bool(dead)
 
     def jvm(self, broker: Broker) -> Child:
-        """The JVM in which the broker is; its lines are the broker's log, and that of those beside it."""
+        """The JVM of the broker. Its output is the log of all its brokers."""
         return next(jvm for names, jvm in self._jvms.items() if broker.name in names)
 
     def _settings(self, broker: Broker, material: Material) -> dict[str, str]:
@@ -236,20 +232,19 @@ class Cluster:
         self.create_namespace("public/default")
 
     def create_namespace(self, name: str, others: Iterable[str] = ()) -> None:
-        """A namespace whose topics nobody owns yet; roles other than super-users may use it when allowed to.
-
-        It is replicated to the `others`, clusters that this one knows.
+        """Create a namespace without owned topics, replicated to the clusters `others`; roles other than super-users
+        need `allow`.
         """
         self.admin("PUT", f"/admin/v2/namespaces/{name}", {"replication_clusters": [self.name, *others]})
 
     def allow(self, namespace: str, role: str = CLIENT_ROLE) -> None:
-        """Lets the role send to and read from the namespace."""
+        """Allow the role to produce and consume in the namespace."""
         self.admin("POST", f"/admin/v2/namespaces/{namespace}/permissions/{role}", ["produce", "consume"])
 
     def admin(self, method: str, path: str, body: object = None) -> Any:
-        """Asks the admin API (any broker; redirects are followed), and returns what its answer's JSON says.
+        """Send a request to the admin API of any broker, and follow redirects.
 
-        Raises ChildError when the answer is no success.
+        Returns the JSON of the answer. Raises ChildError if it is not a success.
         """
         headers = {"Content-Type": "application/json"}
         if self._token:
@@ -277,15 +272,15 @@ class Cluster:
             return said
 
     def owner(self, topic: str) -> Broker:
-        """The broker that owns the topic (`public/default/t`); one is chosen if none does yet."""
+        """The broker that owns the topic (`public/default/t`); if none does, one is assigned."""
         answer = self.admin("GET", f"/lookup/v2/topic/persistent/{topic}?listenerName=external")
         name = urllib.parse.urlsplit(answer["brokerUrlTls"]).hostname
         return next(broker for broker in self.brokers if broker.name == name)
 
     def topic_of_each(self, stem: str) -> dict[str, str]:
-        """For every broker's name a topic that it owns; their names begin with `stem` (`public/default/t`).
+        """A topic for each broker, which owns it; the topics begin with `stem` (`public/default/t`).
 
-        A broker that has none of a hundred gets one: tests move bundles, and may have moved all to the other one.
+        A broker that owns none of a hundred gets one, because earlier tests may have moved all bundles.
         """
         topics = [f"{stem}-{i}" for i in range(100)]
         found: dict[str, str] = {}
@@ -304,16 +299,16 @@ class Cluster:
         return {name: f"persistent://{topic}" for name, topic in found.items()}
 
     def leader(self) -> Broker:
-        """The broker that decides who owns what nobody owns yet."""
+        """The broker that assigns topics without an owner."""
         web_id = self.admin("GET", "/admin/v2/brokers/leaderBroker")["brokerId"]
         return next(broker for broker in self.brokers if broker.web_id == web_id)
 
     def move_url(self, topic: str, to: Broker) -> str:
-        """A URL: PUT there unloads the topic's bundle, and `to` becomes its owner."""
+        """A URL: a PUT unloads the topic's bundle, and `to` becomes its owner."""
         return f"http://127.0.0.1:{self.brokers[0].web}{self._move_path(topic, to)}"
 
     def move(self, topic: str, to: Broker) -> None:
-        """Makes `to` the owner of the topic's bundle (`public/default/t`)."""
+        """Make `to` the owner of the topic's bundle (`public/default/t`)."""
         self.admin("PUT", self._move_path(topic, to))
 
     def _move_path(self, topic: str, to: Broker) -> str:
@@ -324,7 +319,7 @@ class Cluster:
         return str(self.admin("GET", f"/lookup/v2/topic/persistent/{topic}/bundle"))
 
     def stop(self) -> None:
-        """Ends the JVMs, the storage last; again is no harm."""
+        """End the JVMs, the storage last. Can be repeated."""
         for jvm in reversed(self._jvms.values()):
             jvm.stop()
 

@@ -1,4 +1,4 @@
-"""Geo-replication: two real clusters, each reached by the other through `twistd sniproxy` (PIP-60)."""
+"""Geo-replication: two real clusters that reach each other through `twistd sniproxy` (PIP-60)."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ SETTINGS = {
 
 @frozen
 class Door:
-    """Where a cluster is to be found from outside: ports of the proxy, on 127.0.0.1.
+    """The addresses of a cluster for other clusters: ports of the proxy on 127.0.0.1.
 
-    `admin` is for HTTPS, which knows no proxy: there the brokers' names resolve to it (DNS mode).
+    `admin` is for HTTPS, which has no proxy option: the brokers' names resolve to the proxy (DNS mode).
     """
 
     port: int
@@ -43,11 +43,11 @@ class Door:
 
 
 class Geo:
-    """Two clusters that replicate `NAMESPACE` to each other, as soon as a proxy is there.
+    """Two clusters that replicate `NAMESPACE` to each other, if a proxy runs.
 
-    `east` has two brokers, each in a JVM of its own, `west` has one. Each knows of the other what `cluster_data` says.
-    `doors`: by the cluster's name. `door`: one for both; absent, each has its own. `hosts`: the hosts file that is all
-    that the JVMs know; it makes DNS mode of their HTTPS. Raises ChildError.
+    `east` has two brokers, each with its own JVM, `west` has one. Each is configured with the other's `cluster_data`.
+    `doors`: by cluster name. `door`: one for both; None: each has its own. `hosts`: the only hosts file of the JVMs,
+    for DNS mode over HTTPS. Raises ChildError.
     """
 
     def __init__(self, shared: Lab, door: Door | None = None) -> None:
@@ -70,7 +70,7 @@ class Geo:
             here.create_namespace(NAMESPACE, [there.name])
 
     def cluster_data(self, cluster: Cluster) -> dict[str, object]:
-        """What the other cluster has to know of this one: Pulsar's ClusterData, as the admin API takes it."""
+        """Pulsar's ClusterData for the other cluster, as the admin API takes it."""
         door = self.doors[cluster.name]
         return {
             "serviceUrlTls": f"https://{cluster.service_name}:{door.admin}",
@@ -83,16 +83,16 @@ class Geo:
         }
 
     def mend(self) -> None:
-        """Starts again the broker that was killed, and spreads the topics over both. Raises ChildError."""
+        """Restart the killed broker, and spread the topics over both. Raises ChildError."""
         if self.east.revive():
             self.east.admin("PUT", f"/admin/v2/namespaces/{NAMESPACE}/unload")
 
     def topics(self, stem: str) -> list[str]:
-        """A replicated topic for each broker of east, which owns it; their names begin with the stem."""
+        """A replicated topic for each broker of east, which owns it; the topics begin with the stem."""
         return list(self.east.topic_of_each(f"{NAMESPACE}/{stem}").values())
 
     def proxy(self, *clusters: Cluster) -> Proxy:
-        """A proxy at the doors of the clusters, for the caller to stop."""
+        """Start a proxy at the doors of the clusters. The caller stops it."""
         doors: dict[Door, list[Cluster]] = {}
         for cluster in clusters:
             doors.setdefault(self.doors[cluster.name], []).append(cluster)
@@ -111,12 +111,12 @@ class Geo:
 
 @functools.cache
 def shared() -> Geo:
-    """This run's two clusters."""
+    """The two clusters of this run."""
     return Geo(lab.shared())
 
 
 def wait_until(true: Callable[[], bool], what: str, seconds: float = TIMEOUT_S) -> None:
-    """Asks again and again, where nobody tells. Raises ChildError, naming `what`, when it does not become true."""
+    """Poll a condition. Raises ChildError, with `what`, if it stays false."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
@@ -144,14 +144,14 @@ def _admin_routes(listener: str, cluster: Cluster) -> list[str]:
 
 
 def ways(geo: Geo, proxy: Proxy) -> list[tuple[str, Proxy]]:
-    """For `Traffic`: into each of the clusters, by one proxy, which has routes for both. East is `a`."""
+    """For `Traffic`: an entrance to each cluster through a proxy with routes for both. East is `a`."""
     return [(cluster.service_name, proxy) for cluster in geo.clusters]
 
 
 class Traffic:
-    """Two Java clients; they send to and read from the topics, as java/PulsarTraffic.java tells.
+    """Two Java clients that produce to and consume from the topics, as java/PulsarTraffic.java describes.
 
-    `ways`: for each its service name and the proxy that it goes by. `trust`: whom both trust. Raises ChildError.
+    `ways`: the service name and the proxy of each. `trust`: the CA that both trust. Raises ChildError.
     """
 
     def __init__(self, trust: Path, topics: Sequence[str], ways: Sequence[tuple[str, Proxy]]) -> None:
@@ -168,23 +168,23 @@ class Traffic:
             raise
 
     def go(self) -> None:
-        """Begins to send numbered messages."""
+        """Start sending numbered messages."""
         self._child.write("go\n")
 
     def say(self, sender: str, text: str) -> None:
-        """Sends a text from `a` or `b`, and waits until the other has read it. Raises ChildError."""
+        """Send a text from `a` or `b`, and wait until the other has received it. Raises ChildError."""
         self._child.write(f"say {sender} {text}\n")
         self._child.wait_for(
             lambda lines: any(told["text"] == text for told in _told(lines, "text")), f"{text!r} to arrive", 60.0
         )
 
     def progress(self) -> dict[str, dict[str, int]]:
-        """By sender and topic the numbers of messages `sent` and `crossed`, as told next. Raises ChildError."""
+        """The numbers of `sent` and `crossed` messages by sender and topic, from the next report. Raises ChildError."""
         before = len(self._child.lines)
         return self._child.wait_for(lambda lines: next(iter(_told(lines[before:], "crossed")), None), "progress")
 
     def wait_until_crossing(self, count: int = 200) -> None:
-        """Waits until, of the messages that are sent from now on, `count` of each sender and topic have crossed.
+        """Wait until `count` of the messages sent from now on, of each sender and topic, have crossed.
 
         Raises ChildError after a minute.
         """
@@ -197,16 +197,16 @@ class Traffic:
         self._child.wait_for(found, f"{count} more messages of each", 60.0)
 
     def finish(self) -> dict[str, Any]:
-        """Sends no more, and tells how it went: `sent`, `crossed`, `missing`, `misordered`, `duplicates`."""
+        """Stop sending. Returns the counts `sent`, `crossed`, `missing`, `misordered` and `duplicates`."""
         self._child.write("stop\n")
         report = self._child.wait_for(lambda lines: next(iter(_told(lines, "report")), None), "the report", 120.0)
         return dict(report["report"])
 
     def stop(self) -> None:
-        """Ends the clients; again is no harm."""
+        """End the clients. Can be repeated."""
         self._child.stop()
 
 
 def _told(lines: Sequence[str], key: str) -> list[dict[str, Any]]:
-    """Of the lines, the JSON objects that have this key."""
+    """The JSON objects with this key among the lines."""
     return [json.loads(line) for line in lines if line.startswith('{"') and f'"{key}":' in line]

@@ -1,4 +1,4 @@
-"""Geo-replication to look at: two real Pulsar clusters and the proxy between them. `make geo-demo`."""
+"""A demonstration of geo-replication: two real Pulsar clusters and the proxy between them. `make geo-demo`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FLAGS = {
 
 
 class Demo:
-    """Two clusters, `geo`, one proxy before both, and a client of each; `page` is told what they do."""
+    """Two clusters, `geo`, one proxy in front of both, and a client of each; `page` shows their messages."""
 
     def __init__(self, page: TourPrinter, geo: Geo) -> None:
         self._page = page
@@ -46,7 +46,7 @@ class Demo:
         return self._geo.proxy(*self._geo.clusters)
 
     def show(self) -> None:
-        """The tour. Raises ChildError."""
+        """Run the demonstration. Raises ChildError."""
         page, geo = self._page, self._geo
         page.heading("1. Each cluster is told where the other is; PIP-60's part is --proxy-url and --proxy-protocol")
         for here, there in (geo.clusters, geo.clusters[::-1]):
@@ -90,7 +90,7 @@ class Demo:
             self._page.line(there.name, f'a client reads "{said}"')
 
     def what_next(self) -> None:
-        """What to try while all of it serves."""
+        """What to try while it serves."""
         page, geo = self._page, self._geo
         page.heading("Done. All of it runs until Ctrl-C. Try:")
         admin = geo.doors["west"].admin
@@ -105,7 +105,7 @@ class Demo:
         page.text()
 
     def stop(self) -> None:
-        """Ends the proxies and the clients; the clusters end with the lab."""
+        """Stop the proxies and the clients; the lab stops the clusters."""
         if self._traffic is not None:
             self._traffic.stop()
         self._clients.stop()
@@ -113,7 +113,7 @@ class Demo:
 
 
 def command(cluster: Cluster, data: dict[str, object]) -> str:
-    """The `pulsar-admin` command, in lines, that tells a cluster of this one."""
+    """The `pulsar-admin` command, in lines, that configures this cluster at another one."""
     words = []
     for name, value in data.items():
         words.append(FLAGS[name] if value is True else f"{FLAGS[name]} {shlex.quote(str(value))}")
@@ -121,13 +121,13 @@ def command(cluster: Cluster, data: dict[str, object]) -> str:
 
 
 def asked(line: Connection) -> str:
-    """A line of the access log for people."""
+    """A readable line for a line of the access log."""
     sizes = f"{line['bytes_up']} bytes up, {line['bytes_down']} down"
     return f"{line['listener']}: SNI = {line['server_name']}, to {line['target']}, {line['result']}, {sizes}"
 
 
 def busy(port: int) -> bool:
-    """Whether somebody listens on the port of 127.0.0.1 (0: never): found out before the brokers have started."""
+    """Whether a process listens on the port of 127.0.0.1 (0: never). Checked before the brokers start."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError:
@@ -136,7 +136,7 @@ def busy(port: int) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, shows it, and serves; the exit status is 0 when all of it worked."""
+    """Parse the command line, show the demonstration, and serve. Returns the exit status, 0 for success."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.peers.geo_demo",
         description="Two real Pulsar clusters that replicate to each other through the proxy (PIP-60).",

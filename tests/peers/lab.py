@@ -1,6 +1,7 @@
-"""What the tests of one run share; each thing is made when it is first asked for, and ends with the run.
+"""Objects that the tests of one run share.
 
-One lab at a time on a machine: a second run waits until the first has ended.
+Each is made at its first use, and ends with the run. A lock allows one lab at a time on a machine: a second run waits
+until the first has ended.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Lab:
     def start(
         self, sites: Iterable[Site], settings: Mapping[str, str], admin_token: Path | None = None
     ) -> list[Cluster]:
-        """Start clusters that end with the lab. Raises what `Cluster` raises, and the same error at later calls."""
+        """Start clusters that end with the lab. Raises the errors of `Cluster`, and the same error at later calls."""
         if self._failure is not None:
             raise self._failure
         if not self._locked:
@@ -86,7 +87,7 @@ class Lab:
 
 @functools.cache
 def shared() -> Lab:
-    """This run's lab."""
+    """The lab of this run."""
     lab = Lab()
     atexit.register(lab.close)
     return lab

@@ -58,10 +58,10 @@ class Material:
 
 
 def make(folder: Path) -> Material:
-    """Writes everything below the folder, which exists.
+    """Write all files below the existing folder.
 
-    Every broker's certificate carries its own name (the connect phase), the service name (the lookup phase: any broker
-    may get it), and 127.0.0.1, because the C++ client verifies the name of the proxy, not the broker's.
+    Every broker's certificate has its own name (connect phase), the service name (lookup phase, which any broker may
+    get), and 127.0.0.1, because the C++ client verifies the name of the proxy, not the broker's.
     """
     authority = trustme.CA(key_type=trustme.KeyType.RSA)
     trust = folder / "ca.pem"

@@ -81,10 +81,9 @@ def unavailable(reason: str) -> NoReturn:
 
 
 def require_private_hosts() -> list[str]:
-    """The command that gives another a private /etc/hosts: put after it the hosts file, then that other command.
+    """The prefix of a command that gives another one a private /etc/hosts; the hosts file and that command follow.
 
-    Skips the calling test where the kernel lets us have no mount namespace, even with REQUIRE_PEERS=1: no package
-    cures that.
+    Skips the calling test if the kernel allows no mount namespace, even with REQUIRE_PEERS=1, because no package helps.
     """
     require("unshare", "mount")
     script = 'mount --bind "$0" /etc/hosts && exec "$@"'

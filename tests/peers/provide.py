@@ -1,11 +1,10 @@
-"""Downloads and builds what the tests with peers need: `python -m tests.peers.provide`, which is `make peers`.
+"""Downloads and builds the programs for the tests with peers: `python -m tests.peers.provide`, or `make peers`.
 
-Pulsar's jars by Maven, our Java classes by javac, the Python client in a virtual environment of its own, the Go client
-by go. Each is a folder `NAME-KEY` below `$XDG_CACHE_HOME/sniproxy-peers` (`~/.cache/sniproxy-peers`), KEY made of the
-versions and sources that went into it; the folder appears when it is whole, and is never changed afterwards.
-
-Exit status: 0 all there; 69 a program is missing, which the last line names with the command that installs it (what
-can be had without it was made); 75 a download failed, with a line that begins `DOWNLOAD FAILED:`; 1 anything else.
+Maven gets Pulsar's jars, javac builds our Java classes, the Python client gets its own virtual environment, and go
+builds the Go client. Each is a folder `NAME-KEY` below `$XDG_CACHE_HOME/sniproxy-peers` (`~/.cache/sniproxy-peers`);
+KEY is a hash of versions and sources. A folder appears when it is complete, and is never changed afterwards. Exit
+status: 0: success; 69: a program is missing (the last line has the command that installs it, and the other parts were
+made); 75: a download failed (a line begins `DOWNLOAD FAILED:`); 1: any other error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The proxy and the bridge under test: `twistd -n sniproxy` in processes of their own."""
+"""The proxy and the bridge under test: `twistd -n sniproxy` in separate processes."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Span:
 
 
 class Program:
-    """`twistd -n sniproxy`; `ports` are those of its listeners on 127.0.0.1, in the configuration's order.
+    """`twistd -n sniproxy`.
 
-    `access_log` is the file in the folder that `text`, the configuration, has to name: access.jsonl. `event_log` is
-    there when it asks for an inspect_log of that name, events.jsonl. Raises ChildError, with what it printed, when it
-    does not come up. `inside`: a command that runs it, to which its own is added.
+    `ports`: of its listeners on 127.0.0.1, in configuration order. `text`: the configuration, which must name
+    `access_log`, access.jsonl in the folder, and may name `event_log`, events.jsonl. `inside`: the beginning of a
+    command that runs it. Raises ChildError, with its output, if it does not start.
     """
 
     def __init__(self, folder: Path, text: str, inside: Sequence[str] = ()) -> None:
@@ -91,7 +91,7 @@ class Program:
         return self._process.wait_for_text(text)
 
     def connections(self, enough: Callable[[list[Connection]], bool] = bool) -> list[Connection]:
-        """Wait until the access log is `enough` (default: one line). Raises ChildError on a timeout."""
+        """Wait until `enough` accepts the access log (default: it has a line). Raises ChildError on a timeout."""
 
         def found(lines: list[str]) -> list[Connection] | None:
             logged = [json.loads(line) for line in lines if line.startswith("{")]
@@ -100,9 +100,10 @@ class Program:
         return self._log.wait_for(found, "access log")
 
     def names(self, *expected: str) -> list[str]:
-        """The server names in the access log in the order of their ends, as soon as the expected ones are there.
+        """The server names in the access log in the order of their ends, once the expected ones are there, each as
+        often as expected.
 
-        A name that is expected twice has to be there twice; others may be there too.
+        Other names may be among them.
         """
         wanted = Counter(expected)
         logged = self.connections(lambda log: wanted <= Counter(line["server_name"] for line in log))
@@ -124,9 +125,10 @@ class Program:
 
 
 class Proxy(Program):
-    """A proxy that listens on `port` of 127.0.0.1.
+    """A proxy on `port` of 127.0.0.1.
 
-    `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any that is free. `more`: lines of its configuration.
+    `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any free port. `more`: further lines of its
+    configuration.
     """
 
     def __init__(

@@ -1,9 +1,8 @@
-"""The real Python client (pulsar-client, with the C++ client inside); run by the interpreter that has it.
+"""The real Python client (pulsar-client, based on the C++ client), run by an interpreter that has it.
 
-It prints one JSON object a topic: {"topic", "partitions", "sent", "received"} or {"topic", "error", "root"}.
-
-The Python API has no option for an SNI proxy; the C++ library in the package has. `--proxy` calls that library's
-setProxyServiceUrl and setProxyProtocol on the C++ object below the Python one: fit for a test, and for nothing else.
+Prints one JSON object per topic: {"topic", "partitions", "sent", "received"} or {"topic", "error", "root"}. The Python
+API has no option for an SNI proxy, but its C++ library has. `--proxy` calls setProxyServiceUrl and setProxyProtocol of
+that library on the C++ object: for tests only.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ _SNI = 0
 
 
 class _String(ctypes.Structure):
-    """A std::string of GNU's library: where the characters are, how many, and how much room there is."""
+    """A std::string of GNU's library: pointer, length and capacity."""
 
     _fields_ = [("characters", ctypes.c_void_p), ("length", ctypes.c_size_t), ("room", ctypes.c_size_t * 2)]
 
 
 def set_proxy(configuration: Any, url: str) -> None:
-    """Gives a `_pulsar.ClientConfiguration` an SNI proxy."""
+    """Set the SNI proxy of a `_pulsar.ClientConfiguration`."""
     (file,) = (Path(_pulsar.__file__).parent / "pulsar_client.libs").glob("libpulsar-*.so*")
     library = ctypes.CDLL(str(file))
     # A Python object of pybind11 has the pointer to its C++ object right after CPython's own head (16 bytes).
@@ -48,7 +47,7 @@ def set_proxy(configuration: Any, url: str) -> None:
 
 
 class ProxiedClient(pulsar.Client):  # type: ignore[misc]
-    """A `pulsar.Client` whose configuration gets the proxy just before the C++ client is made from it."""
+    """A `pulsar.Client` that sets the proxy in its configuration before it creates the C++ client."""
 
     def __init__(self, url: str, proxy: str | None, **options: Any) -> None:
         make = _pulsar.Client
@@ -66,7 +65,7 @@ class ProxiedClient(pulsar.Client):  # type: ignore[misc]
 
 
 def round_trip(client: Any, topics: Sequence[str], options: argparse.Namespace) -> dict[str, object]:
-    """Sends messages to the topics and receives them, by a consumer of the one topic or of the pattern."""
+    """Produce messages to the topics and consume them, by a consumer of one topic or of the pattern."""
     partitions = len(client.get_topic_partitions(topics[0]))
     read = re.compile(options.pattern) if options.pattern else topics[0]
     consumer = client.subscribe(read, "python", initial_position=pulsar.InitialPosition.Earliest)
@@ -107,7 +106,7 @@ def round_trip(client: Any, topics: Sequence[str], options: argparse.Namespace) 
 
 
 def main() -> int:
-    """The exit status: 3 when a topic failed."""
+    """Run the client. Returns the exit status: 3 if a topic failed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--proxy")

@@ -18,7 +18,7 @@ resolver = "brokers"
 
 
 def table(cluster: Cluster, **options: object) -> str:
-    """Both routes, and the resolver."""
+    """The two routes, and the resolver."""
     known = {
         "type": "pulsar",
         "url": [f"http://127.0.0.1:{broker.web}" for broker in cluster.brokers],

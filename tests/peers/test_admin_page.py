@@ -1,4 +1,4 @@
-"""The admin endpoint's page in a real browser: headless Chromium, which runs its script against a made-up proxy."""
+"""The admin page in a real browser: headless Chromium runs its script against a fake proxy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMMAND_PATIENCE = 120
 
 
 class Reader(HTMLParser):
-    """Texts of a document by the id of the element around them, and its elements' names, classes and titles."""
+    """Collects texts of a document by element id, and names, classes and titles of elements."""
 
     def __init__(self, document: str) -> None:
         super().__init__()
@@ -61,10 +61,10 @@ class Reader(HTMLParser):
 
 
 class BrowserTestCase(SocketTestCase):
-    """A site over a made-up proxy, and Chromium."""
+    """A site of a fake proxy, and Chromium."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
-        """Skips where there is no Chromium."""
+        """Skip the test without Chromium."""
         require("chromium")
         await super().setUp()
 
@@ -76,14 +76,14 @@ class BrowserTestCase(SocketTestCase):
         return sample
 
     def busy(self) -> SampleSite:
-        """A site of a proxy where two seconds pass whenever the page asks."""
+        """A site of a proxy on which each request of the page advances two seconds."""
         sample, dice = self.serve(), random.Random(7)
         sample.fill()
         sample.proxy.look = lambda: sample.pass_time(2.0, dice)
         return sample
 
     def run_chromium(self, *arguments: str) -> Deferred[tuple[str, list[str]]]:
-        """What it prints, and what the page's console said: violations of its policy among it."""
+        """Run Chromium. Returns its output and the page's console messages, including violations of its policy."""
         profile = self.mktemp()
 
         def ran() -> tuple[str, list[str]]:
@@ -94,17 +94,17 @@ class BrowserTestCase(SocketTestCase):
         return in_thread(ran)
 
     async def page(self, *arguments: str) -> Reader:
-        """The document after its script has run for some of its seconds; the console said nothing."""
+        """The document after some seconds of its script. Asserts that the console has no message."""
         printed, console = await self.run_chromium("--dump-dom", "--window-size=1440,1750", *arguments, self.url)
         self.assertEqual([], console)
         return Reader(printed)
 
 
 class PageTests(BrowserTestCase):
-    """What a person sees."""
+    """The contents of the page."""
 
     async def test_busy(self) -> None:
-        """Tunnels, brokers with their topics, moves, failures, refusals, rates and warnings are there."""
+        """Tunnels, brokers with their topics, moves, failures, refusals, rates and warnings are shown."""
         sample = self.busy()
         page = await self.page()
         texts = page.texts
@@ -124,7 +124,7 @@ class PageTests(BrowserTestCase):
         self.assertIn("broker-33.pulsar.test", texts["refusals"])
 
     async def test_clusters(self) -> None:
-        """The same topic of two clusters is two cells and two lines, and it is said which is whose."""
+        """The same topic in two clusters has two cells and two lines, each with its cluster."""
         sample = self.serve()
         for place, brokers in (("east.test", (1, 2)), ("west.test", (3,))):
             for broker in brokers:
@@ -140,7 +140,7 @@ class PageTests(BrowserTestCase):
         self.assertEqual(["on 2 brokers of 2 clusters"], texts["note-topics"])
 
     async def test_map(self) -> None:
-        """In the map each topic is a cell, larger and stronger with its lookups, and marked when it has moved."""
+        """Each topic is a cell in the map; its size and colour grow with its lookups, and a move is marked."""
         sample = self.busy()
         page = await self.page()
         cells = {cell["title"].partition("\n")[0]: cell for cell in page.classes("cell")}
@@ -154,14 +154,14 @@ class PageTests(BrowserTestCase):
         self.assertEqual(1, len(rest))
 
     async def test_hostile_text(self) -> None:
-        """A topic that is written as HTML is shown as it is written."""
+        """A topic with HTML in its name is escaped."""
         self.busy()
         page = await self.page()
         self.assertIn(HOSTILE.removeprefix("persistent://"), page.texts["failures"])
         self.assertEqual(["/icon.svg"], [found["src"] for tag, found in page.elements if tag == "img"])
 
     async def test_idle(self) -> None:
-        """A proxy without clients and inspection has a page that says so, without the parts for Pulsar."""
+        """The page of a proxy without clients and inspection says so, and has no Pulsar sections."""
         self.serve(inspecting=False)
         page = await self.page()
         self.assertEqual(["0"], page.texts["tile-tunnels"])
@@ -170,17 +170,17 @@ class PageTests(BrowserTestCase):
         self.assertIn("uninspected", next(found["class"] for tag, found in page.elements if tag == "body"))
 
     async def test_worker(self) -> None:
-        """The page of one of several workers says of which, also of the first."""
+        """The page of a worker has its number, including 0."""
         self.serve(instance=0)
         self.assertEqual([f"{__version__}, worker 0"], (await self.page()).texts["version"])
 
     async def test_draining(self) -> None:
-        """While the proxy drains, the page says that."""
+        """During a drain the page says so."""
         self.serve().proxy.ready = False
         self.assertEqual(["draining"], (await self.page()).texts["state"])
 
     async def test_targets(self) -> None:
-        """A target that is down, and what is being drained, stand where an operator looks; those that are up do not."""
+        """Targets that are down, and drains, are shown; targets that are up are not."""
         proxy = self.serve().proxy
         why = "10.0.0.12:6651: Connection refused"
         proxy.targets += [TargetStatus("10.0.0.11:6651", "up", 4, ""), TargetStatus("10.0.0.12:6651", "down", 0, why)]
@@ -189,14 +189,14 @@ class PageTests(BrowserTestCase):
         self.assertEqual(wanted, (await self.page()).texts["warnings"])
 
     async def test_many_warnings(self) -> None:
-        """Of very many warnings the first are shown, and how many there are."""
+        """Of many warnings the first are shown, with their total number."""
         self.serve().proxy.warnings += [f"warning {number}" for number in range(300)]
         texts = (await self.page()).texts["warnings"]
         self.assertEqual(("warning 0", "warning 19"), (texts[0], texts[19]))
         self.assertEqual(["280 more warnings: see /status"], texts[20:])
 
     async def test_no_answer(self) -> None:
-        """When the proxy no longer answers, what it said last stays, marked as old."""
+        """If the proxy does not answer, the last state stays, marked as outdated."""
         sample, looks = self.busy(), iter(range(100))
 
         def look() -> None:
@@ -211,7 +211,7 @@ class PageTests(BrowserTestCase):
         self.flushLoggedErrors(ZeroDivisionError)
 
     async def test_light_and_dark(self) -> None:
-        """It paints itself light or dark, as the browser prefers."""
+        """The page uses the browser's light or dark preference."""
         grounds = []
         for name, arguments in (("light", ()), ("dark", (DARK,))):
             self.busy()
@@ -225,10 +225,10 @@ class PageTests(BrowserTestCase):
 
 
 class RebindingTests(BrowserTestCase):
-    """What another site's page can do: nothing."""
+    """Requests from pages of other sites."""
 
     async def test_rebound_name(self) -> None:
-        """A name that was made to lead here gets no answer but the reason."""
+        """A rebound host name gets only an error with the reason."""
         self.busy()
         url = self.url.replace("127.0.0.1", "evil.test") + "status"
         printed, _ = await self.run_chromium("--host-resolver-rules=MAP evil.test 127.0.0.1", "--dump-dom", url)
@@ -237,7 +237,7 @@ class RebindingTests(BrowserTestCase):
 
 
 def area(cell: dict[str, str]) -> float:
-    """Of a cell in the map, in square pixels."""
+    """The area of a cell in the map, in square pixels."""
     sides = [re.search(rf"{side}: ([0-9.]+)px", cell["style"]) for side in ("width", "height")]
     width, height = (float(side[1]) for side in sides if side)
     return width * height

@@ -1,7 +1,7 @@
-"""The bridge: unmodified clients with nothing but a plain service URL, to real brokers behind the proxy.
+"""The bridge: unmodified clients with a plain service URL, and real brokers behind the proxy.
 
-Brokers' names resolve nowhere, so a client that left the bridge would fail. With PEERS_LONG=1 in the environment
-(`make peers-long`) more is restarted, under more messages.
+The brokers' names do not resolve, so that a client that bypasses the bridge fails. With PEERS_LONG=1 (`make
+peers-long`) more is restarted, with more messages.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BridgeTestCase(PulsarTestCase):
     """A test with three clients at once, a bridge and a proxy."""
 
     def setUp(self) -> None:
-        """Skips where a client is missing."""
+        """Skip the test if a client is missing."""
         require(parts=["python", "go"])
         super().setUp()
 
@@ -50,7 +50,7 @@ class BridgeTestCase(PulsarTestCase):
         return bridge
 
     def run_all(self, bridge: Bridge, topics: Callable[[str], Iterable[str]], **options: object) -> dict[str, Outcome]:
-        """What the three clients do at the same time, each with topics of its own."""
+        """Run the three clients at the same time, each with its own topics. Returns their outcomes."""
         with ThreadPoolExecutor(len(CLIENTS)) as pool:
             running = {
                 name: pool.submit(clients.run, command(_options(name, bridge, options), list(topics(name))))
@@ -59,14 +59,14 @@ class BridgeTestCase(PulsarTestCase):
             return {name: outcome.result() for name, outcome in running.items()}
 
     def check_all(self, bridge: Bridge, topics: Callable[[str], Iterable[str]], **options: object) -> None:
-        """The three clients receive what they send."""
+        """Assert that the three clients receive what they send."""
         for name, outcome in self.run_all(bridge, topics, **options).items():
             self.assert_all_came_back(outcome, topics(name))
 
     def senders(
         self, bridge: Bridge, topic: Callable[[str], str], who: Iterable[str] = CLIENTS, **options: object
     ) -> dict[str, Sender]:
-        """The three clients, or some of them, each sending to a topic of its own by now."""
+        """The three clients, or some of them, each sending to its own topic."""
         senders = {}
         for name in who:
             command = CLIENTS[name]
@@ -77,25 +77,25 @@ class BridgeTestCase(PulsarTestCase):
         return senders
 
     def wait_until_sending(self, senders: Mapping[str, Sender]) -> None:
-        """All of them go on sending."""
+        """Wait until all of them continue to send."""
         for sender in senders.values():
             sender.wait_until_sending()
 
     def finish(self, senders: Mapping[str, Sender], topic: Callable[[str], str]) -> None:
-        """Nothing of what they sent is lost."""
+        """Assert that none of their messages is lost."""
         with ThreadPoolExecutor(len(senders)) as pool:
             ends = {name: pool.submit(sender.finish) for name, sender in senders.items()}
         for name, end in ends.items():
             self.assert_all_came_back(end.result(), [topic(name)])
 
     def ended(self, program: Program, count: int = 0) -> list[Connection]:
-        """All of its connections, at least this many, when it has been stopped."""
+        """Stop the bridge. Returns its connections, at least this many."""
         program.connections(lambda log: len(log) >= count)
         program.stop()
         return [json.loads(line) for line in program.access_log.read_text().splitlines()]
 
     def names(self, program: Program, count: int) -> Counter[str]:
-        """How many connections, at least this many, there were of each server name; all were tunnels."""
+        """The number of connections by server name, at least this many. Asserts that all were tunnels."""
         logged = self.ended(program, count)
         # Some clients leave with bytes unread, which is a reset.
         self.assertLessEqual({line["result"] for line in logged}, {"ok", "reset"}, logged)
@@ -111,15 +111,15 @@ def _options(client: str, bridge: Bridge, options: Mapping[str, object]) -> dict
 
 
 def other(cluster: Cluster, broker: Broker) -> Broker:
-    """Of the two brokers."""
+    """The other broker."""
     return next(each for each in cluster.brokers if each is not broker)
 
 
 class BridgeTests(BridgeTestCase):
-    """What clients do all day."""
+    """Normal operation."""
 
     def test_topics(self) -> None:
-        """Topics of both brokers and a partitioned one; the proxy is asked for the names that the bridge dials."""
+        """Topics of both brokers and a partitioned one work; the proxy sees the names that the bridge dials."""
         cluster = self.lab.cluster
         topics = {}
         for name in CLIENTS:
@@ -138,7 +138,7 @@ class BridgeTests(BridgeTestCase):
         self.assertEqual(names, self.names(proxy, names.total()))
 
     def test_large_messages(self) -> None:
-        """Messages of 300 kB pass whole, both ways."""
+        """Messages of 300 kB pass in both directions."""
         bridge = self.bridge(self.span(self.proxy(lab.routes(self.lab.cluster))))
         self.check_all(bridge, lambda name: [f"persistent://public/default/bridged-large-{name}"], n=5, size=300_000)
         least = 3 * 5 * 300_000
@@ -149,7 +149,7 @@ class BridgeTests(BridgeTestCase):
         bridge.connections(whole)
 
     def test_pattern(self) -> None:
-        """One consumer of a pattern reads topics of both brokers."""
+        """A pattern consumer reads topics of both brokers."""
         cluster = self.lab.cluster
 
         def topics(name: str) -> list[str]:
@@ -171,7 +171,7 @@ class BridgeTests(BridgeTestCase):
             self.assert_all_came_back(outcome.result(), [pattern])
 
     def test_redirects(self) -> None:
-        """Who asks the broker that does not decide is redirected: the bridge goes there, clients stay."""
+        """The bridge follows the redirects of a broker that is not the leader; clients do not see them."""
         cluster = self.lab.cluster
         leader = cluster.leader()
         topics = {}
@@ -199,12 +199,12 @@ class BridgeTests(BridgeTestCase):
         self.assertFalse([event for event in events if event["event"] in ("lost", "gap", "unrouted")])
 
     def owner_url(self, cluster: Cluster, topic: str) -> str:
-        """Where the admin API says that the topic is, for clients that come by TLS."""
+        """The owner's TLS URL by the admin API."""
         answer = cluster.admin("GET", f"/lookup/v2/topic/{topic.replace('://', '/')}?listenerName=external")
         return str(answer["brokerUrlTls"])
 
     def test_unload(self) -> None:
-        """A topic that moves to the other broker and back while messages are sent takes its clients with it."""
+        """A topic that moves to the other broker and back during sending keeps its clients."""
         cluster = self.lab.cluster
         topics = {name: f"public/default/bridged-moving-{name}" for name in CLIENTS}
         bridge = self.bridge(self.span(self.proxy(lab.routes(cluster))))
@@ -221,10 +221,10 @@ class BridgeTests(BridgeTestCase):
 
 
 class RestartTests(BridgeTestCase):
-    """What comes back is used again, and nothing is lost."""
+    """Restarts without lost messages."""
 
     def test_bridge_and_proxy(self) -> None:
-        """The bridge, then the proxy, is killed and started again, while messages are sent."""
+        """Bridge and proxy are killed and restarted during sending."""
         cluster = self.lab.cluster
         door, gate = free_ports(2)
         routes = lab.routes(cluster)
@@ -246,7 +246,7 @@ class RestartTests(BridgeTestCase):
         self.finish(senders, topic)
 
     def test_broker(self) -> None:
-        """A broker is killed while messages are sent to its topics: clients go on at the other, and it comes back."""
+        """A broker is killed during sending: clients continue at the other, and it comes back."""
         both = geo.shared()
         both.mend()
         cluster, _ = both.clusters
@@ -265,10 +265,10 @@ class RestartTests(BridgeTestCase):
         self.assertIn(left.name, {line["server_name"] for line in logged})
 
     def test_one_of_two_bridges(self) -> None:
-        """Of two bridges that the service URL names, one is killed while messages are sent: the other is there.
+        """If one of two bridges in the service URL is killed during sending, the other is used.
 
-        They allow what they know, because Go asks either of them for a broker that the other's answer has named. When
-        one is gone, Go (0.19.0) tries the wrong one of two again and again.
+        Both have allow, because Go asks either of them for a broker that the other has named. Go (0.19.0) tries the
+        dead one of two repeatedly.
         """
         cluster = self.lab.cluster
         proxy = self.proxy(lab.routes(cluster))
@@ -289,10 +289,10 @@ class RestartTests(BridgeTestCase):
 
 
 class AuthenticationTests(BridgeTestCase):
-    """Brokers that want a client certificate in TLS, which is the bridge's, and to know who is there."""
+    """Brokers that require the bridge's client certificate, and authenticate clients."""
 
     def secured(self, name: str, role: str) -> tuple[Proxy, Bridge]:
-        """The namespace is new, the role has its rights there, and who looks up topics in it is redirected."""
+        """Create a namespace in which the role has its permissions, and find a broker that redirects its lookups."""
         cluster = self.lab.secured
         cluster.create_namespace(f"public/{name}")
         cluster.allow(f"public/{name}", role)
@@ -301,14 +301,14 @@ class AuthenticationTests(BridgeTestCase):
         return proxy, self.bridge(self.span(proxy, more=self.certificate()))
 
     def certificate(self) -> str:
-        """What the bridge shows."""
+        """The client certificate of the bridge."""
         client = self.lab.material.client
         own = self.lab.new_folder() / "own.pem"
         own.write_text(client.certificate.read_text() + client.key.read_text())
         return f'certificate = "{own}"'
 
     def test_token(self) -> None:
-        """A client's token passes, and where the bridge follows a redirect, it goes with it."""
+        """A client's token reaches the broker, also when the bridge follows a redirect."""
         proxy, bridge = self.secured("bridged-token", "app")
 
         def topics(name: str) -> list[str]:
@@ -322,7 +322,7 @@ class AuthenticationTests(BridgeTestCase):
             self.assertNotIn(token.read_text(), file.read_text())
 
     def test_bad_token(self) -> None:
-        """A token that somebody else has signed lets nobody in."""
+        """A token with a wrong signature is refused."""
         _, bridge = self.secured("bridged-bad-token", "app")
         for outcome in self.run_all(
             bridge,
@@ -333,7 +333,7 @@ class AuthenticationTests(BridgeTestCase):
             self.failure(outcome)
 
     def test_certificate(self) -> None:
-        """To brokers that take the role from TLS every client is who the bridge is, whatever it has of its own."""
+        """With authentication by TLS, every client has the role of the bridge."""
         _, bridge = self.secured("bridged-certificate", CLIENT_ROLE)
         foreign = self.lab.material.brokers[BROKER_NAMES[0]]
         topic = "persistent://public/bridged-certificate/t"
@@ -341,7 +341,7 @@ class AuthenticationTests(BridgeTestCase):
         self.assert_all_came_back(clients.run(JAVA(options, [topic])), [topic])
 
     def test_two_clusters(self) -> None:
-        """A process with a bridge to each of two clusters keeps them apart."""
+        """A process with bridges to two clusters keeps them separate."""
         topic = "persistent://public/default/bridged-clusters"
         self.lab.secured.allow("public/default", "app")
         spans = [
@@ -357,10 +357,10 @@ class AuthenticationTests(BridgeTestCase):
 
 
 class FailureTests(BridgeTestCase):
-    """What does not work says why, in the bridge's own log."""
+    """Failures, with the reason in the bridge's log."""
 
     def fails(self, span: Span, *said: str, result: str, client: Command = PYTHON, **options: object) -> Outcome:
-        """A client does not get through, and the bridge says this."""
+        """Assert that a client fails, and that the bridge logs this."""
         bridge = self.bridge(span)
         outcome = clients.run(client({"url": bridge.url, "timeout": 2, **options}, ["persistent://public/default/t"]))
         self.failure(outcome)
@@ -371,7 +371,7 @@ class FailureTests(BridgeTestCase):
         return outcome
 
     def test_certificate(self) -> None:
-        """A broker whose certificate is not trusted, or for another name, is not talked to."""
+        """A broker whose certificate is untrusted, or for another name, is not used."""
         routes = lab.routes(self.lab.cluster)
         proxy = self.proxy({**routes, UNCERTIFIED_NAME: routes[SERVICE_NAME]})
         nobody = self.lab.new_folder() / "nobody.pem"
@@ -383,14 +383,14 @@ class FailureTests(BridgeTestCase):
         )
 
     def test_no_tls_url(self) -> None:
-        """A lookup that is answered without a TLS URL is told to the client with the cause."""
+        """If a lookup's answer has no TLS URL, the client gets the reason."""
         bridge = self.span(self.proxy(lab.routes(self.lab.cluster)))
         said = "names no TLS URL for the listener internal"
         outcome = self.fails(bridge, said, result="ok", client=JAVA, listener="internal")
         self.assertIn(said, self.failure(outcome)["root"])
 
     def test_unreachable(self) -> None:
-        """A name without a route, a broker that is down, and a proxy that is down are told apart."""
+        """A name without a route, a broker that is down, and a proxy that is down have different reasons."""
         (down,) = free_ports(1)
         self.fails(self.span(self.proxy({})), "unrecognized name", result="upstream_tls_failed")
         broker = self.proxy({SERVICE_NAME: [f"127.0.0.1:{down}"]})
@@ -399,7 +399,7 @@ class FailureTests(BridgeTestCase):
         self.fails(absent, "Connection refused", result="connect_failed")
 
     def test_tls(self) -> None:
-        """A client that speaks TLS with the bridge is told to do without."""
+        """A client that speaks TLS to the bridge is logged with the cure."""
         (port,) = free_ports(1)
         span = self.span(self.proxy({}), port=port)
         url = f"pulsar+ssl://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""Processes that a test starts can be waited for, and do not stay."""
+"""Tests for tests.peers.children."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tests.peers.needs import require
 
 
 class ChildTests(SynchronousTestCase):
-    """Small shell scripts."""
+    """Children that run shell scripts."""
 
     def setUp(self) -> None:
-        """Skips where no child can be started."""
+        """Skip the test if no child can be started."""
         require("setpriv")
 
     def child(self, script: str) -> Child:
-        """A shell that runs the script."""
+        """Start a shell with this script."""
         child = Child(["sh", "-c", script])
         self.addCleanup(child.stop)
         return child
 
     def test_line(self) -> None:
-        """A line is waited for, whichever of the two outputs it is printed on, and what came before is kept."""
+        """A line is awaited on both outputs, and earlier lines are kept."""
         child = self.child("echo one; echo two >&2; cat")
         self.assertEqual(child.wait_for_text("tw"), "two")
         child.write("three\n")
@@ -36,33 +36,33 @@ class ChildTests(SynchronousTestCase):
         self.assertEqual(child.lines, ["one", "two", "three"])
 
     def test_end(self) -> None:
-        """A child that ends instead of saying the word: an error that has what it said."""
+        """A child that exits before the text is an error with its output."""
         child = self.child("echo sorry; exit 3")
         failure = self.assertRaises(ChildError, child.wait_for_text, "ready")
         self.assertIn("'ready': its output ended; it said\nsorry", str(failure))
         self.assertEqual(child.wait(), 3)
 
     def test_silence(self) -> None:
-        """A child that says nothing in time: the same."""
+        """A child that does not print in time is an error, too."""
         failure = self.assertRaises(ChildError, self.child("cat").wait_for_text, "ready", 0.01)
         self.assertIn("not within", str(failure))
 
     def test_stop(self) -> None:
-        """A stopped child has ended; it may be stopped again."""
+        """A stopped child has exited; stop can be repeated."""
         child = self.child("cat")
         child.stop()
         self.assertIsNotNone(child.process.returncode)
         child.stop()
 
     def test_stubborn(self) -> None:
-        """A child that does not want to end is killed."""
+        """A child that ignores the stop is killed."""
         child = self.child("trap '' TERM; echo up; exec sleep 600")
         child.wait_for_text("up")
         child.stop(0.01)
         self.assertEqual(child.process.returncode, -9)
 
     def test_parent_is_killed(self) -> None:
-        """A child whose parent was killed is killed too."""
+        """A child is killed if its parent is killed."""
         script = (
             "from tests.peers.children import Child\n"
             "child = Child(['sh', '-c', 'echo up; exec sleep 600'])\n"

@@ -1,6 +1,6 @@
-"""Brokers come and go while the real Java client goes on: what resolvers know of a cluster follows it, nothing is lost.
+"""Brokers stop and start while the real Java client runs: resolvers follow the cluster, and nothing is lost.
 
-With PEERS_LONG=1 in the environment (`make peers-long`) they do so more often, under more messages.
+With PEERS_LONG=1 (`make peers-long`) this happens more often, with more messages.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ ROUNDS, COUNT = (3, 500) if LONG else (1, 100)
 
 
 class ChurnTests(PulsarTestCase):
-    """Two clients of one cluster; each has a proxy with a resolver of another type."""
+    """Two clients of one cluster, each with a proxy and another type of resolver."""
 
     def test_churn(self) -> None:
-        """Each broker is killed and comes back: all arrives, in order per key, and each name leads to its broker."""
+        """Each broker is killed and restarted: all messages arrive, in order per key, and each name leads to its
+        broker.
+        """
         (cluster,) = self.lab.start([Site("churn", apart=True, storage_apart=True)], geo.SETTINGS)
         self.addCleanup(cluster.stop)
         zookeeper = {
@@ -65,7 +67,7 @@ class ChurnTests(PulsarTestCase):
 
 
 def told(proxy: Proxy, name: str, what: str, after: int) -> int:
-    """Until the proxy's own log says this of a broker, after so many lines; how many there are then."""
+    """Wait until the proxy logs this about a broker, after this many lines. Returns the number of lines."""
 
     def found(lines: list[str]) -> int | None:
         numbers = range(after, len(lines))

@@ -34,7 +34,7 @@ class TalkTests(PulsarTestCase, TestCase):
     timeout = 180
 
     def client(self, proxy: Proxy, login: Login = NO_LOGIN, certified: bool = False) -> Lookups:
-        """Lookups by way of the proxy; its hops are in `hops`, its links in `brokers`."""
+        """A client for lookups through the proxy; it records hops in `hops`, and its links are in `brokers`."""
         settings = pip60(URL, proxy.url, "SNI")
         material = self.lab.material
         certificate = client_certificate(material.client.certificate, material.client.key) if certified else None
@@ -45,7 +45,7 @@ class TalkTests(PulsarTestCase, TestCase):
         return Lookups(self.brokers, settings.service_url, on_hop=self.hops.append)
 
     async def there_and_back(self, lookups: Lookups, topic: str) -> str:
-        """Produce two messages on the topic's owner, and read them; return the owner's name."""
+        """Produce two messages at the topic's owner, and consume them. Returns the owner's name."""
         link = await lookups.connect(topic, await lookups.owner(topic))
         session = await link.open()
         consumer = await subscribe(session, topic, "sniproxy", earliest=True)
@@ -83,7 +83,7 @@ class TalkTests(PulsarTestCase, TestCase):
             await self.there_and_back(lookups, partition)
 
     async def test_redirect(self) -> None:
-        """A broker that does not decide redirects to the one that does, which is asked by its own server name."""
+        """A redirect to the leader is followed with the leader's server name."""
         cluster = self.lab.cluster
         cluster.create_namespace("public/own-redirects")
         leader = cluster.leader()
@@ -99,7 +99,7 @@ class TalkTests(PulsarTestCase, TestCase):
         self.assertIn(leader.name, proxy.names(SERVICE_NAME, leader.name))
 
     def secured(self, name: str, role: str) -> tuple[Proxy, str]:
-        """A namespace of its own at brokers that want to know who is there, where the role has its rights."""
+        """A namespace at brokers with authentication, in which the role has its permissions."""
         cluster = self.lab.secured
         cluster.create_namespace(f"public/{name}")
         cluster.allow(f"public/{name}", role)
@@ -111,13 +111,13 @@ class TalkTests(PulsarTestCase, TestCase):
         await self.there_and_back(self.client(proxy, CERTIFICATE, certified=True), topic)
 
     async def test_token(self) -> None:
-        """Or from a token."""
+        """A broker takes the role from a token."""
         proxy, topic = self.secured("own-token", "app")
         token = by_token(self.lab.material.tokens["app"].read_text())
         await self.there_and_back(self.client(proxy, token, certified=True), topic)
 
     async def test_refused(self) -> None:
-        """Nobody's token, a role without rights, and no certificate in TLS are told by their kinds."""
+        """A forged token, a role without permissions, and a missing client certificate are different failures."""
         proxy, topic = self.secured("own-refused", "app")
         for login, certified, kind in (
             (by_token(self.lab.material.bad_token.read_text()), True, FailureKind.AUTHENTICATION),
@@ -137,7 +137,7 @@ class ProgramTests(PulsarTestCase):
     """``sniproxyctl lookup`` in a process of its own."""
 
     def look_up(self, proxy: Proxy, topic: str, *more: str) -> tuple[int, dict[str, Any], str]:
-        """Its exit status, its JSON and what it said on standard error."""
+        """Run the command. Returns its exit status, its JSON and its standard error."""
         command = [str(Path(sys.executable).with_name("sniproxyctl")), "lookup", topic, "--json"]
         command += ["--service-url", URL, "--proxy-service-url", proxy.url, "--proxy-protocol", "SNI"]
         command += ["--trust", str(self.lab.material.trust), "--timeout", "20", *more]
@@ -146,13 +146,13 @@ class ProgramTests(PulsarTestCase):
         return ran.returncode, json.loads(ran.stdout), ran.stderr
 
     def fails(self, kind: FailureKind, proxy: Proxy, topic: str = "persistent://public/default/t", *more: str) -> str:
-        """What it says of a failure of this kind."""
+        """Assert a failure of this kind. Returns its message."""
         status, document, said = self.look_up(proxy, topic, *more)
         self.assertEqual((status, document["failure"]["kind"]), (int(kind), kind.name.lower()), said)
         return said
 
     def test_good(self) -> None:
-        """It finds the owners that the brokers' admin API names."""
+        """It finds the same owners as the admin API."""
         cluster = self.lab.cluster
         topics = cluster.topic_of_each("public/default/told")
         proxy = self.proxy(lab.routes(cluster))
@@ -166,7 +166,7 @@ class ProgramTests(PulsarTestCase):
             self.assertEqual(document["warnings"], [])
 
     def test_proxy_failures(self) -> None:
-        """A name without a route or certificate, a broker that is down, and a plaintext port are told apart."""
+        """A missing route, a missing certificate, a broker that is down and a plaintext port are different failures."""
         cluster = self.lab.cluster
         (down,) = free_ports(1)
         targets = lab.routes(cluster)[SERVICE_NAME]
@@ -185,7 +185,7 @@ class ProgramTests(PulsarTestCase):
             self.fails(kind, proxy, topic, "--service-url", f"pulsar+ssl://{host}")
 
     def test_broker_failures(self) -> None:
-        """A namespace that is not there, and a listener that no broker has, are told in the broker's words too."""
+        """A missing namespace and an unknown listener are reported with the broker's text."""
         proxy = self.proxy(lab.routes(self.lab.cluster))
         said = self.fails(FailureKind.NOT_FOUND, proxy, "persistent://public/nowhere/t")
         self.assertIn("public/nowhere", said)
@@ -193,7 +193,7 @@ class ProgramTests(PulsarTestCase):
         self.assertIn("absent", said)
 
     def test_authentication(self) -> None:
-        """A token that somebody else has signed is refused by the broker, and not printed."""
+        """A token with a wrong signature is refused by the broker, and not printed."""
         material = self.lab.material
         proxy = self.proxy(lab.routes(self.lab.secured))
         files = ["--certificate", str(material.client.certificate), "--key", str(material.client.key)]

@@ -1,4 +1,4 @@
-"""What is made of a client's output."""
+"""Tests for tests.peers.clients."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.peers.needs import require
 
 
 class RunTests(SynchronousTestCase):
-    """A shell in the place of a client."""
+    """A shell in place of a client."""
 
     def test_reports_and_log(self) -> None:
-        """Reports are told from all else that a client prints."""
+        """Reports are separated from other output."""
         require("setpriv")
         script = """echo 'WARN {"retry": 1}'; echo '{"topic": "t", "sent": 2}'; echo trouble >&2; exit 3"""
         outcome = clients.run(["sh", "-c", script])
@@ -22,7 +22,7 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(outcome.log, 'WARN {"retry": 1}\ntrouble\n')
 
     def test_hosts(self) -> None:
-        """All names of a private /etc/hosts are loopback."""
+        """All names in a private /etc/hosts are loopback."""
         file = Path(self.mktemp())
         clients.write_hosts(file, ["a.test", "b.test"])
         self.assertEqual(file.read_text(), "127.0.0.1 localhost a.test b.test\n")

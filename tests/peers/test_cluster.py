@@ -1,4 +1,4 @@
-"""The parts of a cluster, and how topics lie in one."""
+"""Tests for tests.peers.cluster."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tests.peers.children import ChildError
 
 
 class FreePortTests(SynchronousTestCase):
-    """Ports for a JVM that cannot choose them itself."""
+    """Ports for a JVM, which cannot choose free ones."""
 
     def test_distinct(self) -> None:
-        """As many as are asked for, all different, and none that the kernel gives to outgoing connections."""
+        """As many different ports as requested, outside the ephemeral range."""
         ports = cluster.free_ports(20)
         self.assertEqual(len(set(ports)), 20)
         self.assertLess(max(ports), 32768)
 
     def test_taken(self) -> None:
-        """A port that somebody listens on is not among them; if there are too few, that is an error."""
+        """A used port is not returned; too few free ports are an error."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             self.patch(random, "sample", lambda population, k: [port])
@@ -31,25 +31,25 @@ class FreePortTests(SynchronousTestCase):
 
 
 class ReadyTests(SynchronousTestCase):
-    """What the JVM says."""
+    """The output of the JVM."""
 
     def test_ready(self) -> None:
-        """It serves when it says so."""
+        """A cluster serves when its JVM says so."""
         self.assertFalse(cluster._ready(["12:00 INFO broker"]))
         self.assertTrue(cluster._ready(["12:00 INFO broker", "CLUSTER READY"]))
 
     def test_failed(self) -> None:
-        """A failure is an error at once, with what was said before it."""
+        """A failure is an immediate error with the output so far."""
         lines = ["java.net.BindException: Address already in use", "CLUSTER FAILED it"]
         failure = self.assertRaises(ChildError, cluster._ready, lines)
         self.assertIn("BindException", str(failure))
 
 
 class TopicTests(PulsarTestCase):
-    """Topics by their owners."""
+    """Owners of topics."""
 
     def test_one_broker_has_all(self) -> None:
-        """A broker that has lost all bundles of a namespace to the other one gets a topic all the same."""
+        """A broker without bundles of a namespace still gets a topic."""
         brokers = self.lab.cluster
         full, empty = brokers.brokers
         brokers.create_namespace("public/lopsided")

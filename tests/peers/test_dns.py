@@ -1,4 +1,4 @@
-"""The dns resolver, and the proxy with it, with a real name server: Knot DNS."""
+"""The dns resolver with a real name server, Knot DNS."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MANY = 200
 
 
 class KnotCase(TestCase):
-    """A zone on a server of its own, and another port where nobody answers."""
+    """A zone on its own server, and a port without a server."""
 
     timeout = 60
 
@@ -62,10 +62,7 @@ class KnotCase(TestCase):
         self.port = self.start("knot")
 
     def start(self, name: str, zone: str | None = None) -> int:
-        """A server of its own. @param zone: what stands in its zone's file. None: that is C{self.write}'s.
-
-        @return: its port.
-        """
+        """Start a server. @param zone: the text of the zone file; None: as L{write} makes it. @return: its port."""
         folder = self.folder / name
         (folder / "db").mkdir(parents=True)
         file = self.folder / "zone"
@@ -88,7 +85,7 @@ class KnotCase(TestCase):
         return port
 
     def write(self, address: str, serial: int) -> None:
-        """The zone's next version."""
+        """Write the next version of the zone."""
         many = "\n".join(f"many A 192.0.2.{number}" for number in range(1, MANY + 1))
         (self.folder / "zone").write_text(ZONE.format(address=address, serial=serial, many=many))
 
@@ -100,7 +97,7 @@ class KnotCase(TestCase):
         return Deferred.fromCoroutine(resolver.resolve(request(name)))
 
     def control(self, *arguments: str) -> None:
-        """In a thread."""
+        """Run knotc in a thread."""
         command = ["knotc", "-s", str(self.folder / "knot" / "knot.sock"), *arguments]
         subprocess.run(command, check=True, capture_output=True, timeout=20)
 
@@ -122,10 +119,10 @@ class ContractTests(ResolverContract, KnotCase):
 
 
 class KnotTests(KnotCase):
-    """What the zone says."""
+    """Names in the zone."""
 
     async def test_addresses(self) -> None:
-        """Addresses of both families, aliases, and their times, as the zone has them."""
+        """Addresses of both families, aliases and TTLs are those of the zone."""
         for name in ("broker-1.pulsar.test", "alias.pulsar.test"):
             found = await self.ask(self.resolver(), name)
             self.assertEqual([("2001:db8::1", "127.0.0.1")], [target.addresses for target in found.targets])
@@ -137,27 +134,25 @@ class KnotTests(KnotCase):
         self.assertEqual([(6651, 3), (6652, 2), (6653, 0)], [(target.port, target.weight) for target in found.targets])
 
     async def test_refusals(self) -> None:
-        """A name that is not there, and one without addresses, for the time of the zone."""
+        """A missing name, and a name without addresses, are refused for the TTL of the zone."""
         for name, said in (("gone.pulsar.test", "does not exist"), ("text.pulsar.test", "has no address")):
             error: Any = await self.assertFailure(self.ask(self.resolver(), name), Refused)
             self.assertEqual((f"{name} {said}", 1.0), (error.reason, error.ttl))
 
     async def test_truncation(self) -> None:
-        """An answer that does not fit into a datagram is fetched over TCP."""
+        """A truncated answer is fetched over TCP."""
         found = await self.ask(self.resolver(), "many.pulsar.test")
         self.assertEqual(MANY, len(found.targets[0].addresses))
 
     async def test_servers(self) -> None:
-        """A port where nobody listens is passed over; a zone that the server does not serve is not known."""
+        """A port without a server is skipped; a name in a zone that the server does not serve is unavailable."""
         found = await self.ask(self.resolver(f"127.0.0.1:{self.closed}", f"127.0.0.1:{self.port}"), "ns.pulsar.test")
         self.assertEqual([("127.0.0.1",)], [target.addresses for target in found.targets])
         error = await self.assertFailure(self.ask(self.resolver(), "a.elsewhere.test"), Unavailable)
         self.assertIn("REFUSED", str(error))
 
     async def test_servfail(self) -> None:
-        """A server that fails, for its zone is broken, says nothing: what it said before is used meanwhile, and what it
-        says again when the zone is mended.
-        """
+        """A server with a broken zone fails: the stale answer is used until the zone is repaired."""
         asked = CachedResolver("dns", self.resolver(ipv6=False), reactor, deadline=5)
         self.addCleanup(asked.stop)
         name = request("broker-1.pulsar.test")
@@ -176,7 +171,7 @@ class KnotTests(KnotCase):
         self.assertEqual(("127.0.0.2",), (await asked.ask(name)).targets[0].addresses)
 
     async def test_servfail_by_the_first(self) -> None:
-        """Of several servers, one that fails is passed over."""
+        """A failing first server is skipped."""
         broken = self.start("broken", 'this is "no zone')
         self.assertNotEqual(self.port, broken)
         error = await self.assertFailure(
@@ -188,9 +183,7 @@ class KnotTests(KnotCase):
         self.assertEqual([("127.0.0.1",)], [target.addresses for target in found.targets])
 
     async def test_silence(self) -> None:
-        """A server that is stopped in the middle is silent; what it said before is used meanwhile, and when it goes on
-        it is asked again.
-        """
+        """A suspended server is silent: the stale answer is used, and later the server is queried again."""
         asked = CachedResolver("dns", self.resolver(ipv6=False), reactor, deadline=3)
         self.addCleanup(asked.stop)
         name = request("broker-1.pulsar.test")
@@ -209,7 +202,7 @@ class KnotTests(KnotCase):
         self.assertEqual(1, asked.counts.stale)
 
     async def test_change(self) -> None:
-        """The proxy leads where the zone says; what the zone says next is found when the time of the first is over."""
+        """The proxy follows the zone: a changed record is used when the TTL of the previous answer is over."""
         backend = Backend(self)
         proxy = Proxy(
             self,
@@ -233,7 +226,7 @@ class KnotTests(KnotCase):
         self.assertEqual(("127.0.0.2",), after.targets[0].addresses)
 
     async def until_fails(self) -> None:
-        """The zone goes beside the server's answers."""
+        """The zone's answers, and those of a server that fails."""
         resolver = self.resolver(ipv6=False)
         while True:
             try:
@@ -242,7 +235,7 @@ class KnotTests(KnotCase):
                 return
 
     async def follow(self) -> Resolution:
-        """The zone's next answer: it is loaded beside the server's answers."""
+        """Load the zone's next answer."""
         resolver = self.resolver(ipv6=False)
         while True:
             try:
@@ -254,10 +247,10 @@ class KnotTests(KnotCase):
 
 
 def _serves(lines: list[str]) -> bool | None:
-    """The zone is loaded, and the server answers."""
+    """Whether the zone is loaded."""
     return all(any(said in line for line in lines) for said in ("loaded, serial", "server started")) or None
 
 
 def _started(lines: list[str]) -> bool | None:
-    """The server answers, whatever has become of the zone."""
+    """Whether the server answers, with or without the zone."""
     return any("server started" in line for line in lines) or None

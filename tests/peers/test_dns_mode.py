@@ -1,4 +1,4 @@
-"""DNS mode: clients that know no proxy; brokers' names resolve to it, and brokers advertise its port."""
+"""DNS mode: clients without a proxy option; the brokers' names resolve to the proxy, and brokers advertise its port."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.peers.needs import require, require_private_hosts
 
 
 class DnsModeTests(PulsarTestCase):
-    """Each client has an /etc/hosts of its own, in which every name is 127.0.0.1."""
+    """Each client has its own /etc/hosts, in which every name is 127.0.0.1."""
 
     def check(self, command: Callable[[Mapping[str, object], Sequence[str]], list[str]], **options: object) -> None:
-        """The client uses topics of both brokers."""
+        """Assert that the client uses topics of both brokers."""
         private = require_private_hosts()
         hosts = self.lab.new_folder() / "hosts"
         clients.write_hosts(hosts, [SERVICE_NAME, *BROKER_NAMES])
@@ -28,11 +28,11 @@ class DnsModeTests(PulsarTestCase):
         self.assertEqual(set(proxy.names(SERVICE_NAME, *topics)), {SERVICE_NAME, *topics})
 
     def test_java(self) -> None:
-        """The Java client, verifying host names."""
+        """The Java client, which verifies host names."""
         self.check(clients.java_client, verify=True)
 
     def test_python(self) -> None:
-        """The Python client, verifying host names."""
+        """The Python client, which verifies host names."""
         require(parts=["python"])
         self.check(clients.python_client, verify=True)
 

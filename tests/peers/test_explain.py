@@ -1,4 +1,4 @@
-"""`sniproxyctl explain --connect` and real brokers: what it says of them is what clients will find."""
+"""`sniproxyctl explain --connect` with real brokers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.peers.proxy import configuration
 
 
 class ExplainTests(PulsarTestCase):
-    """The operator's question before clients come."""
+    """The command before any client connects."""
 
     def setUp(self) -> None:
-        """Skips where there are no brokers."""
+        """Skip the test without brokers."""
         super().setUp()
         self.cluster = self.lab.cluster
         folder = self.lab.new_folder()
@@ -25,7 +25,7 @@ class ExplainTests(PulsarTestCase):
         self.config.write_text(configuration(lab.routes(self.cluster), 4443, folder / "access.jsonl"))
 
     def explain(self, *arguments: str) -> tuple[int, str]:
-        """Exit status, and what it prints."""
+        """Run the command. Returns the exit status and its output."""
         program = Path(sys.executable).with_name("sniproxyctl")
         command = [str(program), "explain", "--config", str(self.config), "--connect", *arguments]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
@@ -33,7 +33,7 @@ class ExplainTests(PulsarTestCase):
         return done.returncode, done.stdout
 
     def test_brokers(self) -> None:
-        """Each broker is dialled by its own name, and shows its certificate, which is for it and for the service."""
+        """Each broker is dialled by its own name; its certificate covers that name and the service name."""
         for broker in self.cluster.brokers:
             status, said = self.explain(broker.name, "--also", SERVICE_NAME)
             self.assertEqual(0, status, said)
@@ -47,7 +47,7 @@ class ExplainTests(PulsarTestCase):
                 self.assertIn(words, said)
 
     def test_service(self) -> None:
-        """The service name leads to all brokers, and none of them has a problem."""
+        """The service name leads to all brokers, without problems."""
         status, said = self.explain(SERVICE_NAME, "--json")
         (report,) = json.loads(said)
         self.assertEqual((0, [], True), (status, report["problems"], report["routed"]))
@@ -55,7 +55,7 @@ class ExplainTests(PulsarTestCase):
         self.assertEqual(wanted, [target["dialled"]["address"] for target in report["targets"]])
 
     def test_not_routed(self) -> None:
-        """A name that no route has is refused, and a name that no certificate has is a problem."""
+        """A name without a route is refused, and a name without a certificate is a problem."""
         status, said = self.explain("broker-9.pulsar.test")
         self.assertEqual(1, status)
         self.assertIn("REFUSED", said)

@@ -1,4 +1,4 @@
-"""Real clients through two proxies in a row: a forward proxy at their edge, a reverse proxy before the brokers."""
+"""Real clients through two proxies: a forward proxy in their network, and a reverse proxy in front of the brokers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NAMES = [SERVICE_NAME, *BROKER_NAMES]
 
 
 class ForwardProxyTests(PulsarTestCase):
-    """The hello passes both unchanged; each decides by the name in it."""
+    """The hello passes both unchanged, and each routes by its name."""
 
     def by_name(self, last: Proxy, policy: str) -> Proxy:
-        """A forward proxy for which every name is 127.0.0.1, and that goes on to the last one's port there."""
+        """A forward proxy for which every name is 127.0.0.1, and whose target port is the second proxy's."""
         hosts = self.lab.new_folder() / "hosts"
         clients.write_hosts(hosts, NAMES)
         routes = {"*.test": [f"{{server_name}}:{last.port}"]}
@@ -29,7 +29,7 @@ class ForwardProxyTests(PulsarTestCase):
         return proxy
 
     def assert_same(self, first: Proxy, last: Proxy, names: Iterable[str]) -> None:
-        """Both proxies saw these names, and as many bytes of each."""
+        """Assert that both proxies logged these names with equal byte counts."""
         expected = sorted(names)
         seen = []
         for proxy in (first, last):
@@ -40,7 +40,7 @@ class ForwardProxyTests(PulsarTestCase):
         self.assertEqual(*seen)
 
     def test_java_by_name(self) -> None:
-        """Java through a forward proxy that knows no broker: the names themselves lead on, as the policy allows."""
+        """Java through a forward proxy without configured brokers: it dials the names, as its policy allows."""
         cluster = self.lab.cluster
         topics = cluster.topic_of_each("public/default/forward").values()
         last = self.proxy(lab.routes(cluster))
@@ -51,7 +51,7 @@ class ForwardProxyTests(PulsarTestCase):
         self.assertEqual({f"{name}:{last.port}" for name in NAMES}, targets)
 
     def test_java_to_one_proxy(self) -> None:
-        """Java through a forward proxy that sends all names to the next proxy."""
+        """Java through a forward proxy whose only target is the next proxy."""
         cluster = self.lab.cluster
         topics = cluster.topic_of_each("public/default/chain").values()
         last = self.proxy(lab.routes(cluster))
@@ -60,7 +60,7 @@ class ForwardProxyTests(PulsarTestCase):
         self.assert_same(first, last, NAMES)
 
     def test_python_in_dns_mode(self) -> None:
-        """Python, whose names resolve to the forward proxy; the brokers advertise that proxy's port."""
+        """Python, for which names resolve to the forward proxy; the brokers advertise that proxy's port."""
         require(parts=["python"])
         private = require_private_hosts()
         hosts = self.lab.new_folder() / "hosts"
@@ -76,7 +76,7 @@ class ForwardProxyTests(PulsarTestCase):
         self.assertEqual(sorted(first.names(*NAMES)), sorted(last.names(*first.names())))
 
     def test_denied(self) -> None:
-        """Without a word in the policy a name that means loopback is denied, and nothing reaches the next proxy."""
+        """Without a policy a name that resolves to loopback is denied, and the next proxy gets no connection."""
         last = self.proxy({SERVICE_NAME: ["127.0.0.1:9"]})
         first = self.by_name(last, "")
         self.failure(self.java(first, ["persistent://public/default/denied"], timeout=4))

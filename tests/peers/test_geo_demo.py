@@ -1,4 +1,4 @@
-"""What `make geo-demo` shows."""
+"""The output of `make geo-demo`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class DemoTests(PulsarTestCase):
     """With the two clusters of the tests."""
 
     def test_all_of_it(self) -> None:
-        """It shows messages that cross before and after a restart of the proxy, and what the brokers asked it for."""
+        """It shows messages that cross before and after a restart of the proxy, and the names that brokers sent."""
         out = io.StringIO()
         demo = geo_demo.Demo(TourPrinter(out), geo.shared())
         self.addCleanup(demo.stop)
@@ -30,10 +30,10 @@ class DemoTests(PulsarTestCase):
 
 
 class TextTests(SynchronousTestCase):
-    """What needs no cluster."""
+    """Texts that need no cluster."""
 
     def test_command(self) -> None:
-        """The command has a flag for each field, and none for what is false."""
+        """The command has an option for each field, except for false ones."""
 
         class StandIn:
             name = "west"
@@ -46,7 +46,7 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(words, wanted.split())
 
     def test_busy(self) -> None:
-        """A port that somebody listens on is found busy before anything is started."""
+        """A used port is found before anything starts."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.assertTrue(geo_demo.busy(taken.getsockname()[1]))
         self.assertFalse(geo_demo.busy(0))

@@ -1,6 +1,6 @@
-"""Geo-replication (PIP-60): two real clusters, each reached by the other through the proxy.
+"""Geo-replication (PIP-60): two real clusters that reach each other through the proxy.
 
-With PEERS_LONG=1 in the environment (`make peers-long`) more is restarted, more often, under more messages.
+With PEERS_LONG=1 (`make peers-long`) more is restarted, more often, with more messages.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ class GeoTestCase(PulsarTestCase):
     """A test with both clusters."""
 
     def setUp(self) -> None:
-        """Skips where there are no brokers."""
+        """Skip the test without brokers."""
         super().setUp()
         self.geo: Geo = geo.shared()
         self.geo.mend()
 
     def doors(self, *clusters: Cluster) -> Proxy:
-        """A proxy in front of the clusters, for the replicators."""
+        """Start a proxy in front of the clusters, for the replicators."""
         proxy = self.geo.proxy(*clusters)
         self.addCleanup(proxy.stop)
         return proxy
 
     def traffic(self, topics: Sequence[str]) -> Traffic:
-        """Clients of both clusters, by a proxy of their own: what else is asked for, the replicators ask for."""
+        """Start clients of both clusters with their own proxy, so that other connections are the replicators'."""
         routes = {name: targets for one in self.geo.clusters for name, targets in lab.routes(one).items()}
         traffic = Traffic(self.lab.material.trust, topics, ways(self.geo, self.proxy(routes)))
         self.addCleanup(traffic.stop)
         return traffic
 
     def assert_nothing_lost(self, report: dict[str, Any]) -> None:
-        """All that was confirmed has arrived in both clusters, per key in the order in which it was sent."""
+        """Assert that all confirmed messages have arrived in both clusters, in order per key."""
         self.assertEqual((report["missing"], report["misordered"]), (0, 0), report)
         self.assertEqual(report["crossed"], report["sent"])
 
 
 class ReplicationTests(GeoTestCase):
-    """Messages cross both ways."""
+    """Messages in both directions."""
 
     def test_one_proxy_for_both(self) -> None:
-        """One proxy leads to both clusters; it is asked for the names of the service and of each broker."""
+        """One proxy leads to both clusters; it receives the service name and the name of each broker."""
         proxy = self.doors(*self.geo.clusters)
         traffic = self.traffic(self.geo.topics("both"))
         traffic.go()
@@ -76,7 +76,7 @@ class ReplicationTests(GeoTestCase):
         self.assertEqual(asked(proxy.connections(), "public-2"), WEST_NAMES)
 
     def test_proxies_restart(self) -> None:
-        """With a proxy each, the replicators of a cluster find the other one again when its proxy comes back."""
+        """With one proxy per cluster, replicators reconnect after a restart of a proxy."""
         east, west = self.geo.clusters
         before_east, before_west = self.doors(east), self.doors(west)
         traffic = self.traffic(self.geo.topics("restarts"))
@@ -116,10 +116,10 @@ class ReplicationTests(GeoTestCase):
 
 
 class AdminTests(GeoTestCase):
-    """HTTPS, of which PIP-60 says nothing: brokers' names resolve to the proxy, and a listener is for it alone."""
+    """HTTPS, which PIP-60 does not cover: the brokers' names resolve to the proxy, with a separate listener."""
 
     def test_partitioned_topic(self) -> None:
-        """A partitioned topic of one cluster is made in the other, by a broker that goes through the proxy."""
+        """A partitioned topic of one cluster is created in the other, through the proxy."""
         proxy = self.doors(*self.geo.clusters)
         for here, there in (self.geo.clusters, self.geo.clusters[::-1]):
             topic = f"{NAMESPACE}/of-{here.name}"
@@ -130,7 +130,7 @@ class AdminTests(GeoTestCase):
         self.assertIn(SERVICE_NAME, asked(proxy.connections(), "admin"))
 
     def test_curl(self) -> None:
-        """A request and the redirect to the broker that can answer it both go through the proxy."""
+        """A request, and the redirect to another broker, both pass the proxy."""
         require("curl")
         proxy = self.doors(self.geo.east)
         port = self.geo.doors["east"].admin
@@ -150,7 +150,7 @@ class AdminTests(GeoTestCase):
         self.assertEqual(asked(proxy.connections(), "admin"), set(BROKER_NAMES))
 
     def test_java_looks_up_by_https(self) -> None:
-        """A Java client whose service URL is https:// looks topics up through the proxy."""
+        """A Java client with an https:// service URL looks topics up through the proxy."""
         proxy = self.doors(self.geo.east)
         topics = self.geo.east.topic_of_each(f"{NAMESPACE}/https")
         url = f"https://{SERVICE_NAME}:{self.geo.doors['east'].admin}"
@@ -162,12 +162,12 @@ class AdminTests(GeoTestCase):
 
 
 class MistakeTests(GeoTestCase):
-    """What is seen when a cluster is told the wrong things of the other; docs/howto/geo-replication.md shows it."""
+    """The symptoms of wrong cluster data; docs/howto/geo-replication.md lists them."""
 
     def attempt(self, name: str, **changes: object) -> tuple[Proxy, Broker, str]:
-        """East is told of west as a cluster of its own name, with changes; a topic is to be replicated to it.
+        """Configure west at east under a new name, with changes, and replicate a topic to it.
 
-        Returns the proxy, the broker that has to do it, and the topic. The proxy has no route for west's brokers.
+        Returns the proxy, which has no route for west's brokers, the responsible broker, and the topic.
         """
         east, west = self.geo.clusters
         targets = lab.routes(west)[west.service_name]
@@ -187,7 +187,7 @@ class MistakeTests(GeoTestCase):
         return proxy, east.owner(f"{namespace}/t"), f"persistent/{namespace}/t"
 
     def test_no_tls(self) -> None:
-        """Without TLS, brokerServiceUrlTls is not used, nor the proxy; without a plain URL topics do not even load."""
+        """Without TLS neither brokerServiceUrlTls nor the proxy is used; without a plain URL topics do not load."""
         proxy, _, topic = self.attempt("without-tls", brokerClientTlsEnabled=False)
         failure = self.assertRaises(ChildError, self.geo.east.admin, "PUT", f"/admin/v2/{topic}")
         self.assertIn("Param serviceUrl must not be blank", str(failure))
@@ -195,7 +195,7 @@ class MistakeTests(GeoTestCase):
         self.assertEqual(proxy.access_log.read_text(), "")
 
     def test_no_protocol(self) -> None:
-        """Without proxyProtocol the proxy is not used: the broker looks for the service name's address."""
+        """Without proxyProtocol the proxy is not used: the broker resolves the service name."""
         proxy, broker, topic = self.attempt("without-protocol", proxyProtocol=None)
         self.geo.east.admin("PUT", f"/admin/v2/{topic}")
         self.geo.east.jvm(broker).wait_for_text("/t | east-->without-protocol] Failed to create remote producer")
@@ -203,7 +203,7 @@ class MistakeTests(GeoTestCase):
         self.assertEqual(proxy.access_log.read_text(), "")
 
     def test_certificate(self) -> None:
-        """A name that the remote broker's certificate does not have ends the handshake; for the proxy all was well."""
+        """If the remote broker's certificate does not cover the name, the handshake fails; the proxy logs ok."""
         url = f"pulsar+ssl://{UNCERTIFIED_NAME}:6651"
         proxy, broker, topic = self.attempt("without-name", brokerServiceUrlTls=url)
         self.geo.east.admin("PUT", f"/admin/v2/{topic}")
@@ -212,7 +212,7 @@ class MistakeTests(GeoTestCase):
         self.assertEqual((first["server_name"], first["result"]), (UNCERTIFIED_NAME, "ok"))
 
     def test_no_route(self) -> None:
-        """Without a route for a broker's name the lookup succeeds, and the connect phase is refused with an alert."""
+        """Without a route for a broker's name the lookup succeeds, and the connect phase gets an alert."""
         proxy, broker, topic = self.attempt("without-route")
         self.geo.east.admin("PUT", f"/admin/v2/{topic}")
         self.geo.east.jvm(broker).wait_for_text("TLSV1_ALERT_UNRECOGNIZED_NAME")
@@ -222,11 +222,11 @@ class MistakeTests(GeoTestCase):
 
 
 def has_partitioned(cluster: Cluster, topic: str) -> bool:
-    """Whether the topic (`public/default/t`) is a partitioned topic of the cluster."""
+    """Whether the topic (`public/default/t`) is partitioned in the cluster."""
     namespace, _, _ = topic.rpartition("/")
     return f"persistent://{topic}" in cluster.admin("GET", f"/admin/v2/persistent/{namespace}/partitioned")
 
 
 def asked(log: Sequence[Connection], listener: str) -> set[str]:
-    """The server names that the listener was asked for."""
+    """The server names that the listener has received."""
     return {line["server_name"] for line in log if line["listener"] == listener}

@@ -1,4 +1,4 @@
-"""The http resolver in the proxy, with real servers: files on nginx, keys in etcd by its JSON gateway."""
+"""The http resolver with real servers: files on nginx, and keys in etcd through its JSON gateway."""
 
 from __future__ import annotations
 
@@ -44,25 +44,25 @@ http {{
 FIRST, SECOND = BROKER_NAMES[:2]
 TOKEN = "a.real.token"
 HOLDS = 0.001
-"""Seconds for an answer that has to be asked for again at the next connection, and may stand in when it fails."""
+"""Seconds of a ttl that has passed at the next connection, so that the answer is stale."""
 
 
 class HTTPResolverCase(OpensslCase):
-    """Two TLS servers, and a proxy that asks where names live."""
+    """Two TLS servers, and a proxy that queries their addresses."""
 
     def setUp(self) -> None:
-        """Skips where there is no openssl."""
+        """Skip the test without openssl."""
         super().setUp()
         self.first, self.second = self.server(FIRST, "-www")[1], self.server(SECOND, "-www")[1]
 
     def asking(self, table: str) -> Proxy:
-        """A proxy whose names are all asked for."""
+        """A proxy that resolves all names by HTTP."""
         self.seen = 0
         route = '[[route]]\nserver_name = "*.pulsar.test"\nresolver = "asked"\n'
         return self.proxy({}, more=f"{route}[resolver.asked]\n{table}")
 
     def connect(self, proxy: Proxy, name: str = FIRST) -> Connection:
-        """What the access log has of a connection, through which a TLS client gets to the end of its handshake."""
+        """Make a TLS connection through the proxy. Returns its record in the access log."""
         said = self.request(proxy, name)
         self.seen += 1
         line = proxy.connections(lambda log: len(log) >= self.seen)[self.seen - 1]
@@ -74,7 +74,7 @@ class NginxTests(HTTPResolverCase):
     """Files on a web server."""
 
     def setUp(self) -> None:
-        """Skips where there is no nginx."""
+        """Skip the test without nginx."""
         require("nginx")
         super().setUp()
         self.folder = self.lab.new_folder()
@@ -86,19 +86,19 @@ class NginxTests(HTTPResolverCase):
         self.start()
 
     def start(self) -> None:
-        """nginx serves."""
+        """Start nginx."""
         self.nginx = Child(["nginx", "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")])
         self.addCleanup(self.nginx.stop)
         self.nginx.wait_for_text("start worker process ")
 
     def write(self, path: str, document: object) -> None:
-        """The next version of a file, in one piece."""
+        """Write the next version of a file, atomically."""
         new = self.folder / "new"
         new.write_text(json.dumps(document))
         os.replace(new, self.folder / "files" / path)
 
     def test_changes(self) -> None:
-        """A name leads where its file says now; without a file it is refused, by the alert."""
+        """A name leads to the address in its file; without a file it gets an alert."""
         proxy = self.asking(f'type = "http"\nurl = "http://127.0.0.1:{self.port}/{{server_name}}.json"\n')
         self.write(f"{FIRST}.json", {"targets": [self.first], "ttl": 0})
         self.assertEqual(self.first, self.connect(proxy)["target"])
@@ -111,7 +111,7 @@ class NginxTests(HTTPResolverCase):
         self.assertIn(f"/{FIRST}.json: 404, no such name", line["reason"])
 
     def test_stopped(self) -> None:
-        """While the server is gone old answers stand in, and names without one are closed plainly until it is back."""
+        """While the server is down stale answers are used, and other names get a plain close."""
         proxy = self.asking(f'type = "http"\nurl = "http://127.0.0.1:{self.port}/{{server_name}}.json"\n')
         self.write(f"{FIRST}.json", {"targets": [self.first], "ttl": HOLDS})
         self.write(f"{SECOND}.json", {"targets": [self.second], "ttl": HOLDS})
@@ -127,7 +127,7 @@ class NginxTests(HTTPResolverCase):
         self.assertEqual(self.second, line["target"])
 
     def test_recipe(self) -> None:
-        """One file with all names, by https, to who has the token; who has not is told so."""
+        """One file with all names over https, with a token; without the token the server's status is reported."""
         targets = [{"name": FIRST, "target": self.first}, {"name": SECOND, "target": self.second}]
         self.write("secret/brokers.json", targets)
         table = recipe("map").replace("https://files.internal", f"https://localhost:{self.secure}/secret")
@@ -148,7 +148,7 @@ class EtcdTests(HTTPResolverCase):
     """Keys in etcd."""
 
     def setUp(self) -> None:
-        """Skips where there is no etcd."""
+        """Skip the test without etcd."""
         require("etcd")
         super().setUp()
         folder = self.lab.new_folder()
@@ -162,7 +162,7 @@ class EtcdTests(HTTPResolverCase):
         etcd.wait_for_text("serving client traffic", 60)
 
     def call(self, path: str, **more: object) -> dict[str, str]:
-        """What etcd answers."""
+        """Send a request to etcd. Returns the answer."""
         headers = {"Authorization": self.token} if self.token else {}
         with urlopen(Request(self.url + path, json.dumps(more).encode(), headers), timeout=20) as answer:
             found: dict[str, str] = json.load(answer)
@@ -172,7 +172,7 @@ class EtcdTests(HTTPResolverCase):
         self.call("/v3/kv/put", key=_base64(f"sniproxy/{name}/{number}"), value=_base64(target))
 
     def table(self, token: bool = False) -> str:
-        """The recipe, with this server; without the lines that it does not need."""
+        """The recipe for this server, without unneeded lines."""
         text = recipe("etcd").replace("https://etcd.internal:2379", self.url)
         text = re.sub("^trust = .*\n?", "", text, flags=re.MULTILINE)
         if not token:
@@ -180,7 +180,7 @@ class EtcdTests(HTTPResolverCase):
         return text.replace("etcd-token", str(self.folder / "token")) + "\nttl = 0\n"
 
     def test_keys(self) -> None:
-        """A name leads to the values of all its keys, in turn; without a key it is refused; neighbours are not its."""
+        """A name leads to the values of its keys, in turn; without keys it is refused; similar keys are ignored."""
         proxy = self.asking(self.table())
         self.put(FIRST, 1, self.first)
         self.put(f"{FIRST}0", 1, self.second)
@@ -195,7 +195,7 @@ class EtcdTests(HTTPResolverCase):
         self.assertEqual("no_route", self.connect(proxy)["result"])
 
     def test_token(self) -> None:
-        """Where etcd has authentication on, it is asked with a token of its own."""
+        """If etcd requires authentication, the token is sent."""
         self.put(FIRST, 1, self.first)
         self.call("/v3/auth/user/add", name="root", password="p")
         self.call("/v3/auth/role/add", name="root")

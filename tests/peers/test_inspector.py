@@ -1,4 +1,4 @@
-"""The inspector in its plaintext test mode: real clients, and one plaintext listener for each broker (PIP-95)."""
+"""The inspector with real clients, and one plaintext listener for each broker (PIP-95)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.peers.proxy import Proxy
 
 
 def taps(cluster: Cluster) -> str:
-    """A plaintext listener before each broker, where its listener `tap` says that it is."""
+    """A plaintext listener for each broker, at the address that its listener `tap` advertises."""
     lines = ["[inspect_log]", 'path = "events.jsonl"']
     for broker in cluster.brokers:
         lines += [
@@ -37,25 +37,25 @@ def taps(cluster: Cluster) -> str:
 
 
 def admin(port: int) -> str:
-    """An admin endpoint."""
+    """The table of an admin endpoint."""
     return f'[admin]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n'
 
 
 def without_time(topic: str) -> str:
-    """`persistent://public/default/t` as the admin API's path has it."""
+    """The path of `persistent://public/default/t` in the admin API."""
     return topic.replace("://", "/")
 
 
 class InspectorTestCase(PulsarTestCase):
-    """A test that reads events, and the ledger of a running proxy."""
+    """Has assertions for events, and for the ledger of a running proxy."""
 
     def setUp(self) -> None:
-        """Skips where there are no brokers."""
+        """Skip the test without brokers."""
         super().setUp()
         (self.admin_port,) = free_ports(1)
 
     def ledger(self) -> dict[str, dict[str, Any]]:
-        """What the proxy knows of each topic: /topics and `sniproxyctl topics URL` say the same."""
+        """The proxy's topics. Asserts that /topics and `sniproxyctl topics URL` agree."""
         url = f"http://127.0.0.1:{self.admin_port}"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"{url}/topics", timeout=10) as answer:
@@ -69,7 +69,7 @@ class InspectorTestCase(PulsarTestCase):
         return topics
 
     def check_ledger(self, key: str, owners: Mapping[str, str], moves: int = 0) -> dict[str, dict[str, Any]]:
-        """Each topic is at its owner, and has moved so often; it is there once, for there is one cluster."""
+        """Assert the owner and the number of moves of each topic, and that each is listed once, in one cluster."""
         ledger = self.ledger()
         found = {topic: (ledger[topic][key], ledger[topic]["moves_total"]) for topic in owners}
         self.assertEqual({topic: (owner, moves) for topic, owner in owners.items()}, found)
@@ -79,7 +79,7 @@ class InspectorTestCase(PulsarTestCase):
     def check_unload(
         self, cluster: Cluster, topic: str, key: str, owner: Callable[[str], str], again: Callable[[], Outcome]
     ) -> None:
-        """The topic goes to the other broker, and is used there: then that is its owner in the ledger."""
+        """Move the topic to the other broker, use it, and assert that the ledger has the new owner."""
         name = topic.removeprefix("persistent://")
         here = cluster.owner(name)
         cluster.move(name, next(broker for broker in cluster.brokers if broker is not here))
@@ -88,25 +88,25 @@ class InspectorTestCase(PulsarTestCase):
         self.check_ledger(key, {topic: owner(topic)}, moves=1)
 
     def events(self, proxy: Proxy) -> list[dict[str, Any]]:
-        """All events, when the proxy has ended."""
+        """All events, after the proxy has ended."""
         proxy.stop()
         return [json.loads(line) for line in proxy.event_log.read_text().splitlines()]
 
 
 class PlaintextTests(InspectorTestCase):
-    """What lookups say is what the admin API says."""
+    """Lookups agree with the admin API."""
 
     def start(self) -> tuple[Cluster, Proxy]:
         cluster = self.lab.cluster
         return cluster, self.proxy(lab.routes(cluster), more=taps(cluster) + admin(self.admin_port))
 
     def owner_url(self, cluster: Cluster, topic: str) -> str:
-        """Where the admin API says that the topic is, for clients of the listener `tap`."""
+        """The owner's URL for listener `tap`, by the admin API."""
         answer = cluster.admin("GET", f"/lookup/v2/topic/{without_time(topic)}?listenerName=tap")
         return str(answer["brokerUrl"])
 
     def check(self, outcome: Outcome, cluster: Cluster, proxy: Proxy, topics: list[str]) -> None:
-        """What the ledger says and, when the proxy has ended, what events said."""
+        """Assert the ledger and, after the proxy has ended, the events."""
         owners = self.check_live(outcome, cluster, topics)
         self.check_events(owners, cluster, proxy)
 
@@ -126,14 +126,14 @@ class PlaintextTests(InspectorTestCase):
         self.assertEqual(names, {line["listener"] for line in proxy.connections()})
 
     def test_java(self) -> None:
-        """The Java client's lookups, topics on both brokers."""
+        """Lookups of the Java client, topics on both brokers."""
         cluster, proxy = self.start()
         topics = list(cluster.topic_of_each("public/default/tapped-java").values())
         url = f"pulsar://127.0.0.1:{cluster.brokers[0].tap}"
         self.check(clients.run(clients.java_client({"url": url}, topics)), cluster, proxy, topics)
 
     def test_python(self) -> None:
-        """The Python client's lookups, topics on both brokers, before and after one is unloaded."""
+        """Lookups of the Python client, topics on both brokers, before and after an unload."""
         require(parts=["python"])
         cluster, proxy = self.start()
         topics = list(cluster.topic_of_each("public/default/tapped-python").values())
@@ -149,7 +149,7 @@ class PlaintextTests(InspectorTestCase):
         self.check_events(owners, cluster, proxy)
 
     def test_move(self) -> None:
-        """A topic moves while messages are sent: the ledger says from where to where, as the admin API does."""
+        """A topic moves during sending: the ledger has the old and the new owner, as the admin API."""
         cluster, proxy = self.start()
         topic = "public/default/tapped-move"
         before = cluster.owner(topic)
@@ -174,7 +174,7 @@ class PlaintextTests(InspectorTestCase):
 
 
 class TerminatedTests(InspectorTestCase):
-    """TLS that ends at the proxy: real clients that verify it, real brokers that it verifies."""
+    """TLS terminated by the proxy, with verification on both sides."""
 
     def start(self, more: str = "") -> tuple[Cluster, Proxy, str]:
         """@return: the cluster, a proxy, and the URL of its listener that ends TLS."""
@@ -197,11 +197,11 @@ class TerminatedTests(InspectorTestCase):
         )
 
     def run_java(self, proxy: Proxy, ends: str, topics: list[str], **more: object) -> Outcome:
-        """The Java client, through the listener that ends TLS."""
+        """Run the Java client through the listener that terminates TLS."""
         return clients.run(clients.java_client({**self.options(proxy), "proxy": ends, **more}, topics))
 
     def owner_url(self, cluster: Cluster, topic: str) -> str:
-        """Where the admin API says that the topic is, for clients that come by TLS."""
+        """The owner's TLS URL by the admin API."""
         answer = cluster.admin("GET", f"/lookup/v2/topic/{without_time(topic)}?listenerName=external")
         return str(answer["brokerUrlTls"])
 
@@ -213,7 +213,7 @@ class TerminatedTests(InspectorTestCase):
         topics: list[str],
         then: Callable[[], None] | None = None,
     ) -> None:
-        """What the ledger says and, when something more was done and the proxy has ended, what log and events said."""
+        """Assert the ledger and, after further steps and the end of the proxy, log and events."""
         self.assert_all_came_back(outcome, topics)
         owners = {topic: self.owner_url(cluster, topic) for topic in topics}
         self.check_ledger("broker_url_tls", owners)
@@ -230,13 +230,13 @@ class TerminatedTests(InspectorTestCase):
         self.assertFalse([event for event in events if event["event"] in ("lost", "gap", "unrouted")])
 
     def test_java(self) -> None:
-        """The Java client in proxy mode, host names verified on both sides."""
+        """The Java client in proxy mode, with host names verified on both sides."""
         cluster, proxy, url = self.start()
         topics = list(cluster.topic_of_each("public/default/ended-java").values())
         self.check(self.run_java(proxy, url, topics), cluster, proxy, topics)
 
     def test_python(self) -> None:
-        """The Python client, before and after a topic is unloaded."""
+        """The Python client, before and after an unload."""
         require(parts=["python"])
         cluster, proxy, url = self.start()
         topics = list(cluster.topic_of_each("public/default/ended-python").values())
@@ -252,7 +252,7 @@ class TerminatedTests(InspectorTestCase):
         self.check(run(topics), cluster, proxy, topics, unload)
 
     def test_move(self) -> None:
-        """A topic moves while messages are sent: events say what the admin API says, before and after."""
+        """A topic moves during sending: events agree with the admin API, before and after."""
         cluster, proxy, url = self.start()
         topic = "public/default/ended-move"
         before = cluster.owner(topic)
@@ -269,7 +269,7 @@ class TerminatedTests(InspectorTestCase):
         self.assertNotEqual(*moved[0])
 
     def test_no_certificate(self) -> None:
-        """A name that the proxy has no certificate for is refused, and the record says why."""
+        """A name without a certificate is refused, with the reason in the record."""
         _, proxy, url = self.start(
             f'[[route]]\nserver_name = "localhost.test"\ntarget = "127.0.0.1:{self.lab.cluster.brokers[0].tls}"\n'
         )

@@ -9,10 +9,10 @@ from tests.peers.material import SERVICE_NAME, UNCERTIFIED_NAME
 
 
 class JavaClientTests(PulsarTestCase):
-    """PIP-60 as its own client speaks it; host names are verified unless a test says otherwise."""
+    """The reference client of PIP-60; it verifies host names unless a test says otherwise."""
 
     def test_both_phases(self) -> None:
-        """Topics are looked up by the service name, and then used by the name of the broker that owns each."""
+        """Topics are looked up by the service name, and used by the name of their owner."""
         cluster = self.lab.cluster
         topics = cluster.topic_of_each("public/default/java")
         proxy = self.proxy(lab.routes(cluster))
@@ -29,7 +29,7 @@ class JavaClientTests(PulsarTestCase):
             self.assertEqual(targets[broker.name], f"127.0.0.1:{broker.tls}")
 
     def test_partitioned_topic(self) -> None:
-        """A topic of four partitions is used whole."""
+        """A topic with four partitions is used."""
         cluster = self.lab.cluster
         cluster.admin("PUT", "/admin/v2/persistent/public/default/parts/partitions", 4)
         topic = "persistent://public/default/parts"
@@ -39,7 +39,7 @@ class JavaClientTests(PulsarTestCase):
         self.assertEqual(outcome.reports[0]["partitions"], 4)
 
     def test_redirect(self) -> None:
-        """A broker that cannot say who owns a topic names another; the client asks that one, through the proxy."""
+        """A broker that does not know the owner redirects, and the client follows through the proxy."""
         cluster = self.lab.cluster
         leader = cluster.leader()
         (other,) = (broker for broker in cluster.brokers if broker != leader)
@@ -60,7 +60,7 @@ class JavaClientTests(PulsarTestCase):
         self.assertEqual(asked[1], {SERVICE_NAME})
 
     def test_topic_moves_while_producing(self) -> None:
-        """A topic that is unloaded and goes to the other broker takes its client with it; no message is lost."""
+        """A topic that moves to the other broker keeps its client; no message is lost."""
         cluster = self.lab.cluster
         home, away = cluster.brokers
         topic = cluster.topic_of_each("public/default/moving")[home.name]
@@ -72,7 +72,7 @@ class JavaClientTests(PulsarTestCase):
         self.assertEqual(set(proxy.names(home.name, away.name, SERVICE_NAME)), {home.name, away.name, SERVICE_NAME})
 
     def test_large_messages(self) -> None:
-        """Messages of 300 kB arrive whole."""
+        """Messages of 300 kB arrive unchanged."""
         cluster = self.lab.cluster
         topic = "persistent://public/default/large"
         proxy = self.proxy(lab.routes(cluster))
@@ -82,7 +82,7 @@ class JavaClientTests(PulsarTestCase):
         self.assertGreater(max(line["bytes_up"] for line in logged), 1_500_000)
 
     def test_host_name_is_verified(self) -> None:
-        """A service name that the broker's certificate does not carry fails, if the client verifies names."""
+        """A certificate without the service name fails the client if it verifies host names."""
         cluster = self.lab.cluster
         topic = "persistent://public/default/uncertified"
         routes = lab.routes(cluster)
@@ -94,7 +94,7 @@ class JavaClientTests(PulsarTestCase):
         self.assert_all_came_back(self.java(proxy, [topic], url=url, verify=False), [topic])
 
     def test_name_without_route(self) -> None:
-        """A refused client is told by an alert, tries again until its time is up, and each try is in the log."""
+        """A refused client gets an alert and retries until its timeout; each attempt is logged."""
         proxy = self.proxy({"broker-9.pulsar.test": ["127.0.0.1:9"]})
         outcome = self.java(proxy, ["persistent://public/default/unreachable"], timeout=4)
         self.failure(outcome)
@@ -103,7 +103,7 @@ class JavaClientTests(PulsarTestCase):
         self.assertEqual(refusals, {(SERVICE_NAME, "no_route", "unrecognized_name")})
 
     def test_broker_that_is_down(self) -> None:
-        """A connection whose broker is down is closed without an alert, and the client tries again."""
+        """If the broker is down, the client gets a plain close, and retries."""
         (port,) = free_ports(1)
         proxy = self.proxy({SERVICE_NAME: [f"127.0.0.1:{port}"]})
         outcome = self.java(proxy, ["persistent://public/default/down"], timeout=4)

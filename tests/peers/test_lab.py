@@ -1,4 +1,4 @@
-"""What a run shares is made once, and goes with it."""
+"""Tests for tests.peers.lab."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.peers.material import SERVICE_NAME
 
 
 class LabTests(SynchronousTestCase):
-    """With a stand-in for the cluster."""
+    """With a fake cluster."""
 
     def setUp(self) -> None:
-        """A lab of the test's own, that takes no lock that a real one may hold."""
+        """A lab without the lock, which a real one may hold."""
         self.lab = lab.Lab()
         self.lab._locked = True
         self.addCleanup(self.lab.close)
@@ -41,7 +41,7 @@ class LabTests(SynchronousTestCase):
         self.patch(lab, "Cluster", StandIn)
 
     def test_once(self) -> None:
-        """A cluster is started when it is first asked for, and ends with the lab, whose folder goes."""
+        """A cluster starts at its first use, and ends with the lab, whose folder is removed."""
         self.assertIs(self.lab.cluster, self.lab.cluster)
         self.assertEqual(self.events, ["start", "serve"])
         self.lab.close()
@@ -49,7 +49,7 @@ class LabTests(SynchronousTestCase):
         self.assertFalse(self.lab.folder.exists())
 
     def test_failure_is_kept(self) -> None:
-        """A cluster that did not start is not tried again by the next test, nor is the other one."""
+        """A cluster that failed to start is not started again, nor are the others."""
         self.stand_in.failure = ChildError("it does not start")
         for _ in range(2):
             self.assertRaises(ChildError, lambda: self.lab.cluster)
@@ -57,16 +57,16 @@ class LabTests(SynchronousTestCase):
         self.assertEqual(self.events, ["start", "serve"])
 
     def test_several(self) -> None:
-        """Clusters that are started together all start before the first is waited for."""
+        """Clusters that are started together all start before the first is awaited."""
         self.lab.start([LAB, LAB], {})
         self.assertEqual(self.events, ["start", "start", "serve", "serve"])
 
 
 class RouteTests(SynchronousTestCase):
-    """What a proxy in front of a cluster is told."""
+    """The configuration of a proxy in front of a cluster."""
 
     def test_routes(self) -> None:
-        """The service name leads to all brokers, a broker's name to that one; DNS mode has listeners of its own."""
+        """The service name leads to all brokers, a broker's name to that broker; DNS mode has its own listeners."""
 
         class StandIn:
             service_name = SERVICE_NAME

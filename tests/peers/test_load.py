@@ -1,4 +1,4 @@
-"""The real Java client as a load: the bench with real Pulsar runs."""
+"""The Java client of the benchmark with real Pulsar."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ class LoadTests(PulsarTestCase):
     """A short run."""
 
     def test_through(self) -> None:
-        """The client produces at full rate and at a pace through the proxy, and says how fast that was."""
+        """The client produces at full rate and at a fixed rate through the proxy, and reports its rate."""
         sample = run(Brokers(), "ours", "1 kB", 0.5, {})
         self.assertGreater(min(sample.values()), 0)

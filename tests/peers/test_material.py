@@ -1,4 +1,4 @@
-"""Certificates and tokens are such as Pulsar wants them."""
+"""Tests for tests.peers.material."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tests.peers.material import (
 
 
 class MaterialTests(SynchronousTestCase):
-    """One set of it."""
+    """The files of one run."""
 
     def setUp(self) -> None:
-        """In a folder of its own."""
+        """Make them in a temporary folder."""
         folder = Path(self.mktemp())
         folder.mkdir()
         self.material = material.make(folder)
 
     def test_brokers_names(self) -> None:
-        """A broker's certificate carries its own name, the service's, and the proxy's address, and no other."""
+        """A broker's certificate has its own name, the service name, and the proxy's address only."""
         services = {
             **dict.fromkeys(BROKER_NAMES, SERVICE_NAME),
             **dict.fromkeys(OTHER_BROKER_NAMES, OTHER_SERVICE_NAME),
@@ -53,7 +53,7 @@ class MaterialTests(SynchronousTestCase):
         self.assertEqual(name.value, CLIENT_ROLE)
 
     def test_keys(self) -> None:
-        """Keys are PKCS#8, and only their owner's to read, like the tokens."""
+        """Keys are PKCS#8; keys and tokens are readable by the owner only."""
         keys = [pair.key for pair in (*self.material.brokers.values(), self.material.client)]
         for file in keys:
             self.assertTrue(file.read_text().startswith("-----BEGIN PRIVATE KEY-----"))
@@ -61,7 +61,7 @@ class MaterialTests(SynchronousTestCase):
         self.assertEqual({file.stat().st_mode & 0o777 for file in secrets}, {0o600})
 
     def test_tokens(self) -> None:
-        """A token names its role, and is signed with the secret; the bad one is signed with another."""
+        """A token has its role and is signed with the secret; the bad one is signed with another."""
 
         def read(file: Path) -> tuple[object, bool]:
             signed, _, signature = file.read_text().rpartition(".")

@@ -1,4 +1,4 @@
-"""A test that cannot run here says what to do about it."""
+"""Tests for tests.peers.needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.peers import needs
 
 
 class NeedsTests(SynchronousTestCase):
-    """With a PATH in which only the test's own programs are."""
+    """With a PATH of fake programs only."""
 
     def setUp(self) -> None:
         """No programs, no parts, nothing required."""
@@ -22,20 +22,20 @@ class NeedsTests(SynchronousTestCase):
         self.enterContext(mock.patch.dict(os.environ, changes))
 
     def program(self, name: str, script: str) -> None:
-        """A program that PATH has."""
+        """Add a program to the PATH."""
         file = self.folder / name
         file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(0o755)
 
     def test_missing_program(self) -> None:
-        """Its skip names one command for all that is missing."""
+        """The skip has one command for all missing programs."""
         self.program("java", "")
         skip = self.assertRaises(SkipTest, needs.require, "java", "openssl", "curl")
         line = "apt-get install -y --no-install-recommends curl openssl"
         self.assertEqual(str(skip), f"no openssl, curl here: {line}")
 
     def test_missing_part(self) -> None:
-        """Its skip names the command that provides it."""
+        """The skip has the command that provides the part."""
         skip = self.assertRaises(SkipTest, needs.require, parts=["classes"])
         self.assertEqual(str(skip), "the real peers (classes) are not provided: make peers")
 
@@ -46,12 +46,12 @@ class NeedsTests(SynchronousTestCase):
         self.assertIn("make peers", str(failure))
 
     def test_present(self) -> None:
-        """A test that has what it needs goes on."""
+        """A test with all requirements runs."""
         self.program("openssl", "")
         needs.require("openssl")
 
     def test_old_go(self) -> None:
-        """A Go that is too old to fetch a newer one is as good as none; the line says which is new enough."""
+        """A Go that is too old to fetch a newer one counts as missing; the message has the required version."""
         self.program("go", "echo go version go1.19.8 linux/amd64")
         self.assertEqual(needs.missing(["go"]), ["go"])
         self.assertIn("Go must be 1.21 or newer", needs.apt_line(["go"]))
@@ -59,7 +59,7 @@ class NeedsTests(SynchronousTestCase):
         self.assertEqual(needs.missing(["go"]), [])
 
     def test_kernel_capability(self) -> None:
-        """What no package cures is a skip even with REQUIRE_PEERS=1, and is named."""
+        """A missing capability of the kernel is a skip even with REQUIRE_PEERS=1, and is named."""
         self.program("mount", "")
         self.program("unshare", "echo operation not permitted >&2; exit 1")
         with mock.patch.dict(os.environ, REQUIRE_PEERS="1"):

@@ -1,4 +1,4 @@
-"""openssl and curl through the proxy: TLS is the two ends' affair, and nothing of it is touched."""
+"""openssl and curl through the proxy, which does not touch their TLS."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.peers.opensslcase import OpensslCase, output
 
 
 class OpensslTests(OpensslCase):
-    """s_client on one side, s_server on the other."""
+    """s_client to s_server."""
 
     def test_certificate_is_the_servers(self) -> None:
-        """Each name leads to its own server, whose certificate is the one that the client sees."""
+        """Each name leads to its own server, whose certificate the client gets."""
         proxy = self.servers("-www")
         for name in BROKER_NAMES:
             said = self.request(proxy, name, "-showcerts")
@@ -26,7 +26,7 @@ class OpensslTests(OpensslCase):
         self.assertEqual(proxy.names(*BROKER_NAMES), list(BROKER_NAMES))
 
     def test_name_without_route(self) -> None:
-        """The refusal is the alert that RFC 6066 has for it."""
+        """A name without a route gets the alert of RFC 6066."""
         proxy = self.servers("-www")
         said = self.request(proxy, "broker-3.pulsar.test")
         self.assertIn("unrecognized name", said)
@@ -34,7 +34,7 @@ class OpensslTests(OpensslCase):
         self.assertEqual((refused["result"], refused["alert"]), ("no_route", "unrecognized_name"))
 
     def test_server_that_is_down(self) -> None:
-        """It is closed without an alert."""
+        """The connection is closed without an alert."""
         (port,) = free_ports(1)
         proxy = self.proxy({BROKER_NAMES[0]: [f"127.0.0.1:{port}"]})
         said = self.request(proxy, BROKER_NAMES[0])
@@ -44,7 +44,7 @@ class OpensslTests(OpensslCase):
         self.assertEqual((failed["result"], failed["alert"]), ("connect_failed", None))
 
     def check_resumption(self, version: str) -> None:
-        """A session of one connection is taken up by the next."""
+        """Assert that the next connection resumes a session."""
         proxy = self.servers("-www")
         session = self.lab.new_folder() / "session"
         said = self.request(proxy, BROKER_NAMES[0], version, "-sess_out", str(session))
@@ -53,15 +53,15 @@ class OpensslTests(OpensslCase):
         self.assertEqual(len(proxy.names(BROKER_NAMES[0], BROKER_NAMES[0])), 2)
 
     def test_resumption_tls12(self) -> None:
-        """By a session ticket of TLS 1.2."""
+        """With a session ticket of TLS 1.2."""
         self.check_resumption("-tls1_2")
 
     def test_resumption_tls13(self) -> None:
-        """By a pre-shared key of TLS 1.3."""
+        """With a pre-shared key of TLS 1.3."""
         self.check_resumption("-tls1_3")
 
     def test_early_data(self) -> None:
-        """What a client sends before the handshake is done arrives as early data."""
+        """Early data of TLS 1.3 arrive as early data."""
         name = BROKER_NAMES[0]
         server, place = self.server(name, "-early_data", "-tls1_3")
         proxy = self.proxy({name: [place]})
@@ -78,7 +78,7 @@ class OpensslTests(OpensslCase):
         self.assertEqual(proxy.names(name, name), [name, name])
 
     def converse(self, command: Sequence[str], awaited: str) -> None:
-        """Runs an s_client, which leaves when it has printed what is awaited."""
+        """Run an s_client until it has printed the expected text."""
         client = Child(command)
         self.addCleanup(client.stop)
         client.wait_for_text(awaited)
@@ -87,19 +87,19 @@ class OpensslTests(OpensslCase):
 
 
 class CurlTests(OpensslCase):
-    """curl, that is told where to find a name, and verifies that it has found it."""
+    """curl with a given address for a name, and verification."""
 
     def setUp(self) -> None:
-        """Skips where there is no curl."""
+        """Skip the test without curl."""
         require("curl")
         super().setUp()
 
     def page(self, url: str, *arguments: str) -> str:
-        """What curl prints, and s_server's page says how it was asked for."""
+        """The output of curl. Asserts that the page of s_server has the server name."""
         return output(["curl", "--silent", "--show-error", "--cacert", str(self.lab.material.trust), *arguments, url])
 
     def test_connect_to(self) -> None:
-        """A name is connected to the proxy's address."""
+        """With --connect-to."""
         proxy = self.servers("-www")
         name = BROKER_NAMES[1]
         page = self.page(f"https://{name}/", "--connect-to", f"{name}:443:127.0.0.1:{proxy.port}")
@@ -107,7 +107,7 @@ class CurlTests(OpensslCase):
         self.assertEqual(proxy.names(name), [name])
 
     def test_resolve(self) -> None:
-        """A name resolves to the proxy's address."""
+        """With --resolve."""
         proxy = self.servers("-www")
         name = BROKER_NAMES[0]
         page = self.page(f"https://{name}:{proxy.port}/", "--resolve", f"{name}:{proxy.port}:127.0.0.1")
@@ -115,7 +115,7 @@ class CurlTests(OpensslCase):
         self.assertEqual(proxy.names(name), [name])
 
     def test_large_file(self) -> None:
-        """A file of 5 MB arrives whole."""
+        """A file of 5 MB arrives unchanged."""
         folder = self.lab.new_folder()
         content = bytes(range(256)) * 20_000
         (folder / "file").write_bytes(content)

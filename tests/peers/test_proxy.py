@@ -1,4 +1,4 @@
-"""How the proxy under test is configured and waited for; that it works is what all other tests here show."""
+"""Tests for tests.peers.proxy; all other tests here use a running proxy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ProxyTests(SynchronousTestCase):
     """Without a process."""
 
     def test_configuration(self) -> None:
-        """It is TOML with the listener, all routes, and the log."""
+        """The TOML has the listener, all routes, and the log."""
         text = proxy.configuration({"a.test": ["127.0.0.1:1", "127.0.0.1:2"]}, 0, Path("/tmp/a log"))
         self.assertEqual(
             tomllib.loads(text),
@@ -26,7 +26,7 @@ class ProxyTests(SynchronousTestCase):
         )
 
     def test_bridges(self) -> None:
-        """A bridge's is TOML with bridges and the log, and no listener."""
+        """The TOML of bridges has the log and no listener."""
         span = proxy.Span("vip.test:6651", "pulsar+ssl://127.0.0.1:1", Path("/tmp/ca"), more='inspect = "pulsar"')
         self.assertEqual(
             tomllib.loads(proxy.bridges([span], Path("/tmp/a log"))),
@@ -47,7 +47,7 @@ class ProxyTests(SynchronousTestCase):
         )
 
     def test_listening(self) -> None:
-        """The ports are those that the proxy says it got, as soon as all are there."""
+        """The ports are those in the log, once all are there."""
         line = "2026-01-01T00:00:00+0000 [sniproxy.service#info] listener {}: listening on 127.0.0.1:{}"
         lines = ["starting up", line.format("public", 43211)]
         self.assertEqual(proxy._listening(lines, 1), [43211])

@@ -1,6 +1,6 @@
-"""The pulsar resolver and real brokers: it finds them by itself, and the real Java client through the proxy.
+"""The pulsar resolver with real brokers, and the Java client through the proxy.
 
-Brokers that come and go: tests.peers.test_churn.
+tests.peers.test_churn stops brokers.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from tests.peers.resolvertable import table
 
 
 class PulsarResolverTests(PulsarTestCase):
-    """Names that nobody wrote down."""
+    """Names that are not configured."""
 
     def assert_found(self, cluster: Cluster, proxy: Proxy, stem: str, **more: object) -> None:
-        """The Java client uses a topic of each broker, by both phases, and each name led to its broker."""
+        """Assert that the Java client uses a topic of each broker, and that each name led to its broker."""
         topics = list(cluster.topic_of_each(stem).values())
         self.assert_all_came_back(self.java(proxy, topics, **more), topics)
         names = [broker.name for broker in cluster.brokers]
@@ -26,12 +26,12 @@ class PulsarResolverTests(PulsarTestCase):
             self.assertEqual(f"localhost:{broker.tls}", targets[broker.name])
 
     def test_java(self) -> None:
-        """The brokers' names, listeners and ports are found; the first listener with TLS is the clients'."""
+        """Names, listeners and ports of brokers are found; the first TLS listener is used."""
         cluster = self.lab.cluster
         self.assert_found(cluster, self.proxy({}, more=table(cluster)), "public/default/found")
 
     def test_refused(self) -> None:
-        """A name that no broker has is refused, and the log says which there are."""
+        """A name without a broker is refused, and the log has the known names."""
         cluster = self.lab.cluster
         proxy = self.proxy({}, more=table(cluster))
         url = "pulsar+ssl://broker-9.pulsar.test:6651"
@@ -42,7 +42,7 @@ class PulsarResolverTests(PulsarTestCase):
             self.assertIn(broker.name, line["reason"])
 
     def test_secured(self) -> None:
-        """With a super-user's token all is found where authorization is on, too."""
+        """A super-user's token works with authorization."""
         cluster, material = self.lab.secured, self.lab.material
         cluster.create_namespace("public/resolved")
         cluster.allow("public/resolved", "app")
@@ -51,7 +51,7 @@ class PulsarResolverTests(PulsarTestCase):
         self.assert_found(cluster, proxy, "public/resolved/found", **client)
 
     def test_without_rights(self) -> None:
-        """A token without rights finds nothing; the client is closed plainly, and the log says what the token lacks."""
+        """With a token without permissions, clients get a plain close, and the log has the cure."""
         cluster, material = self.lab.secured, self.lab.material
         proxy = self.proxy({}, more=table(cluster, token_file=str(material.tokens["app"])))
         self.failure(self.java(proxy, ["persistent://public/default/t"], timeout=4))
@@ -60,7 +60,7 @@ class PulsarResolverTests(PulsarTestCase):
         self.assertIn("401, access denied; token_file or certificate must be a superuser's", line["reason"])
 
     def test_https(self) -> None:
-        """Where the admin API wants TLS on both sides, certificates are verified, and ours is shown."""
+        """With HTTPS on both sides certificates are verified, and ours is sent."""
         cluster, material = self.lab.secured, self.lab.material
         first = cluster.brokers[0]
         own = self.lab.new_folder() / "own.pem"

@@ -1,4 +1,4 @@
-"""The real Python client (the C++ client inside it) with an SNI proxy, and two real brokers."""
+"""The real Python client (based on the C++ client) with an SNI proxy, and two real brokers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tests.peers.needs import require
 
 
 class PythonClientTests(PulsarTestCase):
-    """Its hellos are longer than a TCP segment, it verifies the proxy's own name, and it takes an alert as final."""
+    """Its hellos are longer than a TCP segment; it verifies the proxy's name, and does not retry after an alert."""
 
     def setUp(self) -> None:
-        """Skips where there is no Python client."""
+        """Skip the test without the Python client."""
         super().setUp()
         require(parts=["python"])
 
     def test_both_phases(self) -> None:
-        """Topics of both brokers are used, each by its owner's name, host names verified."""
+        """Topics of both brokers are used by their owners' names, with host names verified."""
         cluster = self.lab.cluster
         topics = cluster.topic_of_each("public/default/python")
         proxy = self.proxy(lab.routes(cluster))
@@ -27,7 +27,7 @@ class PythonClientTests(PulsarTestCase):
         self.assertEqual(set(proxy.names(SERVICE_NAME, *topics)), {SERVICE_NAME, *topics})
 
     def test_name_without_route(self) -> None:
-        """The alert ends the client's tries: a connection error, instead of a time-out."""
+        """The alert ends the client's attempts with a connection error, not a timeout."""
         proxy = self.proxy({"broker-9.pulsar.test": ["127.0.0.1:9"]})
         outcome = self.python(proxy, ["persistent://public/default/unreachable"])
         self.assertEqual(self.failure(outcome)["error"], "ConnectError", outcome.log)
@@ -35,7 +35,7 @@ class PythonClientTests(PulsarTestCase):
         self.assertEqual((refused["result"], refused["alert"]), ("no_route", "unrecognized_name"))
 
     def test_broker_that_is_down(self) -> None:
-        """A plain close does not: the client tries again until its time is up."""
+        """After a plain close the client retries until its timeout."""
         (port,) = free_ports(1)
         proxy = self.proxy({SERVICE_NAME: [f"127.0.0.1:{port}"]})
         outcome = self.python(proxy, ["persistent://public/default/down"], timeout=4)

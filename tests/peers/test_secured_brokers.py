@@ -1,4 +1,4 @@
-"""Brokers that want to know who is there: TLS client authentication and tokens, end to end through the proxy."""
+"""Brokers with authentication: TLS client certificates and tokens, end to end through the proxy."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.peers.material import CLIENT_ROLE
 
 
 class SecuredBrokerTests(PulsarTestCase):
-    """The Java client; every broker demands a client certificate in the handshake, and knows roles."""
+    """The Java client; brokers require a client certificate, and authorize roles."""
 
     def attempt(self, name: str, role: str, certified: bool = True, **more: object) -> tuple[Outcome, str]:
-        """What a client does in a namespace of its own, where the role may send and read."""
+        """Run a client in a new namespace in which the role has its permissions."""
         cluster = self.lab.secured
         cluster.create_namespace(f"public/{name}")
         cluster.allow(f"public/{name}", role)
@@ -24,12 +24,12 @@ class SecuredBrokerTests(PulsarTestCase):
         return self.java(self.routed, [topic], timeout=6, **certificate, **more), topic
 
     def test_client_certificate(self) -> None:
-        """The broker sees the client's own certificate, and takes the role from it."""
+        """The broker gets the client's certificate, and takes the role from it."""
         outcome, topic = self.attempt("certified", CLIENT_ROLE)
         self.assert_all_came_back(outcome, [topic])
 
     def test_no_client_certificate(self) -> None:
-        """Without one the broker ends the handshake; the proxy had no part in that."""
+        """Without one the broker ends the handshake, and the proxy logs ok."""
         outcome, _ = self.attempt("uncertified", CLIENT_ROLE, certified=False)
         self.failure(outcome)
         logged = self.routed.connections(lambda log: len(log) >= 2)
@@ -37,22 +37,22 @@ class SecuredBrokerTests(PulsarTestCase):
         self.assertGreater(min(line["bytes_down"] for line in logged), 0)
 
     def test_token(self) -> None:
-        """A token passes inside the tunnel, and gives the role its rights."""
+        """The broker takes the role from a token."""
         outcome, topic = self.attempt("tokens", "app", token=self.lab.material.tokens["app"])
         self.assert_all_came_back(outcome, [topic])
 
     def test_role_without_rights(self) -> None:
-        """The role counts, not the certificate that came with it."""
+        """The role of the token counts, not the certificate."""
         outcome, _ = self.attempt("others", CLIENT_ROLE, token=self.lab.material.tokens["app"])
         self.assertIn("Authorization", self.failure(outcome)["root"])
 
     def test_bad_token(self) -> None:
-        """A token that somebody else signed is refused by the broker, in Pulsar's own words."""
+        """A token with a wrong signature is refused by the broker, with Pulsar's text."""
         outcome, _ = self.attempt("forged", "app", token=self.lab.material.bad_token)
         self.assertIn("Authentication", self.failure(outcome)["root"])
 
     def test_tls_that_ends_at_the_proxy(self) -> None:
-        """The brokers want a certificate and get the proxy's; the client's token passes, and gives the role."""
+        """The brokers get the proxy's certificate, and the client's token gives the role."""
         cluster, material = self.lab.secured, self.lab.material
         cluster.create_namespace("public/ended")
         cluster.allow("public/ended", "app")

@@ -1,4 +1,4 @@
-"""The real Java client produces while its proxy is reloaded, and while its broker is drained: nothing is lost."""
+"""The real Java client produces while the proxy is reloaded, and while its broker is drained: nothing is lost."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.peers.proxy import Proxy, configuration
 
 
 class SurvivingTests(PulsarTestCase):
-    """A third into its messages the client asks a URL; what a test does then, it does while the client goes on."""
+    """After a third of its messages the client requests a URL, during which the test acts."""
 
     def meanwhile(self, act: Callable[[], None]) -> str:
-        """A URL: PUT there does this, and is answered when it is done."""
+        """A URL: a PUT runs this function, and is answered when it returns."""
         failed: list[BaseException] = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -37,7 +37,7 @@ class SurvivingTests(PulsarTestCase):
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
         thread = threading.Thread(target=server.serve_forever)
@@ -53,7 +53,7 @@ class SurvivingTests(PulsarTestCase):
         return f"http://127.0.0.1:{server.server_port}/"
 
     def with_admin(self, routes: Mapping[str, Sequence[str]]) -> tuple[Proxy, str]:
-        """A proxy and its admin endpoint's URL."""
+        """Start a proxy. Returns it, and the URL of its admin endpoint."""
         port, admin = free_ports(2)
         self.token = token_file(self)
         more = f'[admin]\nendpoint = "tcp:{admin}:interface=127.0.0.1"\ntoken_file = "{self.token}"\n'
@@ -67,7 +67,9 @@ class SurvivingTests(PulsarTestCase):
         return document
 
     def test_reload(self) -> None:
-        """Good and bad configurations come in turn while a client produces: its connections stay, and all arrives."""
+        """Valid and invalid configurations alternate while a client produces: its connections stay, all messages
+        arrive.
+        """
         cluster = self.lab.cluster
         home = cluster.brokers[0]
         topic = cluster.topic_of_each("public/default/reloaded")[home.name]
@@ -98,7 +100,7 @@ class SurvivingTests(PulsarTestCase):
         self.assertEqual({"ok"}, {line["result"] for line in logged})
 
     def test_drain(self) -> None:
-        """A broker is drained while a client produces to it: the client goes to the other one, and all arrives."""
+        """A broker is drained while a client produces: it moves to the other broker, and all messages arrive."""
         cluster = self.lab.cluster
         home, away = cluster.brokers
         topic = cluster.topic_of_each("public/default/drained")[home.name]

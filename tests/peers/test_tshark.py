@@ -1,6 +1,6 @@
-"""tshark reads the same captures: its reassembled streams are ours, byte for byte, and its lookup answers are ours.
+"""tshark decodes the same captures: its reassembled streams and lookup answers equal ours.
 
-Its protobuf dissector reads the same commands, with our ``commands.proto``: the fields and values are ours.
+Its protobuf dissector, with our ``commands.proto``, decodes the same fields and values of commands.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Values = Counter[tuple[str, str]]
 
 
 def ours(data: bytes) -> Counter[tuple[bytes, ...]]:
-    """Both streams of each connection, in no order."""
+    """Both streams of each connection, unordered."""
     streams: dict[CapturedConnection, list[bytes]] = {}
     reassembly = Reassembly()
     for segment in PacketReader(BytesIO(data)):
@@ -48,7 +48,7 @@ def ours(data: bytes) -> Counter[tuple[bytes, ...]]:
 
 
 def tsharks(path: Path, connections: int) -> Counter[tuple[bytes, ...]]:
-    """The same, as tshark follows them."""
+    """The same, from tshark."""
     found: Counter[tuple[bytes, ...]] = Counter()
     for number in range(connections):
         said = subprocess.run(
@@ -65,7 +65,7 @@ def tsharks(path: Path, connections: int) -> Counter[tuple[bytes, ...]]:
 
 
 def answers(streams: Counter[tuple[bytes, ...]]) -> int:
-    """How many LOOKUP_RESPONSE frames these hold, by nothing but the sizes and the type's place."""
+    """The number of LOOKUP_RESPONSE frames, by sizes and the offset of the type only."""
     count = 0
     for stream in (stream for both in streams for stream in both if stream[:2] == b"\0\0"):
         at = 0
@@ -76,7 +76,7 @@ def answers(streams: Counter[tuple[bytes, ...]]) -> int:
 
 
 def values(message: Message) -> Iterator[tuple[str, str]]:
-    """What our decoder has read, as `Values`."""
+    """A command decoded by us, as `Values`."""
     for field, value in message.ListFields():
         for each in value if field.is_repeated else (value,):
             if isinstance(each, Message):
@@ -87,7 +87,7 @@ def values(message: Message) -> Iterator[tuple[str, str]]:
 
 
 def fill(message: Message) -> None:
-    """Set all fields, those of messages inside it too, to values that differ from the defaults."""
+    """Set all fields, also of inner messages, to values that differ from the defaults."""
     message.SetInParent()
     for field in message.DESCRIPTOR.fields:
         value: object
@@ -116,7 +116,7 @@ def fill(message: Message) -> None:
 
 
 def dissected(tree: list[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
-    """The same from a tree of tshark's, whose objects are lists of pairs: names come twice."""
+    """The same from tshark's tree, whose objects are lists of pairs, because names repeat."""
     names = [name for name, _ in tree]
     for name, value in tree:
         if name.startswith("pbf.") and name.endswith("_tree"):
@@ -126,7 +126,7 @@ def dissected(tree: list[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
 
 
 def dissect(commands: list[bytes], path: Path) -> list[Values]:
-    """What tshark's protobuf dissector says of each command; by way of a file at this path, a datagram a command."""
+    """Commands as decoded by tshark's protobuf dissector, in a capture at this path with a datagram per command."""
     datagrams = []
     for command in commands:
         udp = dpkt.udp.UDP(sport=CLIENT[1], dport=BROKER[1], ulen=8 + len(command), data=command)
@@ -158,20 +158,20 @@ TOLD = {
 
 
 class Said(dict[str, str]):
-    """The fields of a command by their names, as tshark says them."""
+    """The fields of a command by name, from tshark."""
 
     def __init__(self, values: Values) -> None:
         super().__init__({name.rpartition(".")[2]: value for name, value in values})
         self.command = next((name.split(".")[2] for name, _ in values if ".Command" in name), "")
 
     def failure(self, error: str = "error", message: str = "message") -> tuple[str | None, str | None]:
-        """The name of the ServerError in a field, and the message."""
+        """The name of the ServerError, and the message."""
         name = commands_pb2.ServerError.Name(int(self[error])) if error in self else None
         return name, self.get(message)
 
 
 def told_by(client: list[Said], broker: list[Said]) -> Iterator[tuple[object, ...]]:
-    """What events should say."""
+    """The expected contents of events."""
     # Some clients count lookups apart from other requests.
     topics = {(said.command, said.get("request_id")): said.get("topic") for said in client}
     for said in client:
@@ -195,10 +195,10 @@ def told_by(client: list[Said], broker: list[Said]) -> Iterator[tuple[object, ..
 
 
 class TsharkTests(SynchronousTestCase):
-    """Our reading of captures against tshark's."""
+    """Our decoding of captures, compared with tshark's."""
 
     def setUp(self) -> None:
-        """Skips where there is no tshark."""
+        """Skip the test without tshark."""
         if shutil.which("tshark") is None:
             unavailable("no tshark here: apt-get install -y --no-install-recommends tshark")
 
@@ -218,7 +218,7 @@ class TsharkTests(SynchronousTestCase):
             self.same(path.read_bytes())
 
     def test_disordered(self) -> None:
-        """The same with packets that come twice and in another order, in pcapng."""
+        """The same captures with duplicate and reordered packets, in pcapng."""
         for name in ("java-basic", "python-basic"):
             random = Random(name)
             mixed = packets(name)
@@ -228,12 +228,12 @@ class TsharkTests(SynchronousTestCase):
             self.same(pcapng([Captured(at / 1000, frame(packet.data)) for at, packet in enumerate(mixed)]))
 
     def test_file_formats(self) -> None:
-        """What our tests write is what tshark reads."""
+        """Captures that our tests write are read by tshark."""
         for file in (pcap, pcapng):
             self.same(file([Captured(packet.time, frame(packet.data)) for packet in packets("java-lookup-only")]))
 
     def test_commands(self) -> None:
-        """Every command of these captures, and of all other recorded connections, has the same fields and values."""
+        """Every command of these captures, and of other recorded connections, has the same fields and values."""
         sides = [side for name in streams.NAMES for side in (streams.side_of(name, s) for s in ("client", "broker"))]
         for name in ("java-basic", "java-lookup-only", "python-basic"):
             sides += [side for both in ours((CAPTURES / f"{name}.pcap").read_bytes()) for side in both]
@@ -244,7 +244,7 @@ class TsharkTests(SynchronousTestCase):
         self.assertGreater(len({read(command).type for command in commands}), 20)
 
     def test_events(self) -> None:
-        """The events of all recorded connections say what tshark reads in their commands, in its order."""
+        """The events of all recorded connections agree with tshark's commands, in order."""
         commands = {
             (name, side): [frame.command for frame in FrameReader().feed(streams.side_of(name, side))]
             for name in streams.NAMES
@@ -258,7 +258,7 @@ class TsharkTests(SynchronousTestCase):
             self.assertEqual(Counter(told_by(theirs[name, "client"], theirs[name, "broker"])), found, name)
 
     def test_all_fields(self) -> None:
-        """One command of each type with all fields that we know of has the same values in all of them."""
+        """One command of each type with all declared fields has the same values."""
         commands = []
         for field in commands_pb2.BaseCommand.DESCRIPTOR.fields:
             if field.message_type is not None:

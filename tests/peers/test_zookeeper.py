@@ -1,4 +1,4 @@
-"""The zookeeper resolver and a real ZooKeeper: what it is told, and sessions that are lost."""
+"""The zookeeper resolver with a real ZooKeeper: nodes of brokers, and lost sessions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tests.support.reactor import reactor
 
 @functools.cache
 def shared() -> ZooKeeper:
-    """This run's ZooKeeper."""
+    """The ZooKeeper of this run."""
     zookeeper = ZooKeeper(lab.shared().new_folder(), lab.shared().material)
     atexit.register(zookeeper.stop)
     return zookeeper
 
 
 class ZooKeeperCase(TestCase):
-    """A test with ZooKeeper, and a broker's node in it."""
+    """A test with ZooKeeper and the node of one broker."""
 
     async def setUp(self) -> None:  # type: ignore[override]
         require("java", "setpriv", parts=["jars"])
@@ -67,10 +67,10 @@ class ContractTests(ResolverContract, ZooKeeperCase):
 
 
 class SessionTests(ZooKeeperCase):
-    """Sessions, and what they see."""
+    """Sessions and their watches."""
 
     async def begin(self, servers: str = "", **options: Any) -> ZooKeeperResolver:
-        """One that has read all, or has failed to."""
+        """Start a resolver, and wait for its first read or failure."""
         resolver = self.resolver(servers, **options)
         first = self.until(resolver, "_release_waiters")
         resolver.start(lambda: None)
@@ -79,7 +79,7 @@ class SessionTests(ZooKeeperCase):
         return resolver
 
     def until(self, resolver: ZooKeeperResolver, method: str) -> Deferred[None]:
-        """Fires when it has done this."""
+        """Fires when the condition is true."""
         reached: Deferred[None] = Deferred()
         before = getattr(resolver, method)
 
@@ -92,13 +92,13 @@ class SessionTests(ZooKeeperCase):
         return reached.addTimeout(60.0, reactor)
 
     def ports(self, resolver: ZooKeeperResolver) -> list[int]:
-        """Of all brokers."""
+        """The ports of all brokers."""
         answer = resolver.resolve(request("vip.test"))
         assert isinstance(answer, Resolution)
         return sorted(target.port for target in answer.targets)
 
     async def comes_and_goes(self, resolver: ZooKeeperResolver) -> None:
-        """A broker comes and goes, and each is seen without asking."""
+        """Assert that a new and a removed broker are noticed by a watch."""
         seen = self.until(resolver, "_succeeded")
         path = await self.zookeeper.broker("broker-2.test", 6661)
         await seen
@@ -110,13 +110,13 @@ class SessionTests(ZooKeeperCase):
         self.assertRaises(Refused, resolver.resolve, request("broker-2.test"))
 
     async def test_watches(self) -> None:
-        """Nodes that come and go are seen as they do."""
+        """New and removed nodes are noticed at once."""
         resolver = await self.begin()
         for _ in range(2):
             await self.comes_and_goes(resolver)
 
     async def test_killed(self) -> None:
-        """Without ZooKeeper the last brokers are used and the state has an error; later nodes are watched again."""
+        """Without ZooKeeper the last brokers are used and the state has an error; after its return watches work."""
         resolver = await self.begin()
         lost = self.until(resolver, "_failed")
         self.zookeeper.kill()
@@ -134,7 +134,7 @@ class SessionTests(ZooKeeperCase):
         await self.comes_and_goes(resolver)
 
     async def test_expired(self) -> None:
-        """A session that ZooKeeper has ended is followed by another one, which watches again."""
+        """An expired session is replaced by a new one with new watches."""
         resolver = await self.begin()
         session: Any = resolver._session
         again = self.until(resolver, "_succeeded")
@@ -143,7 +143,7 @@ class SessionTests(ZooKeeperCase):
         await self.comes_and_goes(resolver)
 
     async def test_tls(self) -> None:
-        """By TLS certificates are verified on both sides."""
+        """With TLS certificates are verified on both sides."""
         material = lab.shared().material
         own = lab.shared().new_folder() / "own.pem"
         own.write_bytes(material.client.key.read_bytes() + material.client.certificate.read_bytes())
@@ -153,14 +153,14 @@ class SessionTests(ZooKeeperCase):
         await self.comes_and_goes(resolver)
 
     async def test_tls_untrusted(self) -> None:
-        """A server of authorities that we do not trust gets no session, and the error says so."""
+        """A server with an untrusted certificate gets no session, and the error says so."""
         resolver = await self.begin(f"127.0.0.1:{self.zookeeper.tls}", tls=True)
         error = resolver.state().error or ""
         self.assertTrue(error.startswith(f"127.0.0.1:{self.zookeeper.tls}: "), error)
         self.assertIn("certificate verify failed", error)
 
     async def test_digest(self) -> None:
-        """A node that not everybody may read is read with the login that may."""
+        """A protected node is read with the configured login."""
         acl = [make_digest_acl("me", "a:secret", all=True)]
         secret = await self.zookeeper.broker("broker-2.test", 6661, acl)
         self.addCleanup(self.zookeeper.forget, secret)
@@ -172,13 +172,13 @@ class SessionTests(ZooKeeperCase):
         self.assertIn("NoAuthError", str(self.assertRaises(Unavailable, stranger.resolve, request("vip.test"))))
 
     async def test_path(self) -> None:
-        """Of a cluster whose metadata are below a path of their own, the nodes there count, and no others."""
+        """With a chroot only the nodes below it are read."""
         own = await self.zookeeper.broker("broker-2.test", 6661, below="/pulsar")
         self.addCleanup(self.zookeeper.forget, own)
         self.assertEqual([6661], self.ports(await self.begin(f"{self.zookeeper.servers}/pulsar")))
 
     async def test_nobody_there(self) -> None:
-        """Where no ZooKeeper is, that is told, and it ends at once; no thread of the session is left."""
+        """Without a ZooKeeper the error is reported; a stop ends at once and leaves no thread."""
         (port,) = free_ports(1)
         resolver = self.resolver(f"127.0.0.1:{port}")
         failed = self.until(resolver, "_failed")

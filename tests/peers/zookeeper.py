@@ -37,7 +37,7 @@ _SILENT.addHandler(logging.NullHandler())
 
 
 class ZooKeeper:
-    """A running ZooKeeper that can be killed and keeps its data. Its port `tls` requires a client certificate."""
+    """A ZooKeeper that can be killed and keeps its data. Its port `tls` requires a client certificate."""
 
     def __init__(self, folder: Path, material: Material) -> None:
         self.port, self.tls = free_ports(2)
@@ -70,7 +70,7 @@ class ZooKeeper:
         self._child.stop()
 
     async def broker(self, name: str, port: int, acl: Any = None, below: str = "") -> str:
-        """Create a node as a broker does, below a path. @return: the node's path."""
+        """Create the node of a broker below a path. @return: the node's path."""
         path = f"{below}{BROKERS_PATH}/{name.partition('.')[0]}.internal:8080"
         url = f"pulsar+ssl://{name}:{port}"
         body = json.dumps({"advertisedListeners": {"external": {"brokerServiceUrlTls": url}}}).encode()
@@ -82,7 +82,7 @@ class ZooKeeper:
         await self._ask(lambda client: client.delete(path))
 
     async def expire(self, client_id: Any) -> None:
-        """End another client's session: take it over, and close it."""
+        """End another client's session by taking it over and closing it."""
 
         def end() -> None:
             with self._client(client_id=client_id):

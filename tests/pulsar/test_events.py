@@ -10,6 +10,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.events import COMMANDS, Event
 from sniproxy.pulsar.walker import MAX_HEAD_BYTES
+from sniproxy.util.buffered import BufferAccount
 from tests.inspector.capture.recorded import reading, recorded
 from tests.inspector.inspecting import inspect
 from tests.pulsar import streams
@@ -55,7 +56,7 @@ def all_events() -> list[Event]:
         lookup = next(event.fields for event in found if event.name == "lookup")
         found += ledger.learn(Event("lookup", 1.0, "c", {**lookup, "response": "connect", "broker_url": broker}))
     advertised = Event("x", 1.0, "c", {"broker_url_tls": "pulsar+ssl://x.test:1"})
-    Inspector(found.append, lambda host, listener: "none").take_events([advertised], "x", "x")
+    Inspector(found.append, lambda host, listener: "none", BufferAccount()).take_events([advertised], "x", "x")
     found.remove(advertised)
     for capture in ("java-tls-no-name", "java-basic"):
         found += reading(recorded(capture))[0]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.direction import Direction
 from sniproxy.relay.relay import Relay
+from sniproxy.util.buffered import BufferAccount
 from tests.relay.deadlinecontract import HandClockContract, NotifiedContract, full_for_the_target
 from tests.support.reactor import reactor
 
@@ -29,9 +30,12 @@ class PythonRelayContract(HandClockContract, NotifiedContract):
         closer: LingeringCloser,
         idle: float,
         half_closed: float,
+        account: BufferAccount,
     ) -> Relay:
-        times = {"idle": idle, "half_closed": half_closed}
-        return Relay(clock, client, upstream, head, closer=closer, directions=self.way, **times)
+        return Relay(
+            clock, client, upstream, head,
+            closer=closer, idle=idle, half_closed=half_closed, account=account, directions=self.way,
+        )  # fmt: skip
 
     def leave_no_room(self) -> None:
         self.patch(reactor, "addReader", full_for_the_target(reactor.addReader))

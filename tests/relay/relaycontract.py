@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.relay import Ending
+from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end, reset
 
@@ -68,6 +69,7 @@ class Maker(Protocol):
         closer: LingeringCloser,
         idle: float,
         half_closed: float,
+        account: BufferAccount,
     ) -> AnyRelay: ...
 
 
@@ -75,6 +77,7 @@ class Tunnel:
     """A relay between two loopback connections, and the far ends of both.
 
     @param starts: False: C{relay} is made, and the test runs it.
+    @ivar account: of the relay in Python.
     @ivar done: fires at the relay's end.
     """
 
@@ -92,8 +95,16 @@ class Tunnel:
         self.client, ours_client = pair(buffers, "client")
         self.upstream, ours_upstream = pair(buffers, "target")
         self.closer = LingeringCloser(clock)
+        self.account = BufferAccount()
         self.relay = make(
-            clock, ours_client, ours_upstream, head, closer=self.closer, idle=idle, half_closed=half_closed
+            clock,
+            ours_client,
+            ours_upstream,
+            head,
+            closer=self.closer,
+            idle=idle,
+            half_closed=half_closed,
+            account=self.account,
         )
         self.done: Deferred[Ending] = self.relay.run() if starts else Deferred()
 
@@ -116,6 +127,7 @@ class RelayContract(SocketTestCase):
         closer: LingeringCloser,
         idle: float,
         half_closed: float,
+        account: BufferAccount,
     ) -> AnyRelay:
         """See L{Maker}. Subclasses implement it."""
         raise NotImplementedError

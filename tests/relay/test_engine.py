@@ -7,7 +7,9 @@ import gc
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -50,6 +52,8 @@ class Times:
 
 class Owner:
     """Who opened a tunnel."""
+
+    tunnel: EngineRelay
 
     def __init__(self) -> None:
         self.done: Deferred[Ending] = Deferred()
@@ -221,6 +225,20 @@ class EngineTests(EngineCase):
         del self.fake.opened[0].bytes_up
         self.assertEqual((4, 9, False, 0), (relay.bytes_up, relay.bytes_down, relay.half_closed, relay.blocked))
 
+    async def test_no_cycle(self) -> None:
+        """A tunnel that has ended does not keep its owner, which has the tunnel: both go without the collector."""
+        relay, owner = self.open()
+        owner.tunnel = relay
+        gone = ref(owner)
+        done = owner.done
+        self.fake.finish(self.fake.opened[0], IDLE)
+        del relay, owner
+        gc.disable()
+        self.addCleanup(gc.enable)
+        await done
+        await in_thread(int)  # the call that has ended it has returned
+        self.assertIsNone(gone())
+
     async def test_keys(self) -> None:
         """A key is used again only after its tunnel has ended."""
         first, second = self.open(), self.open()
@@ -311,15 +329,19 @@ class LoadTests(SocketTestCase):
     async def test_not_installed(self) -> None:
         """The message says what to install or to build."""
         self.patch(engine, "MODULE", "sniproxy.relay.no_such_module")
-        self.patch(sys, "modules", {**sys.modules, "sniproxy.relay._engine": None})
         error = self.assertRaises(EngineUnavailable, engine.load)
         self.assertIn("this installation has no engine; install a wheel", str(error))
         self.assertIn("make engine", str(error))
 
     async def test_broken(self) -> None:
         """A module that does not fit the system is named with the loader's words."""
-        self.patch(engine, "MODULE", "sniproxy.relay.relay")
-        self.assertEqual("cannot be loaded: GLIBC_9", engine._why(ImportError("GLIBC_9")))
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "sniproxy_broken_engine.py").write_text("raise ImportError('GLIBC_9 not found')")
+        self.patch(sys, "path", [str(folder), *sys.path])
+        self.patch(engine, "MODULE", "sniproxy_broken_engine")
+        error = self.assertRaises(EngineUnavailable, engine.load)
+        self.assertEqual("the engine cannot be loaded: GLIBC_9 not found", str(error))
 
     async def test_no_thread(self) -> None:
         """An engine that cannot start says why."""

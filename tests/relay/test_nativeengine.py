@@ -18,6 +18,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay import engine
 from sniproxy.relay.engine import BOTH, CLIENT, NOBODY, EngineRelay, EngineUnavailable, GivenBack, RelayEngine
 from sniproxy.relay.relay import Ending
+from sniproxy.util.buffered import BufferAccount
 from tests.relay import deadlinecontract, relaycontract
 from tests.relay.relaycontract import MEBI, AnyRelay
 from tests.support.reactor import reactor
@@ -101,6 +102,7 @@ class NativeCase(SocketTestCase):
         closer: LingeringCloser,
         idle: float,
         half_closed: float,
+        account: BufferAccount,
     ) -> AnyRelay:
         self.native._closer = closer  # the contract has one for each tunnel
         return NativeRelay(self.native, client, upstream, head, Times(idle, half_closed))

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.relay.direction import Direction
 from sniproxy.relay.pacing import ROUND_BYTES, ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
-from sniproxy.util.buffered import TOTAL
+from sniproxy.util.buffered import BufferAccount
 from tests.relay.taps import Recorder
 from tests.support.reactor import as_reactor
 
@@ -61,12 +61,12 @@ class PacingTests(SynchronousTestCase):
         self.now = [0.0]
         self.rounds = Rounds()
         self.pace = Pace(as_reactor(self.rounds), lambda: self.now[0])
-        self.held = TOTAL.bytes
+        self.account = BufferAccount()
 
     def test_at_once(self) -> None:
         """Within the budget all is shown at once, in slices and in order."""
         tap = Recorder()
-        paced = Paced(self.pace, tap)
+        paced = Paced(self.pace, tap, self.account)
         paced.client(b"a" * (2 * SLICE_BYTES) + b"b")
         paced.target(b"c")
         self.assertEqual(([SLICE_BYTES, SLICE_BYTES, 1, 1], b"c"), (tap.shown, tap.from_target))
@@ -77,23 +77,23 @@ class PacingTests(SynchronousTestCase):
     def test_spent(self) -> None:
         """Beyond the budget the rest waits for the next rounds, counted; the direction reads on when all is shown."""
         tap, reading = Slow(self.now, ROUND_S), Reading()
-        paced = Paced(self.pace, tap)
+        paced = Paced(self.pace, tap, self.account)
         data = bytes(range(256)) * (3 * SLICE_BYTES // 256)
         paced.client(data)
         self.assertEqual([SLICE_BYTES], tap.shown)
-        self.assertEqual(2 * SLICE_BYTES, TOTAL.bytes - self.held)
+        self.assertEqual(2 * SLICE_BYTES, self.account.bytes)
         self.assertFalse(paced.may_read(cast(Direction, reading)))
         self.rounds.go()
         self.assertEqual(([SLICE_BYTES, SLICE_BYTES], []), (tap.shown, reading.pumped))
         self.rounds.go()
         self.assertEqual(([reading], data), (reading.pumped, tap.from_client))
-        self.assertEqual(self.held, TOTAL.bytes)
+        self.assertEqual(0, self.account.bytes)
 
     def test_shared(self) -> None:
         """The budget is one for all tunnels, which have their turns one after the other."""
         taps = [Slow(self.now, ROUND_S) for _ in range(3)]
         for tap in taps:
-            Paced(self.pace, tap).client(bytes(2 * SLICE_BYTES))
+            Paced(self.pace, tap, self.account).client(bytes(2 * SLICE_BYTES))
         counts = []
         for _ in range(5):
             self.rounds.go()
@@ -102,7 +102,7 @@ class PacingTests(SynchronousTestCase):
 
     def test_bytes(self) -> None:
         """Bytes count, too, and a new round begins without them."""
-        paced, reading = Paced(self.pace, None), Reading()
+        paced, reading = Paced(self.pace, None, self.account), Reading()
         self.pace.charge(count=ROUND_BYTES)
         self.assertFalse(paced.may_read(cast(Direction, reading)))
         self.rounds.go()
@@ -112,13 +112,13 @@ class PacingTests(SynchronousTestCase):
     def test_end(self) -> None:
         """If a tunnel ends while bytes are buffered, the tap sees them before the end."""
         tap = Slow(self.now, ROUND_S)
-        paced = Paced(self.pace, tap)
+        paced = Paced(self.pace, tap, self.account)
         paced.client(bytes(2 * SLICE_BYTES))
         paced.end()
         self.assertFalse(tap.ended)
         self.rounds.go()
         self.assertTrue(tap.ended)
-        self.assertEqual(self.held, TOTAL.bytes)
+        self.assertEqual(0, self.account.bytes)
 
     def test_first(self) -> None:
         """What is shown the client's bytes first is shown them at once, whatever is spent; its time counts."""
@@ -128,7 +128,7 @@ class PacingTests(SynchronousTestCase):
             seen.append(data)
             self.now[0] += ROUND_S
 
-        paced = Paced(self.pace, tap := Recorder())
+        paced = Paced(self.pace, tap := Recorder(), self.account)
         paced.first = first
         paced.client(b"one")
         paced.client(b"two")
@@ -143,7 +143,7 @@ class PacingTests(SynchronousTestCase):
             def client(self, data: bytes) -> None:
                 raise ValueError("a fault")
 
-        paced = Paced(self.pace, tap := Faulty())
+        paced = Paced(self.pace, tap := Faulty(), self.account)
         paced.client(bytes(2 * SLICE_BYTES))
         paced.target(b"more")
         paced.end()

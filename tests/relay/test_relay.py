@@ -11,6 +11,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.relay import Ending, Relay
+from sniproxy.util.buffered import BufferAccount
 from tests.relay import deadlinecontract, pythonrelay
 from tests.relay.relaycontract import Tunnel
 from tests.support.reactor import reactor
@@ -41,7 +42,9 @@ class RelayTests(TestCase):
         client, ours_client = connected()
         upstream, ours_upstream = connected()
         closer = LingeringCloser(reactor)
-        relay = Relay(reactor, ours_client, ours_upstream, b"", closer=closer, idle=9.0, half_closed=9.0)
+        relay = Relay(
+            reactor, ours_client, ours_upstream, b"", closer=closer, idle=9.0, half_closed=9.0, account=BufferAccount()
+        )
         done = relay.run()
         relay.lost(relay._upstream, TimeoutError(110, "Connection timed out"))
         relay.lost(relay._client, ConnectionResetError(104, "reset"))

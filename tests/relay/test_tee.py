@@ -9,6 +9,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.pacing import ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection, tapped_directions
+from sniproxy.util.buffered import BufferAccount
 from tests.relay import pythonrelay
 from tests.relay.taps import Recorder
 from tests.support.reactor import reactor
@@ -17,7 +18,7 @@ from tests.support.sockets import SocketTestCase, connected, in_thread, read_exa
 
 def recorded(*arguments: object) -> TappedDirection:
     """A direction for the contract, which has its own tap."""
-    return TappedDirection(*arguments, Paced(pace_of(reactor), Recorder()))  # type: ignore[arg-type, call-arg]
+    return TappedDirection(*arguments, Paced(pace_of(reactor), Recorder(), BufferAccount()))  # type: ignore[arg-type, call-arg]
 
 
 class TappedContractTests(pythonrelay.PythonRelayContract):
@@ -39,10 +40,11 @@ class TapTests(SocketTestCase):
             ours_client,
             ours_upstream,
             b"head ",
-            directions=tapped_directions(Paced(pace_of(reactor), tap)),
+            directions=tapped_directions(Paced(pace_of(reactor), tap, BufferAccount())),
             closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,
+            account=BufferAccount(),
         )
         done = relay.run()
         client.sendall(b"question")
@@ -65,7 +67,7 @@ class TapTests(SocketTestCase):
                 super().client(data)
                 now[0] += ROUND_S / 3
 
-        paced = Paced(Pace(reactor, lambda: now[0]), tap := Slow())
+        paced = Paced(Pace(reactor, lambda: now[0]), tap := Slow(), BufferAccount())
         relay = Relay(
             reactor,
             ours_client,
@@ -75,6 +77,7 @@ class TapTests(SocketTestCase):
             closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,
+            account=BufferAccount(),
         )
         done = relay.run()
         data = random.Random(1).randbytes(500_000)

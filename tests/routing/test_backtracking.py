@@ -8,7 +8,7 @@ from sniproxy.routing.backtracking import why_unbounded
 
 
 class WhyUnboundedTests(SynchronousTestCase):
-    """why_unbounded: expressions that a made name can keep busy."""
+    """why_unbounded: expressions with unbounded backtracking."""
 
     def test_in_a_repeat(self) -> None:
         """Alternatives, options and repeats inside a repeat that match the same characters."""
@@ -50,7 +50,7 @@ class WhyUnboundedTests(SynchronousTestCase):
             self.assertIn("several repeats", why_unbounded(text) or "", text)
 
     def test_good(self) -> None:
-        """What the next character decides, and few repeats, are accepted."""
+        """Expressions that the next character decides, or with few repeats, are accepted."""
         for text in (
             r"broker-([0-9]+)\.eu\.pulsar\.test",
             r"broker-([0-9]+)\.(eu|us)?\.?example\.com",

@@ -1,4 +1,4 @@
-"""Tests for the values that say how targets are checked."""
+"""Tests for sniproxy.routing.health."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from sniproxy.routing.health import Health
 
 
 class HealthTests(SynchronousTestCase):
-    """Without a configuration."""
+    """The defaults."""
 
     def test_nothing_asked(self) -> None:
-        """Targets are neither checked nor ejected."""
+        """By default targets are neither checked nor ejected."""
         health = Health()
         self.assertIsNone(health.check)
         self.assertEqual(0.0, health.eject)

@@ -30,7 +30,7 @@ class MatchesTests(SynchronousTestCase):
 
 
 class RoutePatternTests(SynchronousTestCase):
-    """route_pattern: what a route's server_name may be."""
+    """route_pattern: valid values of server_name."""
 
     def refused(self, text: str) -> str:
         return str(self.assertRaises(BadName, route_pattern, text))
@@ -43,7 +43,7 @@ class RoutePatternTests(SynchronousTestCase):
         self.assertRaises(BadName, route_pattern, "a b")
 
     def test_bad_expression(self) -> None:
-        """What Python cannot compile, or has more groups than places, is refused."""
+        """An expression that Python cannot compile, or with too many groups, is refused."""
         for text in ("~(", "~[z-a]", "~a**", "~(?P<x", "~a{99999999999999999999}", r"~\1"):
             self.assertIn("invalid regular expression", self.refused(text))
         self.assertIn("10 groups; at most 9", self.refused("~" + "(a)" * 10))
@@ -52,7 +52,7 @@ class RoutePatternTests(SynchronousTestCase):
 
     @given(st.text(max_size=12))
     def test_nothing_else_is_raised(self, text: str) -> None:
-        """Whatever is written after the tilde, it is an expression or a bad name."""
+        """Any text after the tilde is an expression or gives BadName."""
         try:
             route_pattern("~" + text)
         except BadName:
@@ -61,21 +61,21 @@ class RoutePatternTests(SynchronousTestCase):
 
 
 class CapturedTests(SynchronousTestCase):
-    """captured: the parts of a name that a pattern takes out."""
+    """captured: the parts of a name that a pattern captures."""
 
     def test_star(self) -> None:
-        """A star takes out all labels that it matched, as one part."""
+        """A star captures all labels that it matches, as one part."""
         self.assertEqual((1, ("a.b",)), (capture_count("*.w.test"), captured("*.w.test", "a.b.w.test")))
 
     def test_groups(self) -> None:
-        """An expression takes out its groups; one that took no part is empty. Case does not matter."""
+        """An expression captures its groups; an unmatched group is empty. Case is ignored."""
         self.assertEqual(2, capture_count(BROKER))
         self.assertEqual(("12", "eu"), captured(BROKER, "broker-12.eu.example.com"))
         self.assertEqual(("7", ""), captured(BROKER, "broker-7.example.com"))
         self.assertEqual(("a",), captured("~([A-Z]).TEST", "a.test"))
 
     def test_none(self) -> None:
-        """A name written out takes nothing out, nor does a route without a name."""
+        """A plain name, and a route without a name, capture nothing."""
         for exact, name in (("a.test", "a.test"), ("default", "x.test"), ("no_server_name", None), (BROKER, None)):
             self.assertEqual((), captured(exact, name))
         self.assertEqual(0, capture_count("a.test"))

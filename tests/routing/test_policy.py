@@ -40,7 +40,7 @@ def ends(network: Network) -> list[str]:
 
 
 def clothes(inner: ipaddress.IPv4Address) -> list[str]:
-    """The ways in which IPv6 carries an IPv4 address."""
+    """The forms in which IPv6 contains an IPv4 address."""
     number = int(inner)
     return [
         str(ipaddress.IPv6Address(value))
@@ -53,20 +53,20 @@ def clothes(inner: ipaddress.IPv4Address) -> list[str]:
 
 
 class AddressTests(SynchronousTestCase):
-    """Which addresses a client's name may lead to."""
+    """Addresses that client-formed names may have."""
 
     def refusal(self, address: str, policy: Policy = Policy()) -> str | None:  # noqa: B008
         return policy.refuses(formed(), address)
 
     def test_public(self) -> None:
-        """Public addresses are allowed, in IPv6's clothes too."""
+        """Public addresses are allowed, also inside IPv6."""
         for address in PUBLIC:
             self.assertIsNone(self.refusal(address), address)
         for address in clothes(ipaddress.IPv4Address("8.8.8.8")):
             self.assertIsNone(self.refusal(address), address)
 
     def test_special(self) -> None:
-        """Every special-purpose range of IANA's registries, and multicast, is refused from end to end, and named."""
+        """All of IANA's special-purpose ranges, and multicast, are refused, and the reason names the range."""
         for text in [*IANA_IPV4.split(), *IANA_IPV6.split(), *MULTICAST]:
             for address in ends(ipaddress.ip_network(text)):
                 said = self.refusal(address)
@@ -74,7 +74,7 @@ class AddressTests(SynchronousTestCase):
                 self.assertRegex(str(said), r"^the address is [\w ,:.4-]+ \(.+/\d+\), .*allow_cidrs")
 
     def test_embedded(self) -> None:
-        """Every IPv4 range that is refused is refused inside IPv6: mapped, by NAT64, by 6to4."""
+        """Refused IPv4 ranges are also refused inside IPv6: mapped, NAT64 and 6to4."""
         for text in [*IANA_IPV4.split(), MULTICAST[0]]:
             for address in ends(ipaddress.ip_network(text)):
                 for dressed in clothes(ipaddress.IPv4Address(address)):
@@ -89,7 +89,7 @@ class AddressTests(SynchronousTestCase):
 
     @given(st.ip_addresses())
     def test_no_weaker_than_python(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-        """What Python's own tables call private, link-local, multicast or the like is never allowed."""
+        """No address that Python's tables call private, link-local, multicast or similar is allowed."""
         if any(address in ipaddress.ip_network(text) for text in EMBEDDING if address.version == 6):
             return
         if not address.is_global or address.is_multicast or address.is_reserved:
@@ -97,12 +97,12 @@ class AddressTests(SynchronousTestCase):
 
     @given(st.ip_addresses(v=4))
     def test_clothes_change_nothing(self, address: ipaddress.IPv4Address) -> None:
-        """An IPv4 address and its forms inside IPv6 have one verdict."""
+        """An IPv4 address and its IPv6 forms have the same verdict."""
         for dressed in clothes(address):
             self.assertEqual(self.refusal(str(address)) is None, self.refusal(dressed) is None, dressed)
 
     def test_allowed_cidrs(self) -> None:
-        """A network in allow_cidrs is allowed, by its IPv4 inside IPv6 too; its neighbours are not."""
+        """A network in allow_cidrs is allowed, also inside IPv6; adjacent addresses are not."""
         policy = make_policy(["10.1.0.0/16", "fd00::/8", "::1/128"], None, None)
         for address in ("10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::a01:203", "fd12::1", "::1"):
             self.assertIsNone(self.refusal(address, policy), address)
@@ -111,7 +111,7 @@ class AddressTests(SynchronousTestCase):
 
     @given(st.ip_addresses(), st.integers(0, 128))
     def test_any_cidr(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address, length: int) -> None:
-        """An address is allowed when any network around it is."""
+        """An address is allowed if it is in any of the networks."""
         network = ipaddress.ip_network(f"{address}/{min(length, address.max_prefixlen)}", strict=False)
         try:
             policy = make_policy([str(network)], None, None)
@@ -123,16 +123,16 @@ class AddressTests(SynchronousTestCase):
 
 
 class TargetTests(SynchronousTestCase):
-    """Which targets are asked about, and what can be said without an address."""
+    """Targets that the policy checks, before and after the lookup."""
 
     def test_only_what_clients_form(self) -> None:
-        """What the operator wrote is allowed, wherever it leads."""
+        """Targets that the operator wrote are allowed at any address."""
         strict = make_policy([], [1], ["b.test"])
         for address in (None, "127.0.0.1", "10.0.0.7", "224.0.0.1"):
             self.assertIsNone(strict.refuses(Target("a.test", 22), address))
 
     def test_ports(self) -> None:
-        """6651 is allowed unless others are; before the name is looked up."""
+        """Only 6651 is allowed by default; ports are checked before the lookup."""
         self.assertIsNone(Policy().refuses(formed(), None))
         self.assertEqual("port 22 is not in [policy] allow_ports (6651)", Policy().refuses(formed(port=22), None))
         two = make_policy([], [6651, 4443], None)
@@ -140,7 +140,7 @@ class TargetTests(SynchronousTestCase):
         self.assertIn("(4443, 6651)", str(two.refuses(formed(port=1), "8.8.8.8")))
 
     def test_names(self) -> None:
-        """Hosts are compared as a route's server_name is; before the name is looked up."""
+        """Hosts match as a route's server_name does; they are checked before the lookup."""
         policy = make_policy([], None, ["a.test", "*.W.test.", r"~broker-[0-9]+\.test", "8.8.8.8"])
         for host in ("a.test", "x.y.w.test", "broker-7.test", "8.8.8.8"):
             self.assertIsNone(policy.refuses(formed(host), None), host)
@@ -148,7 +148,7 @@ class TargetTests(SynchronousTestCase):
             self.assertEqual("the host is not in [policy] allow_names", policy.refuses(formed(host), None))
 
     def test_looked_up_names(self) -> None:
-        """Of a target that a resolver has looked up, its name and its address are asked about."""
+        """For a target that a resolver has looked up, both name and address are checked."""
         policy = make_policy([], None, ["*.good.test"])
         self.assertIsNone(policy.refuses(Target("8.8.8.8", 6651, client_formed=True, name="a.good.test"), "8.8.8.8"))
         for name in ("a.bad.test", ""):
@@ -158,7 +158,7 @@ class TargetTests(SynchronousTestCase):
         self.assertIn("private", str(policy.refuses(target, "10.0.0.1")))
 
     def test_equal(self) -> None:
-        """Policies compare by what was written."""
+        """Policies with the same settings are equal."""
         self.assertEqual(make_policy([], None, ["a"]), make_policy((), [6651], ("A.",)))
 
 
@@ -171,7 +171,7 @@ class MakePolicyTests(SynchronousTestCase):
         self.assertIn(said, str(error))
 
     def test_cidrs(self) -> None:
-        """A network is a network; one of mapped addresses would never be met."""
+        """An invalid network is refused, and so is an IPv4-mapped one, which would never match."""
         self.refused(["10.0.0.0/33"], None, None, "allow_cidrs", "10.0.0.0/8")
         self.refused(["a.test"], None, None, "allow_cidrs", "10.0.0.0/8")
         self.refused(["10.1.0.0/8"], None, None, "allow_cidrs", "write 10.0.0.0/8")

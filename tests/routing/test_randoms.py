@@ -1,4 +1,4 @@
-"""Loops through other proxies."""
+"""Tests for sniproxy.routing.randoms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class LiveRandomsTests(SynchronousTestCase):
     """The randoms of live connections."""
 
     def test_comes_back(self) -> None:
-        """A random that is alive is a loop, which is counted; one that has ended is not, and nothing is kept of it."""
+        """The random of a live connection is a loop, and counted; that of an ended one is not, and is not kept."""
         randoms = LiveRandoms()
         self.assertTrue(randoms.enter(b"a" * 32))
         self.assertTrue(randoms.enter(b"b" * 32))

@@ -37,14 +37,14 @@ def read(name: str | None, tls13: bool = True) -> ClientHello:
 
 
 class ChoiceTests(SynchronousTestCase):
-    """Routing.choose: which route does a hello take?"""
+    """Routing.choose: the route of a hello."""
 
     def refused(self, routes: Routing, name: str | None, tls13: bool = True) -> tuple[Result, Alert | None, str]:
         error = self.assertRaises(Refusal, routes.choose, read(name, tls13), "public")
         return error.result, error.alert, str(error)
 
     def test_choose(self) -> None:
-        """A name takes its route, else the default; a hello without a name, the one for such."""
+        """A name takes its route, else the default; a hello without a name takes [no_server_name]."""
         routes = routing([live("a.test")], default=True, no_server_name=True)
         for name, expected in (("A.test", "a.test"), ("b.test", "default"), (None, "no_server_name")):
             self.assertEqual(expected, routes.choose(read(name), "public").server_name)
@@ -64,7 +64,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIn("use a service URL with a host name", why)
 
     def test_why_none(self) -> None:
-        """The reason names what was probably meant."""
+        """The reason suggests the intended name."""
         routes = routing([live("broker-1.a.test"), live("*.w.test"), live("own.test", "other")])
         for name, part in (
             ("far.example", "no route has this name"),

@@ -15,7 +15,7 @@ from sniproxy.util.names import ip_literal
 
 @attrs.frozen
 class Named:
-    """The least that a route is."""
+    """The attributes that the table needs of a route."""
 
     server_name: str
     listener: str | None = None
@@ -27,7 +27,7 @@ def table(*patterns: str) -> RouteTable[Named]:
 
 
 class ChooseTests(SynchronousTestCase):
-    """RouteTable.choose: the default route, and RouteTable.why_none: why there is none."""
+    """RouteTable.choose: the default route, and RouteTable.why_none: the reason for no route."""
 
     def test_default(self) -> None:
         """The default route takes names without a route, but no IP literal."""
@@ -49,21 +49,21 @@ class ChooseTests(SynchronousTestCase):
 
 
 class MatchTests(SynchronousTestCase):
-    """RouteTable.match: which route has this name?"""
+    """RouteTable.match: the route of a name."""
 
     def matched(self, routes: RouteTable[Named], name: str, listener: str = "public") -> str | None:
         found = routes.match(name, listener)
         return None if found is None else found.server_name
 
     def test_exact(self) -> None:
-        """An exact route has its name and no other."""
+        """An exact route matches only its name."""
         routes = table("a.test")
         self.assertEqual(self.matched(routes, "a.test"), "a.test")
         for name in ("b.test", "x.a.test", "test", "a.tes", "a.test2"):
             self.assertIsNone(self.matched(routes, name))
 
     def test_wildcard(self) -> None:
-        """A wildcard has every name below it, at any depth, never the name itself, nor one that merely ends so."""
+        """A wildcard matches names at any depth below a name, not the name itself, nor names with the same ending."""
         routes = table("*.w.test")
         for name in ("a.w.test", "b.a.w.test", "d.c.b.a.w.test"):
             self.assertEqual(self.matched(routes, name), "*.w.test")
@@ -71,7 +71,7 @@ class MatchTests(SynchronousTestCase):
             self.assertIsNone(self.matched(routes, name))
 
     def test_precedence(self) -> None:
-        """An exact name beats the longest wildcard, in whatever order the routes come."""
+        """An exact name precedes the longest wildcard, for any order of the routes."""
         patterns = ["*.test", "*.eu.test", "a.eu.test", "*.a.eu.test"]
         for routes in (table(*patterns), table(*reversed(patterns))):
             self.assertEqual(self.matched(routes, "a.eu.test"), "a.eu.test")
@@ -80,7 +80,7 @@ class MatchTests(SynchronousTestCase):
             self.assertEqual(self.matched(routes, "eu.test"), "*.test")
 
     def test_ip_literals(self) -> None:
-        """An IP literal has only an exact route, never a wildcard."""
+        """An IP literal matches only an exact route."""
         routes = table("*.0.0.1", "*.1", "10.0.0.7", "2001:db8::7")
         self.assertEqual(self.matched(routes, "10.0.0.7"), "10.0.0.7")
         self.assertEqual(self.matched(routes, "2001:db8::7"), "2001:db8::7")
@@ -88,14 +88,14 @@ class MatchTests(SynchronousTestCase):
         self.assertEqual(self.matched(routes, "x.0.0.1"), "*.0.0.1")
 
     def test_listener(self) -> None:
-        """Among routes with the same pattern, the one for this listener beats the one for all."""
+        """Among routes with the same pattern, the one for the listener precedes the general one."""
         own, common = Named("a.test", "inner"), Named("a.test")
         routes = RouteTable([own, common])
         self.assertIs(routes.match("a.test", "inner"), own)
         self.assertIs(routes.match("a.test", "public"), common)
 
     def test_other_listener(self) -> None:
-        """A route for another listener does not exist here: a wildcard or nothing takes its place."""
+        """A route for another listener is ignored: a wildcard or nothing matches."""
         routes = RouteTable([Named("a.test", "inner"), Named("*.w.test", "inner"), Named("*.test")])
         self.assertEqual(self.matched(routes, "a.test"), "*.test")
         self.assertEqual(self.matched(routes, "b.w.test"), "*.test")
@@ -103,13 +103,13 @@ class MatchTests(SynchronousTestCase):
         self.assertIsNone(self.matched(RouteTable([Named("a.test", "inner")]), "a.test"))
 
     def test_pattern_before_listener(self) -> None:
-        """A better pattern for all beats a worse one for this listener."""
+        """A better general pattern precedes a worse one for the listener."""
         routes = RouteTable([Named("a.test"), Named("*.test", "inner"), Named("*.b.test")])
         self.assertEqual(self.matched(routes, "a.test", "inner"), "a.test")
         self.assertEqual(self.matched(routes, "x.b.test", "inner"), "*.b.test")
 
     def test_expressions(self) -> None:
-        """An expression has the names that it matches whole, without regard to case, and no IP literal."""
+        """An expression matches whole names without regard to case, and no IP literal."""
         routes = table(r"~broker-([0-9]+)\.TEST", "~.*1")
         self.assertEqual(self.matched(routes, "broker-7.test"), r"~broker-([0-9]+)\.TEST")
         for name in ("broker-7.test.x", "xbroker-7.test", "broker-.test", "127.0.0.1"):
@@ -129,7 +129,7 @@ class MatchTests(SynchronousTestCase):
         self.assertIs(routes.match("a.test", "other"), other)
 
     def test_many(self) -> None:
-        """A match looks up the name and its parents, however many routes there are."""
+        """A match looks up the name and its parents, for any number of routes."""
         looked_up = []
 
         class Counting(dict[tuple[str, str | None], Named]):
@@ -144,7 +144,7 @@ class MatchTests(SynchronousTestCase):
         self.assertEqual(8, len(looked_up))
 
     def test_empty(self) -> None:
-        """An empty table has no route and no hint."""
+        """An empty table has no route and no suggestion."""
         self.assertIsNone(self.matched(table(), "a.test"))
         self.assertIsNone(table().closest("a.test"))
 
@@ -160,7 +160,7 @@ ROUTES = st.lists(
 
 
 def naive(routes: list[Named], name: str, listener: str) -> Named | None:
-    """The rules word for word, over all routes."""
+    """The rules, applied to each route in turn."""
     exact, below = [], []
     for route in routes:
         if route.listener not in (None, listener):
@@ -174,38 +174,38 @@ def naive(routes: list[Named], name: str, listener: str) -> Named | None:
 
 
 class NaiveTests(SynchronousTestCase):
-    """The table against a matcher that is plainly right."""
+    """The table, compared with a simple implementation."""
 
     @settings(deadline=None, max_examples=300)
     @given(ROUTES, NAMES, LISTENERS)
     def test_same(self, routes: list[Named], name: str, listener: str) -> None:
-        """Whatever the routes, both find the same route."""
+        """Both find the same route for any routes."""
         self.assertEqual(RouteTable(routes).match(name, listener), naive(routes, name, listener))
 
 
 class ClosestTests(SynchronousTestCase):
-    """RouteTable.closest: the route that was perhaps meant."""
+    """RouteTable.closest: the route that was probably intended."""
 
     def test_typo(self) -> None:
-        """A letter for a digit, in any label."""
+        """A typing error in any label."""
         routes = table("broker-1.pulsar.test", "broker-2.pulsar.test", "proxy.other.test")
         self.assertEqual(routes.closest("broker-l.pulsar.test"), "broker-1.pulsar.test")
         self.assertEqual(routes.closest("broker-2.pulser.test"), "broker-2.pulsar.test")
 
     def test_apex(self) -> None:
-        """For the name itself that a wildcard is below, the wildcard."""
+        """For the name below which a wildcard matches, the wildcard is suggested."""
         self.assertEqual(table("*.w.test", "v.test").closest("w.test"), "*.w.test")
         self.assertEqual(table("*.example.test", "examp1e.test").closest("example.test"), "*.example.test")
 
     def test_nothing_near(self) -> None:
-        """A name that is like none gets no hint."""
+        """A name that resembles no other gets no suggestion."""
         self.assertIsNone(table("broker-1.pulsar.test").closest("www.example.com"))
         self.assertIsNone(table("broker-1.pulsar.test").closest("something-else-altogether.pulsar.test"))
         self.assertIsNone(table("broker-1.pulsar.test").closest("zz.pulsar.test"))
         self.assertIsNone(table("x" * 60 + ".y.test").closest("x" * 59 + ".y" * 30 + ".test"))
 
     def test_bounded(self) -> None:
-        """However many routes there are, few are compared, and a near one among the first is found."""
+        """The number of compared routes is bounded, and a similar one among the first is found."""
         routes = table(*(f"broker-{number}.pulsar.test" for number in range(5000)))
         self.assertLessEqual(max(map(len, routes._near.values())), 32)
         self.assertEqual(routes.closest("broker-l0.pulsar.test"), "broker-10.pulsar.test")

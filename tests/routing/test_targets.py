@@ -13,13 +13,13 @@ from sniproxy.routing.targets import BadTarget, Turns, parse_target, parse_weigh
 
 
 class ParseTargetTests(SynchronousTestCase):
-    """parse_target: a target as an operator writes it."""
+    """parse_target: the text of a target."""
 
     def refused(self, text: str) -> str:
         return str(self.assertRaises(BadTarget, parse_target, text))
 
     def test_forms(self) -> None:
-        """Host, address, scheme and port in all the forms that are documented."""
+        """Host, address, scheme and port are read in all documented forms."""
         for text, host, port in (
             ("broker-1.test:6652", "broker-1.test", 6652),
             ("Broker-1.Test.:6652", "broker-1.test", 6652),
@@ -40,9 +40,9 @@ class ParseTargetTests(SynchronousTestCase):
     @example(("a" * 62 + ".") * 4 + "a:1")
     @example(("a" * 62 + ".") * 4 + "aa:1")
     def test_as_most_are_written(self, text: str) -> None:
-        """The short way for a plain host and port reads what the long one reads, and nothing else.
+        """The fast path for a plain host and port gives the same result as the general parser.
 
-        A blank in front is always the long way, and means nothing.
+        A text with a leading blank takes the general parser, which ignores the blank.
         """
         try:
             wanted = parse_target(f" {text}")
@@ -52,7 +52,7 @@ class ParseTargetTests(SynchronousTestCase):
             self.assertEqual(wanted, parse_target(text))
 
     def test_default_port(self) -> None:
-        """Without a port it is 6651, Pulsar's port for TLS."""
+        """The default port is 6651, Pulsar's port for TLS."""
         for text, host in (
             ("broker-1.test", "broker-1.test"),
             ("[2001:db8::7]", "2001:db8::7"),
@@ -62,12 +62,12 @@ class ParseTargetTests(SynchronousTestCase):
             self.assertEqual(parse_target(text), Target(host, 6651), text)
 
     def test_schemes(self) -> None:
-        """Any other scheme is refused, with the one to write."""
+        """Another scheme is refused; the message has the right one."""
         for text in ("pulsar://broker:6650", "https://broker:443", "://broker"):
             self.assertIn("pulsar+ssl://host:port", self.refused(text))
 
     def test_several_in_one_text(self) -> None:
-        """Several targets in one text are refused, with the list to write."""
+        """Several targets in one text are refused; the message has the list to write."""
         self.assertIn('target = ["a:6651", "b:6651"]', self.refused("10.0.0.7:6651,10.0.0.8:6651"))
 
     def test_ports(self) -> None:
@@ -92,13 +92,13 @@ class ParseTargetTests(SynchronousTestCase):
         self.assertIn("bad host", self.refused("a b:1"))
 
     def test_brackets(self) -> None:
-        """Brackets around an IPv6 address are closed, and only a port follows them."""
+        """Brackets around an IPv6 address are closed, and only a port may follow them."""
         for text in ("[::1", "[::1]6651", "[::1]/"):
             self.assertIn("[2001:db8::7]:6651", self.refused(text))
 
 
 class ParseWeightedTests(SynchronousTestCase):
-    """parse_weighted: a target and how often its turn comes."""
+    """parse_weighted: a target with a weight."""
 
     def test_forms(self) -> None:
         """A weight follows any form of target, after white space; the default is 1."""
@@ -120,7 +120,7 @@ class ParseWeightedTests(SynchronousTestCase):
             self.assertRaises(BadTarget, parse_weighted, text)
 
     def test_plain(self) -> None:
-        """What has no turns takes no weight."""
+        """A single target may not have a weight."""
         self.assertRaises(BadTarget, parse_target, "a.test:1 weight=2")
 
 
@@ -131,32 +131,32 @@ class TurnsTests(SynchronousTestCase):
     """Turns: round robin by weight."""
 
     def test_round_robin(self) -> None:
-        """Each call moves the turn on; the others follow in their order."""
+        """Each call advances the turn; the other targets follow in order."""
         turns = Turns()
         orders = [turns.order([A, B, C]) for _ in range(4)]
         self.assertEqual(orders, [[A, B, C], [B, C, A], [C, A, B], [A, B, C]])
 
     def test_one(self) -> None:
-        """One target always has its turn, whatever its weight."""
+        """A single target is always first, whatever its weight."""
         for weight in (0, 1, 5):
             target = Target("a", 1, weight)
             self.assertEqual(Turns().order([target]), [target])
 
     def test_weights(self) -> None:
-        """A target's turn comes as often as its weight says."""
+        """Targets are first in proportion to their weights."""
         heavy, light = Target("a", 1, 3), Target("b", 1, 1)
         turns = Turns()
         self.assertEqual(Counter(turns.order([heavy, light])[0] for _ in range(40)), {heavy: 30, light: 10})
 
     def test_spare(self) -> None:
-        """Targets of weight 0 come last, and only as spares."""
+        """Targets of weight 0 come last, as backups."""
         spare = Target("s", 1, 0)
         turns = Turns()
         orders = [turns.order([spare, A, B]) for _ in range(2)]
         self.assertEqual(orders, [[A, B, spare], [B, A, spare]])
 
     def test_only_spares(self) -> None:
-        """When all have weight 0, all are dialled, in their order."""
+        """If all weights are 0, all targets are dialled in order."""
         spares = [Target("s", 1, 0), Target("t", 1, 0)]
         self.assertEqual(Turns().order(spares), spares)
 

@@ -17,13 +17,13 @@ REQUEST = Request("a.b.w.test", (), "192.0.2.7:1", "public", ("a.b", "7"), 4443)
 
 
 class ParseTemplateTests(SynchronousTestCase):
-    """parse_template: what is written."""
+    """parse_template: the text of a template."""
 
     def refused(self, text: str) -> str:
         return str(self.assertRaises(BadTarget, parse_template, text))
 
     def test_plain(self) -> None:
-        """A plain target is a template without places."""
+        """A target without placeholders is a template, too."""
         template = parse_template("pulsar+ssl://b.test:7")
         self.assertEqual((frozenset(), False), (template.places, template.client_formed))
         self.assertEqual(Target("b.test", 7), template.fill(REQUEST))
@@ -50,7 +50,7 @@ class ParseTemplateTests(SynchronousTestCase):
             self.assertIn("brace", self.refused(text))
 
     def test_no_target(self) -> None:
-        """What can be no target however it is filled is refused as a target is."""
+        """Text that can never be a target is refused with the same errors as a target."""
         for text, said in (
             ("{server_name}:x", "bad port"),
             ("a.test:{server_name}", "bad port"),
@@ -61,7 +61,7 @@ class ParseTemplateTests(SynchronousTestCase):
             self.assertIn(said, self.refused(text))
 
     def test_why_not(self) -> None:
-        """A route fills a template only when it has what the places need."""
+        """A route can fill a template only if it has a value for each placeholder."""
         self.assertIsNone(parse_template("{1}:1").why_not(1, True))
         self.assertIsNone(parse_template("b.test:{port}").why_not(0, False))
         self.assertIn("nothing for {2}", str(parse_template("{1}-{2}:1").why_not(1, True)))
@@ -71,7 +71,7 @@ class ParseTemplateTests(SynchronousTestCase):
 
 
 class FillTests(SynchronousTestCase):
-    """Template.fill: a connection's target."""
+    """Template.fill: the target of a connection."""
 
     def test_places(self) -> None:
         """Each placeholder takes its value; the default port is Pulsar's; a scheme is allowed."""
@@ -84,12 +84,12 @@ class FillTests(SynchronousTestCase):
             self.assertEqual(Target(host, port, client_formed=True), parse_template(text).fill(REQUEST))
 
     def test_client_formed(self) -> None:
-        """A target is marked when the name is in its host or its port; the listener's port is the operator's."""
+        """A target is marked if the server name forms its host or port; the listener's port does not count."""
         self.assertTrue(parse_template("10.0.0.7:665{2}").fill(REQUEST).client_formed)
         self.assertEqual(Target("b.test", 4443), parse_template("b.test:{port}").fill(REQUEST))
 
     def test_ip_address(self) -> None:
-        """A server name that is an IPv6 address gets its brackets; a part may turn out to be an address."""
+        """A server name that is an IPv6 address gets brackets; a captured part may be an address."""
         request = Request("2001:db8::7", (), "192.0.2.7:1", "public")
         filled = parse_template("{server_name}:7").fill(request)
         self.assertEqual(Target("2001:db8::7", 7, client_formed=True), filled)
@@ -97,7 +97,7 @@ class FillTests(SynchronousTestCase):
         self.assertEqual(Target("10.0.0.7", 6651, client_formed=True), parse_template("{1}").fill(request))
 
     def test_missing(self) -> None:
-        """Nothing to fill a place with, or a host that grew too long, is an error."""
+        """A missing value, or a host that becomes too long, is an error."""
         bare = Request(None, (), "unix", "public")
         for text in ("{server_name}:1", "{1}:1", "b:{port}"):
             error = self.assertRaises(BadTarget, parse_template(text).fill, bare)
@@ -108,7 +108,7 @@ class FillTests(SynchronousTestCase):
 
     @given(st.text(string.ascii_lowercase + string.digits + ".-_:[]/,@", max_size=30))
     def test_only_the_name(self, part: str) -> None:
-        """Whatever a part is, the host ends as the operator wrote it, or there is no target."""
+        """For any captured part, the host keeps its written ending, or there is no target."""
         try:
             target = parse_template("{1}.internal:6651").fill(Request("x", (), "", "", (part,)))
         except BadTarget:
@@ -118,7 +118,7 @@ class FillTests(SynchronousTestCase):
 
     @given(st.from_regex(r"[a-z0-9_.-]{1,40}|[0-9.]{7,15}", fullmatch=True))
     def test_any_server_name(self, text: str) -> None:
-        """For every server name, a route by {server_name} leads to what the name itself would as a target."""
+        """For any server name, {server_name} gives the same target as the name itself."""
         try:
             name = server_name(text)
         except ValueError:
@@ -127,7 +127,7 @@ class FillTests(SynchronousTestCase):
         self.assertEqual(parse_target(f"{name}:7").host, target.host)
 
     def test_may_give(self) -> None:
-        """Which targets a template can become."""
+        """may_give tells whether a template can become a target."""
         for text, key, may in (
             ("{1}.internal", "a.internal:6651", True),
             ("{1}.internal", "a.internal:6650", False),
@@ -143,7 +143,7 @@ class FillTests(SynchronousTestCase):
             self.assertEqual(may, parse_template(text).may_give(key), (text, key))
 
     def test_may_lead(self) -> None:
-        """The name must be one that the route takes, and the port one of a listener."""
+        """The name must match the route, and the port must be a listener's."""
         takes = {"a.test", "2001:db8::7"}.__contains__
         for text, key, may in (
             ("{server_name}", "a.test:6651", True),

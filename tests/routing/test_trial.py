@@ -18,37 +18,37 @@ def clock(step: float) -> Callable[[], float]:
 
 
 class SlowExpressionsTests(SynchronousTestCase):
-    """slow_expressions: what takes too long, by the clock that is given."""
+    """slow_expressions: expressions that take too long by the given clock."""
 
     PATTERNS = (("a", "a.test"), ("b", "~.*x"), ("c", "*.c.test"), ("d", "~d.*y"))
 
     def test_fast(self) -> None:
-        """A match that takes no time is good."""
+        """A fast expression is accepted."""
         self.assertEqual([], list(slow_expressions(self.PATTERNS, lambda: 7.0)))
 
     def test_slow(self) -> None:
-        """Each expression that takes too long is reported with its key; other patterns are not compared."""
+        """Each slow expression is reported with its key; other patterns are not timed."""
         found = list(slow_expressions(self.PATTERNS, clock(1.1 * MAX_MATCH_S)))
         self.assertEqual([("b", "~.*x"), ("d", "~d.*y")], [one[:2] for one in found])
         self.assertIn("more than 10 ms", found[0][2])
 
     def test_interrupted(self) -> None:
-        """One slow match of several is an interrupt, and no reason."""
+        """A single slow match is taken for an interruption, and ignored."""
         looks = iter([0.0, 0.0, 1.0])
         self.assertEqual([], list(slow_expressions([("b", "~.*x")], lambda: next(looks, 1.0))))
 
     def test_total(self) -> None:
-        """All trials together are bounded: expressions behind the bound are not compared."""
+        """The total time is bounded: later expressions are not timed."""
         many = [(str(number), f"~{number}.*x") for number in range(100)]
         found = list(slow_expressions(many, clock(MAX_TRIALS_S / 5)))
         self.assertTrue(1 <= len(found) <= 10, found)
 
 
 class HardNamesTests(SynchronousTestCase):
-    """hard_names: names made of an expression's own characters."""
+    """hard_names: names made of an expression's characters."""
 
     def test_names(self) -> None:
-        """They have full length, are few, and some begin as the expression does."""
+        """The names have the maximum length, are few, and some begin like the expression."""
         found = list(hard_names(r"~broker-\.q(x|z)+.*"))
         self.assertTrue(all(MAX_NAME_CHARS - 1 <= len(name) <= MAX_NAME_CHARS for name in found))
         self.assertLess(len(found), 40)

@@ -12,7 +12,7 @@ ONE, TWO = Target("10.0.0.1", 6651), Target("10.0.0.2", 6651, label="broker-2")
 
 
 class StandingTests(SynchronousTestCase):
-    """What is known of targets."""
+    """State of targets."""
 
     def test_connections(self) -> None:
         """Connections are counted by host and port, whatever the label."""
@@ -26,7 +26,7 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual({}, dict(upstreams._connections))
 
     def test_answered(self) -> None:
-        """What resolvers answered with is remembered without health checks too, up to a bound."""
+        """Targets in answers of resolvers are remembered without health checks, too, up to a limit."""
         upstreams = UpstreamTable()
         upstreams.record_answer([ONE, TWO], None, 0.0)
         upstreams.record_answer([ONE], None, 1.0)
@@ -37,7 +37,7 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual({}, upstreams.known)
 
     def test_drained(self) -> None:
-        """A drained target, by address or label, is not used until that is undone; its lost turns are counted."""
+        """A drained target, given by address or label, is not used until an undo; skipped turns are counted."""
         for name in (address(TWO), "broker-2"):
             upstreams = UpstreamTable()
             goal = DrainTarget("target", name)
@@ -51,7 +51,7 @@ class StandingTests(SynchronousTestCase):
             self.assertEqual(0, upstreams.refused_count(goal))
 
     def test_drained_route(self) -> None:
-        """A drained route has no target; another route with the same ones has them all."""
+        """A drained route has no target; other routes still use its targets."""
         upstreams = UpstreamTable()
         goal = DrainTarget("route", "a.test")
         upstreams.drain(goal)
@@ -60,7 +60,7 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual(1, upstreams.refused_count(goal))
 
     def test_goal(self) -> None:
-        """A goal has connections by their route, or by their target; one without either is not meant."""
+        """A drain selects connections by route or by target; a connection with neither is not selected."""
         self.assertTrue(DrainTarget("route", "a.test").has("a.test", None))
         self.assertFalse(DrainTarget("route", "a.test").has(None, ONE))
         self.assertTrue(DrainTarget("target", "10.0.0.1:6651").has(None, ONE))
@@ -69,7 +69,7 @@ class StandingTests(SynchronousTestCase):
 
 
 class HealthTests(SynchronousTestCase):
-    """Which target comes first."""
+    """The order of targets."""
 
     def upstreams(self, health: Health) -> UpstreamTable:
         upstreams = UpstreamTable()
@@ -77,7 +77,7 @@ class HealthTests(SynchronousTestCase):
         return upstreams
 
     def test_new_addresses(self) -> None:
-        """A resolver's target is checked at the addresses that it was last seen with."""
+        """A resolver's target is checked at its latest addresses."""
         upstreams = UpstreamTable()
         upstreams.reconfigure(Health(check="connect"), [])
         for found in ("10.0.0.1", "10.0.0.2"):
@@ -85,7 +85,7 @@ class HealthTests(SynchronousTestCase):
             self.assertEqual((found,), upstreams.known["a.test:6651"].target.addresses)
 
     def test_least(self) -> None:
-        """The target with the fewest connections for its weight comes first; spare ones come last; ties take turns."""
+        """The target with the fewest connections per weight is first; backups are last; ties take turns."""
         upstreams = UpstreamTable()
         heavy, spare = Target("10.0.0.3", 1, weight=3), Target("10.0.0.4", 1, weight=0)
         self.assertEqual([TWO, ONE], upstreams.order([TWO, ONE], True, 0.0))
@@ -96,7 +96,7 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual([spare, ONE, heavy, TWO], upstreams.order([spare, ONE, heavy, TWO], False, 0.0))
 
     def test_ejected(self) -> None:
-        """After `fall` failures in a row a target comes last for `eject` seconds; one more failure avoids it again."""
+        """After `fall` failures in a row a target is last for `eject` seconds; then one failure ejects it again."""
         upstreams = self.upstreams(Health(fall=2, eject=30.0))
         self.assertFalse(upstreams.record_failure(ONE, "refused", 0.0))
         upstreams.record_success(ONE)
@@ -111,7 +111,7 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual("up", upstreams.state(ONE, 32.0))
 
     def test_off(self) -> None:
-        """Unless it is asked for, nothing is remembered."""
+        """By default nothing is remembered."""
         upstreams = UpstreamTable()
         upstreams.record_answer([ONE], "a.test", 0.0)
         for _ in range(9):
@@ -119,7 +119,7 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(({}, "up"), (upstreams.known, upstreams.state(ONE, 0.0)))
 
     def test_known(self) -> None:
-        """Resolvers' targets are tracked from the first answer until long after the last; client-formed ones never."""
+        """Targets of resolvers are tracked until long after their last answer; client-formed ones are not."""
         upstreams = self.upstreams(Health(check="tcp"))
         three, formed = Target("10.0.0.3", 1), Target("10.0.0.4", 1, client_formed=True)
         upstreams.record_answer([ONE, three, formed], "c.test", 5.0)
@@ -131,7 +131,7 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual([address(ONE), address(TWO)], list(upstreams.known))
 
     def test_first_check(self) -> None:
-        """The first check of a target decides alone: nothing has said before that it is up; later ones are counted."""
+        """The first check of a target decides alone; later ones are counted."""
         upstreams = self.upstreams(Health(check="tcp", rise=2, fall=2))
         one, two = upstreams.known[address(ONE)], upstreams.known[address(TWO)]
         self.assertEqual((True, False), (upstreams.record_check(one, "refused"), upstreams.record_check(two, "")))
@@ -144,7 +144,7 @@ class HealthTests(SynchronousTestCase):
         self.assertTrue(upstreams.record_check(one, "refused"), "it was not checked meanwhile")
 
     def test_change(self) -> None:
-        """Another configuration keeps what is known of targets that it names, too; without checks all are up."""
+        """A new configuration keeps the state of targets that it still names; without checks all are up."""
         upstreams = self.upstreams(Health(check="tcp", fall=1))
         self.assertTrue(upstreams.record_check(upstreams.known[address(ONE)], "refused"))
         upstreams.reconfigure(Health(check="tcp"), [(ONE, "other.test")])

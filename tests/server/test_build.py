@@ -1,4 +1,4 @@
-"""From a configuration to what lives."""
+"""Tests for sniproxy.server.build."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BuildTests(TestCase):
     """Resolvers, routes, endpoints."""
 
     def test_bad_resolver(self) -> None:
-        """A resolver's table that does not fit is an error of the configuration, with its place."""
+        """An invalid table of a resolver is a configuration error with its place."""
         for table, expected in (
             (
                 'type = "carrier-pigeon"',
@@ -35,7 +35,7 @@ class BuildTests(TestCase):
             self.assertIn(f"x.toml: {expected}", str(error))
 
     def test_one_resolver_for_its_routes(self) -> None:
-        """Routes that name the same resolver share it; each has its own turns."""
+        """Routes with the same resolver share it; each takes its own turns."""
         text = (
             f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n'
             '[[route]]\nserver_name = "b.test"\nresolver = "x"\n[resolver.x]\ntype = "static"\ntarget = "a"\n'
@@ -47,7 +47,7 @@ class BuildTests(TestCase):
         self.assertIsNot(a.turns, b.turns)
 
     def test_fixed(self) -> None:
-        """A route with targets of its own has its answer beforehand, unless a connection fills their places."""
+        """A route with fixed targets has its resolution in advance, unless it has placeholders."""
         text = (
             f'{LISTENER}[[route]]\nserver_name = "a.test"\ntarget = ["a", "b"]\n'
             '[[route]]\nserver_name = "*.b.test"\ntarget = "{1}.internal"\n'
@@ -63,7 +63,7 @@ class BuildTests(TestCase):
         self.assertEqual([["a:6651", "b:6651"], None, None], fixed)
 
     def test_same_resolver(self) -> None:
-        """A resolver whose table is as before is not made again; one whose table has changed is."""
+        """A resolver with an unchanged table is kept; one with a changed table is replaced."""
         text = (
             f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n'
             '[[route]]\nserver_name = "b.test"\nresolver = "y"\n'
@@ -81,13 +81,13 @@ class BuildTests(TestCase):
         self.assertIsNot(found[1], found[3])
 
     def test_plaintext_listeners(self) -> None:
-        """A plaintext listener has a route of its own, by its name; a TLS listener has none."""
+        """A plaintext listener has its own route with its name; a TLS listener has none."""
         text = LISTENER + '[[listener]]\nendpoint = "tcp:0"\nname = "plain"\nplaintext = true\ntarget = "b"\n'
         routing = build_routing(parse(text, "x.toml"), as_reactor(HandClock()))
         self.assertEqual(["plain"], list(routing.plaintext))
 
     def test_same_bridge(self) -> None:
-        """A bridge whose table is as before goes on with what it has learned of its brokers; another begins anew."""
+        """A bridge with an unchanged table keeps the brokers that it knows; another starts afresh."""
         files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes())
         text = (
             '[[bridge]]\nname = "one"\nendpoint = "tcp:0:interface=127.0.0.1"\ntrust = "ca.pem"\n'
@@ -104,7 +104,7 @@ class BuildTests(TestCase):
         self.assertIsNot(first.bridges["one"][1], third.bridges["one"][1])
 
     def test_terminator(self) -> None:
-        """Files of a listener that ends TLS which cannot be used are an error of the configuration, with the key."""
+        """Unusable files of a listener that terminates TLS are a configuration error with the key."""
         files = folder(
             Path(self.mktemp()),
             shown_pem=pem("a.test"),
@@ -137,7 +137,7 @@ class BuildTests(TestCase):
                 self.assertIn(f"x.toml: listener[0].{said.format(files)}", str(error))
 
     def test_both_files(self) -> None:
-        """A trust file and a certificate that cannot be used are two errors, each with its line."""
+        """An unusable trust file and an unusable certificate are two errors with their lines."""
         text = f'{LISTENER}certificates = "a"\nupstream_trust = "b"\nupstream_certificate = "c"\n'
         text += '[[bridge]]\nendpoint = "tcp:0"\ntrust = "d"\ncertificate = "e"\nservice_url = "pulsar+ssl://b.test"\n'
         error = str(self.assertRaises(ConfigError, build, parse(text, "none/x.toml"), HandClock()))
@@ -150,7 +150,7 @@ class BuildTests(TestCase):
         self.assertEqual([f"none/x.toml:{number}" for number in where], [line.split(": ")[0] for line in lines])
 
     def test_slow_expressions(self) -> None:
-        """Expressions of routes and of the policy are timed; one that is slow is an error, with its line."""
+        """Expressions of routes and of the policy are timed; a slow one is an error with its line."""
         text = (
             f'{LISTENER}[[route]]\nserver_name = "a.test"\ntarget = "b:1"\n'
             "[[route]]\nserver_name = '~a.*'\ntarget = \"b:1\"\n[policy]\nallow_names = [\"b\", '~b.*']\n"
@@ -163,7 +163,7 @@ class BuildTests(TestCase):
         self.assertIn(f'x.toml:{line + 3}: policy.allow_names = "~b.*": it can', error)
 
     def test_endpoint(self) -> None:
-        """An endpoint that Twisted does not know is an error of the configuration."""
+        """An endpoint that Twisted does not know is a configuration error."""
         configuration = parse('[[listener]]\nendpoint = "foo:1"\n', "x.toml")
         wanted = (configuration, "listener[0].endpoint", "foo:1", HandClock())
         error = self.assertRaises(ConfigError, build_endpoint, *wanted)

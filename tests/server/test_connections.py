@@ -1,4 +1,4 @@
-"""The connections that have not ended."""
+"""Tests for sniproxy.server.connections, with a running proxy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sniproxy.connection.admission import SLOW_HELLO_S
 from sniproxy.events import Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
-from sniproxy.util.buffered import TOTAL, Share
+from sniproxy.util.buffered import Share
 from tests.support.conversation import NAME, route
 from tests.support.fakeengine import use_fake
 from tests.support.hellos import hello
@@ -30,7 +30,7 @@ class RoomTests(SocketTestCase):
     """Near the limit of open files."""
 
     async def test_connections_wait(self) -> None:
-        """When the descriptors would not suffice for a dial, new connections wait until another one has ended."""
+        """If descriptors do not suffice for a dial, new connections wait until another one has ended."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         proxy.service._connections.change(Limits(), 4)  # one is kept in reserve: one connection and its dial
@@ -46,7 +46,7 @@ class RoomTests(SocketTestCase):
         self.assertEqual(Result.OK, (await proxy.ended(1)).result)
 
     async def test_aside(self) -> None:
-        """What connections have open beside their two descriptors leaves less room; a wait is counted once."""
+        """Further descriptors of connections count in the limit; a wait is counted once."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         manager = proxy.service._connections
         manager.change(Limits(), 8)  # two are kept in reserve
@@ -64,7 +64,7 @@ class RoomTests(SocketTestCase):
     async def test_engine(self) -> None:
         """Pipes of the relay engine are descriptors, and the bytes that it holds are buffered."""
         fake = use_fake(self)
-        proxy = Proxy(self, route("127.0.0.1:9") + f"[limits]\nmax_buffered = {TOTAL.bytes + MEBI}\n")
+        proxy = Proxy(self, route("127.0.0.1:9") + f"[limits]\nmax_buffered = {MEBI}\n")
         manager = proxy.service._connections
         manager.change(proxy.service.configuration.limits, 8)  # two are kept in reserve
         fake.pipes, fake.held = 2, MEBI - 1
@@ -76,7 +76,7 @@ class RoomTests(SocketTestCase):
         self.assertEqual(RelayStatus("engine", "", 1, 0, MEBI, 0), manager.relay_status())
 
     async def test_ids(self) -> None:
-        """Each connection has an id of its own, and those of another proxy are others."""
+        """The ids of connections are unique, also between proxies."""
         proxies = [Proxy(self, route("127.0.0.1:9")) for _ in range(2)]
         for proxy in proxies:
             for number in range(2):
@@ -87,14 +87,14 @@ class RoomTests(SocketTestCase):
 
 
 class LimitTests(SocketTestCase):
-    """The limits, as clients meet them."""
+    """Limits, as seen by clients."""
 
     async def tunnel(self, proxy: Proxy, backend: Backend) -> tuple[socket.socket, socket.socket]:
-        """Both ends of a tunnel: the client, and the target that it has reached."""
+        """@return: both ends of a tunnel, the client's and the target's."""
         return await open_tunnel(self, proxy, backend, NAME)
 
     async def refused(self, proxy: Proxy) -> None:
-        """A client that comes now is reset."""
+        """Assert that a new client is reset."""
         with proxy.connect() as client:
             try:
                 client.sendall(hello(name=NAME))
@@ -104,7 +104,7 @@ class LimitTests(SocketTestCase):
         self.fail("it was let in")
 
     async def test_total(self) -> None:
-        """Beyond the total a client waits, is accepted when another one has ended, and nobody is refused."""
+        """At the limit a client waits, and is accepted when another one has ended; none is refused."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address) + "[limits]\nmax_connections = 1")
         ends = await self.tunnel(proxy, backend)
@@ -119,7 +119,7 @@ class LimitTests(SocketTestCase):
         self.assertEqual(Result.OK, (await proxy.ended(1)).result)
 
     async def test_by_client(self) -> None:
-        """A client beyond its limit is reset and has no line in the access log; its tunnel goes on."""
+        """A client at its limit is reset and not written to the access log; its tunnel continues."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address) + "[limits]\nmax_connections_per_client = 1")
         with capturedLogs() as logs:
@@ -135,7 +135,7 @@ class LimitTests(SocketTestCase):
         await self.tunnel(proxy, backend)
 
     async def test_by_route(self) -> None:
-        """Beyond a route's limit the client gets a plain close, and the access log says why."""
+        """At a route's limit the client gets a plain close, and the access log has the reason."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address, more="max_connections = 1\n"))
         await self.tunnel(proxy, backend)
@@ -147,7 +147,7 @@ class LimitTests(SocketTestCase):
         self.assertEqual(f"route {NAME}: at its limit of 1 connection", record.reason)
 
     async def test_slow_hello(self) -> None:
-        """Who does not say its hello makes room for others after its second, and a tunnel is not touched."""
+        """A client without a hello is closed after a second to make room; tunnels are unaffected."""
         backend, clock = Backend(self), HandClock()
         proxy = Proxy(self, route(backend.address) + "[limits]\nmax_connections = 2", clock)
         await self.tunnel(proxy, backend)
@@ -167,11 +167,10 @@ class LimitTests(SocketTestCase):
         self.assertIn("while others wait", record.reason)
 
     async def test_slow_hello_beside_slow_readers(self) -> None:
-        """While bytes wait for slow readers, no slow hello is ended: that would free nothing."""
-        clock, share = HandClock(), Share()
-        self.addCleanup(share.holds, 0)
+        """While buffered bytes of slow readers are the limit, no slow hello is closed: it would free nothing."""
+        clock = HandClock()
         proxy = Proxy(self, route("127.0.0.1:9") + "[limits]\nmax_buffered = 1048576", clock)
-        manager = proxy.service._connections
+        manager, share = proxy.service._connections, Share(proxy.service._account)
         with proxy.connect():
             while not manager.live:
                 await in_thread(int)
@@ -183,8 +182,20 @@ class LimitTests(SocketTestCase):
             share.holds(0)
         await proxy.ended()
 
+    async def test_two_services(self) -> None:
+        """Bytes that one service buffers do not count for the limit of another in the same process."""
+        full, other = (Proxy(self, route("127.0.0.1:9")) for _ in range(2))
+        for proxy in (full, other):
+            proxy.service._connections.admission.change(Limits(max_buffered=1), 100)
+        with full.connect() as client:
+            client.sendall(hello(name=NAME)[:50])
+            while full.service._connections.must_wait() is None:
+                await in_thread(int)
+            self.assertIsNone(other.service._connections.must_wait())
+        await full.ended()
+
     async def test_reload(self) -> None:
-        """After a reload the new limits hold, for those who were there before, too."""
+        """After a reload the new limits apply, to existing connections, too."""
         backend = Backend(self)
         text = route(backend.address)
         proxy = Proxy(self, text)
@@ -201,7 +212,7 @@ class EntranceTests(SocketTestCase):
     """Listeners and bridges of each kind."""
 
     async def test_inspected(self) -> None:
-        """Bytes of an inspected plaintext listener, and of an inspected bridge, reach the inspector."""
+        """The inspector gets the bytes of an inspected plaintext listener, and of an inspected bridge."""
         backend = Backend(self)
         path = Path(self.mktemp()).resolve()
         files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes()).resolve()

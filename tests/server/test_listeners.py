@@ -23,10 +23,10 @@ from tests.support.sockets import SocketTestCase, in_thread, read_to_end
 
 
 class StartTests(SocketTestCase):
-    """why_not_listening: why a listener cannot be opened."""
+    """why_not_listening: the reason for which a listener cannot be opened."""
 
     async def test_busy_port(self) -> None:
-        """A busy port is an error that says who holds it; nothing listens then."""
+        """A busy port is an error that names its process; nothing listens afterwards."""
         with socket.socket() as holder:
             holder.bind(("127.0.0.1", 0))
             holder.listen()
@@ -39,12 +39,12 @@ class StartTests(SocketTestCase):
         await in_thread(int)  # the first listener is closed in the reactor's next round
 
     def test_not_a_socket(self) -> None:
-        """An endpoint that gives no listening socket is refused in words."""
+        """An endpoint without a listening socket is refused with a message."""
         error = CannotListenError("weird:1", None, ValueError("no socket"))
         self.assertEqual("cannot listen on weird:1: no socket", why_not_listening(error))
 
     def test_privileged_port(self) -> None:
-        """A port that one may not listen on, with the privilege that is missing."""
+        """For a privileged port the error names the missing privilege."""
         error = CannotListenError("127.0.0.1", 1, PermissionError(13, "Permission denied"))
         self.assertEqual(
             "cannot listen on 127.0.0.1 port 1: Permission denied; ports below 1024 require CAP_NET_BIND_SERVICE",
@@ -52,7 +52,7 @@ class StartTests(SocketTestCase):
         )
 
     def test_descriptor_limit(self) -> None:
-        """The soft limit is raised to the hard one."""
+        """The soft limit is raised to the hard limit."""
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1]), before[1]))
@@ -61,13 +61,13 @@ class StartTests(SocketTestCase):
 
 
 class ChangeTests(SocketTestCase):
-    """Listeners that come, stay and go while the proxy runs."""
+    """Listeners that a reload adds, keeps and removes."""
 
     def reload(self, proxy: Proxy, text: str) -> str | None:
         return proxy.service.reload(lambda: parse(text, "test.toml"))
 
     async def test_kept(self) -> None:
-        """A listener that stays keeps its socket, and those who wait in its backlog; it may have another name."""
+        """A kept listener keeps its socket and backlog; its name may change."""
         proxy = Proxy(self, LISTENER)
         before = proxy.service.addresses["public"]
         with proxy.connect() as client:
@@ -79,7 +79,7 @@ class ChangeTests(SocketTestCase):
         self.assertEqual(("renamed", Result.NO_ROUTE), (record.listener, record.result))
 
     async def test_deferred_accept(self) -> None:
-        """It can be switched on, and off again, of a listener that stays."""
+        """It can be switched on and off for a kept listener."""
         proxy = Proxy(self, LISTENER)
         [one] = proxy.service._listeners._open
 
@@ -96,7 +96,7 @@ class ChangeTests(SocketTestCase):
         test_deferred_accept.skip = "this system has no TCP_DEFER_ACCEPT"  # type: ignore[attr-defined]
 
     async def test_new_and_gone(self) -> None:
-        """A new listener listens, one that is gone does not any more, and who had connected to it before is served."""
+        """An added listener listens, a removed one does not, and clients that had connected to it are served."""
         proxy = Proxy(self, LISTENER)
         old = proxy.service.addresses["public"]
         new = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.2"\nname = "new"\n'
@@ -113,7 +113,7 @@ class ChangeTests(SocketTestCase):
         self.assertEqual("new", (await proxy.ended(1)).listener)
 
     async def test_systemd(self) -> None:
-        """A socket of systemd's is closed here alone: a client that waits there is left to the next process."""
+        """A socket from systemd is closed only here: a waiting client is left to the next process."""
         [one] = parse('[[listener]]\nendpoint = "systemd:domain=INET:name=front"\n', "test.toml").listeners
         with socket.create_server(("127.0.0.1", 0)) as theirs, ExitStack() as undo:
             listeners = Listeners(reactor, lambda: None)
@@ -128,7 +128,7 @@ class ChangeTests(SocketTestCase):
                 self.assertEqual(client.getsockname(), came_from)
 
     async def test_busy(self) -> None:
-        """A new listener whose port is taken refuses the whole; what was opened for it is closed again."""
+        """An added listener with a busy port fails the reload; its other new sockets are closed."""
         proxy = Proxy(self, LISTENER)
         before = proxy.service.addresses
         with socket.create_server(("127.0.0.1", 0)) as holder:
@@ -140,7 +140,7 @@ class ChangeTests(SocketTestCase):
         await in_thread(int)
 
     async def test_needs_a_restart(self) -> None:
-        """A port that a listener of ours holds cannot be taken over by one that listens differently: it says so."""
+        """A port of an existing listener cannot be taken over with other socket options: the error says so."""
         proxy = Proxy(self, LISTENER)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]

@@ -19,6 +19,7 @@ from sniproxy.config.parser import parse
 from sniproxy.events import Connection, Result
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.server.observers import Observers
+from sniproxy.util.buffered import BufferAccount
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
@@ -31,14 +32,17 @@ INSPECTED = '[[listener]]\nname = "tap"\nendpoint = "tcp:6650"\nplaintext = true
 
 
 class LogTests(SocketTestCase):
-    """The logs, and the observers of ended connections."""
+    """The logs, and observers of ended connections."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.seen: list[str] = []
-        self.observers = Observers(reactor, cast(StatusSource, None), lambda host, entrance: None, self.observe)
+        self.account = BufferAccount()
+        self.observers = Observers(
+            reactor, cast(StatusSource, None), lambda host, entrance: None, self.observe, self.account
+        )
 
     def observe(self, connection: Connection) -> None:
         self.seen.append(connection.id)
@@ -85,6 +89,16 @@ class LogTests(SocketTestCase):
             self.use(self.both_logs("c", "d"))
         self.assertEqual((2, 2), (self.observers.lost, self.observers.events_lost))
         self.assertIn("; 2 lines of the access log lost; 2 lines of the event log lost", self.observers.summary())
+        await self.observers.close()
+
+    async def test_inspector(self) -> None:
+        """The inspector outlives a reload, and counts its bytes in the account of the proxy."""
+        self.use(INSPECTED)
+        inspector = self.observers.inspector
+        assert inspector is not None
+        self.assertIs(self.account, inspector.account)
+        self.use(INSPECTED)
+        self.assertIs(inspector, self.observers.inspector)
         await self.observers.close()
 
     async def test_observer_fails(self) -> None:

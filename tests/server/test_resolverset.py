@@ -1,4 +1,4 @@
-"""The resolvers of a configuration."""
+"""Tests for sniproxy.server.resolverset."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.sockets import HandClock
 
 
 class ResolversTests(TestCase):
-    """How resolvers are made, started and stopped."""
+    """Making, starting and stopping resolvers."""
 
     def test_several_resolvers(self) -> None:
         """A list of resolvers uses the same resolvers as other routes."""

@@ -1,4 +1,4 @@
-"""Stopping a running proxy: what becomes of its connections."""
+"""The stop of a running proxy, and its connections."""
 
 from __future__ import annotations
 
@@ -9,43 +9,34 @@ from sniproxy.net.listener import LAST_CALL_S
 from sniproxy.net.synfilter import welcome_new
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
-from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
 from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 
 
 class AtOnceTests(SocketTestCase):
-    """Stopping at once."""
+    """A stop without a drain."""
 
     async def test_told_before(self) -> None:
-        """Told to end at once before it was told to stop, it does not drain."""
+        """After end_now, a stop does not drain."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        with proxy.connect() as client:
-            client.sendall(hello(name=NAME))
-            with await in_thread(backend.accept) as upstream:
-                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-                proxy.service._shutdown._at_once = True
-                await proxy.service.stopService()
+        await open_tunnel(self, proxy, backend, NAME)
+        proxy.service._shutdown._at_once = True
+        await proxy.service.stopService()
         self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
 
 
 class DrainTests(SocketTestCase):
-    """Stopping."""
+    """A stop with a drain."""
 
     async def tunnel(self, text: str = "", clock: object = None) -> tuple[Proxy, socket.socket, socket.socket]:
         backend = Backend(self)
         arguments = () if clock is None else (clock,)
         proxy = Proxy(self, route(backend.address) + text, *arguments)
-        client = proxy.connect()
-        self.addCleanup(client.close)
-        client.sendall(hello(name=NAME))
-        upstream = await in_thread(backend.accept)
-        self.addCleanup(upstream.close)
-        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-        return proxy, client, upstream
+        return proxy, *await open_tunnel(self, proxy, backend, NAME)
 
     async def test_drain(self) -> None:
-        """A tunnel that ends by itself while the proxy drains ends well; new connections are not accepted."""
+        """A tunnel that ends during the drain has the result ok; new connections are refused."""
         proxy, client, upstream = await self.tunnel()
         address = proxy.service.addresses["public"]
         ended: list[object] = []
@@ -61,7 +52,7 @@ class DrainTests(SocketTestCase):
         self.assertEqual(Result.OK, proxy.records[0].result)
 
     async def test_last_call(self) -> None:
-        """On a shared port a client may still come for a moment: it becomes a tunnel that is drained, or is closed."""
+        """On a shared port clients can connect for a moment: a tunnel is drained, another connection is closed."""
         for name, result in ((NAME, Result.DRAINED), (None, Result.SHUTDOWN)):
             clock = HandClock()
             backend = Backend(self)
@@ -106,7 +97,7 @@ class DrainTests(SocketTestCase):
         self.assertEqual((Result.DRAINED, "still open after the drain timeout of 3 s"), (record.result, record.reason))
 
     async def test_second_signal(self) -> None:
-        """Told to stop at once while it drains, it does."""
+        """end_now during a drain ends the tunnels at once."""
         proxy, client, _ = await self.tunnel()
         ended: list[object] = []
         stopped = proxy.service.stopService().addCallback(ended.append)
@@ -118,13 +109,13 @@ class DrainTests(SocketTestCase):
         self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
 
     async def test_no_drain_time(self) -> None:
-        """Drain time 0: tunnels are ended at once."""
+        """With drain = 0 tunnels are ended at once."""
         proxy, _, _ = await self.tunnel("[timeouts]\ndrain = 0\n")
         await proxy.service.stopService()
         self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
 
     async def test_before_the_tunnel(self) -> None:
-        """A connection that is no tunnel yet is ended at once."""
+        """A connection that is not yet a tunnel is ended at once."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         with proxy.connect() as client:
             client.sendall(b"\x16")

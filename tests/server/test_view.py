@@ -1,4 +1,4 @@
-"""Tests for sniproxy.server.view: what a running proxy shows."""
+"""Tests for sniproxy.server.view: the state of a running proxy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ViewTests(SocketTestCase):
     """ServiceView."""
 
     async def test_status(self) -> None:
-        """Before, while and after the proxy listens; a reload counts, and one that fails gives its reason."""
+        """The status before, while and after the proxy listens; reloads are counted, a failed one has its reason."""
         proxy = Proxy(self, route("127.0.0.1:9", more="[health]\neject = 30\n"))
         view = proxy.service.view
         status = view.status()
@@ -39,7 +39,7 @@ class ViewTests(SocketTestCase):
         self.assertFalse(view.ready)
 
     async def test_drain(self) -> None:
-        """The live connections are shown, and can be drained by the name of their route."""
+        """Live connections are listed, and can be drained by the name of their route."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         view = proxy.service.view

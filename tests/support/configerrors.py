@@ -17,6 +17,11 @@ class ErrorCase(SynchronousTestCase):
         """Assert that one listener followed by C{text} is refused, with a message that has all of C{said}."""
         self.refused_file(LISTENER + text, *said)
 
+    def refused_at_end(self, text: str, said: str) -> None:
+        """Assert that one listener followed by C{text} is refused for its last line, with a message that begins so."""
+        line = f"{LISTENER}{text}".count("\n") + 1
+        self.refused(text, f"dir/f.toml:{line}: {said}")
+
     def refused_file(self, text: str, *said: str) -> None:
         """Assert that a whole file is refused, with a message that has all of C{said}."""
         message = str(self.assertRaises(ConfigError, parse, text, "dir/f.toml"))

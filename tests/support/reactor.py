@@ -1,4 +1,4 @@
-"""The global reactor and stand-ins for a reactor, typed."""
+"""The global reactor, and fake reactors with the type of a real one."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ reactor = global_reactor()
 
 
 def as_reactor(substitute: object) -> IReactor:
-    """The type of a reactor for a clock or a fake that has the methods of a reactor that the test needs."""
+    """A clock, or a fake with the methods that a test needs, with the type of a reactor."""
     return cast(IReactor, substitute)

@@ -1,4 +1,4 @@
-"""A resolver whose answer a test gives."""
+"""A resolver with scripted answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sniproxy.interfaces import IServerNameResolver, Request
 
 @implementer(IServerNameResolver)
 class Scripted:
-    """A resolver that does what the test says."""
+    """A resolver that returns or raises what the test sets."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer

@@ -77,7 +77,7 @@ def in_thread(function: Callable[..., T], *args: Any) -> Deferred[T]:
 
 
 class HandClock(Clock):
-    """The real reactor with a manual clock, for tests of timeouts without waiting.
+    """The real reactor with a manual clock, for timeouts without waiting.
 
     A call in 0 seconds runs in the next round of the real reactor.
     """
@@ -113,7 +113,7 @@ class SocketTestCase(TestCase):
 
 
 def links() -> dict[str, str]:
-    """The target of each open descriptor, without /dev/null, of which Twisted keeps one in reserve."""
+    """The target of each open descriptor, except /dev/null, which Twisted keeps open."""
     found = {}
     for fd in os.listdir("/proc/self/fd"):
         try:

@@ -57,7 +57,7 @@ def listen(case: TestCase, factory: ServerFactory, tls: ContextFactory | None) -
 
 
 class Saying(Protocol):
-    """Sends bytes when a client connects, then closes or waits."""
+    """A server that sends bytes to each client, then closes or waits."""
 
     def __init__(self, words: bytes, ends: bool, heard: list[bytes]) -> None:
         self.words = words

@@ -1,4 +1,4 @@
-"""Certificates for tests, made by trustme, and far ends that speak TLS."""
+"""Certificates for tests, made by trustme, and TLS peers."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def pem(*names: str, ca: trustme.CA = CA, **options: Any) -> bytes:
 
 
 def issued(*names: str, ca: trustme.CA = CA, **options: Any) -> Certified:
-    """The same, read."""
+    """The same, parsed."""
     (one,) = certified([("test.pem", pem(*names, ca=ca, **options))])
     return one
 
 
 def trust(ca: trustme.CA = CA) -> BrokerTLS:
-    """Our side towards brokers of this authority."""
+    """A trust store with this authority, for connections to brokers."""
     return BrokerTLS(certificates("ca.pem", ca.cert_pem.bytes()))
 
 
 def folder(path: Path, **files: bytes) -> Path:
-    """A folder with these files; an underscore replaces the dot before the suffix."""
+    """A folder with these files; in names, an underscore replaces the dot before the suffix."""
     path.mkdir(exist_ok=True)
     for name, content in files.items():
         (path / ".".join(name.rsplit("_", 1))).write_bytes(content)
@@ -53,9 +53,9 @@ def folder(path: Path, **files: bytes) -> Path:
 
 
 class FarTLS(socket.socket):
-    """The far end of a connection: a blocking socket that speaks TLS, for code that knows nothing of it.
+    """The peer of a connection: a blocking socket that speaks TLS, transparent to its user.
 
-    @ivar cut: the peer ended its side without close_notify.
+    @ivar cut: the other side ended without close_notify.
     """
 
     def __init__(self, sock: socket.socket, tls: SSL.Connection) -> None:
@@ -116,14 +116,14 @@ class FarTLS(socket.socket):
 
 
 def accepting(shown: Certified) -> SSL.Connection:
-    """A server's half."""
+    """A server's side."""
     connection = SSL.Connection(server_context(shown), None)
     connection.set_accept_state()
     return connection
 
 
 def shake_hands(one: SSL.Connection, other: SSL.Connection) -> None:
-    """Both halves' handshake, in memory."""
+    """A handshake of both sides, in memory."""
     done = {one: False, other: False}
     while not all(done.values()):
         for half, far in ((one, other), (other, one)):
@@ -140,7 +140,7 @@ def shake_hands(one: SSL.Connection, other: SSL.Connection) -> None:
 
 
 def tls_pair(buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
-    """A far end and our end that speak TLS: we are the client's server, and the target's client."""
+    """A TLS peer and our end: we are the server of a client, and the client of a target."""
     far, ours = connected(buffers)
     server, client = accepting(issued(NAME)), trust().connection(NAME)
     shake_hands(client, server)
@@ -167,7 +167,7 @@ def unreadable_names() -> x509.Certificate:
 
 
 def weak(name: str) -> bytes:
-    """A certificate, with its key, that OpenSSL holds for too weak."""
+    """A certificate with its key that OpenSSL rejects as too weak."""
     key = rsa.generate_private_key(65537, 1024)
     made = self_made(key, x509.SubjectAlternativeName([x509.DNSName(name)]))
     return made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

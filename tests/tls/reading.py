@@ -1,4 +1,4 @@
-"""Reads a stream of bytes three ways, and compares."""
+"""Parses a stream of bytes in three splits, and compares the results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Fault:
 
 
 def read(pieces: Iterable[bytes]) -> ClientHello | Fault | None:
-    """What a fresh reader says of a stream that comes in these pieces; None: it waits for more."""
+    """The result of a new parser for these pieces; None: it needs more bytes."""
     reader = ClientHelloReader()
     try:
         for piece in pieces:
@@ -35,7 +35,7 @@ def read(pieces: Iterable[bytes]) -> ClientHello | Fault | None:
 
 
 def byte_by_byte(data: bytes) -> list[bytes]:
-    """The smallest pieces."""
+    """Single bytes."""
     return [data[at : at + 1] for at in range(len(data))]
 
 
@@ -43,12 +43,12 @@ TAILS = (b"\x00", b"\x14\x03\x03\x00\x01\x01", b"\x17\x03\x03\x40\x00early data"
 
 
 class ReadingTests(SynchronousTestCase):
-    """The three-way helper, for other test cases to inherit."""
+    """Base class with the comparison of three splits."""
 
     def three_ways(self, data: bytes) -> ClientHello | Fault:
-        """Feed whole, byte by byte, and with a tail: the answer is always the same, and comes with the last byte.
+        """Parse the data whole, byte by byte, and with a tail: the result is the same, and comes with the last byte.
 
-        The data end where the answer is due: with the hello's last byte, or with the byte that shows the fault.
+        The data must end with the byte that decides: the last one of the hello, or the one that shows the fault.
         """
         whole = read([data])
         assert whole is not None, "more is needed"
@@ -60,13 +60,13 @@ class ReadingTests(SynchronousTestCase):
         return whole
 
     def readable(self, data: bytes) -> ClientHello:
-        """The hello, read three ways."""
+        """The parsed hello, the same for three splits."""
         answer = self.three_ways(data)
         assert isinstance(answer, ClientHello), answer
         return answer
 
     def refused(self, data: bytes, alert: Alert | None, kind: type[HelloError] = HelloError) -> str:
-        """The reason, read three ways, of a fault of exactly this type and with this alert."""
+        """The reason of an error with exactly this type and alert, the same for three splits."""
         answer = self.three_ways(data)
         assert isinstance(answer, Fault), answer
         self.assertEqual((answer.kind, answer.alert), (kind, alert), answer.reason)

@@ -11,7 +11,7 @@ class AlertTests(SynchronousTestCase):
     """The alert descriptions and their record."""
 
     def test_numbers_and_names(self) -> None:
-        """Each alert has the number and the name that RFC 8446, section 6 (and RFC 5246) give it."""
+        """Each alert has its number and name from RFC 8446, section 6 (and RFC 5246)."""
         self.assertEqual(
             {alert.title: int(alert) for alert in Alert},
             {

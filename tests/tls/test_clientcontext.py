@@ -14,7 +14,7 @@ from tests.support.tlsservers import write_pem
 
 
 class PemCase(SynchronousTestCase):
-    """Has a folder."""
+    """Has a temporary folder."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
@@ -28,10 +28,10 @@ class PemCase(SynchronousTestCase):
 
 
 class TrustRootTests(PemCase):
-    """trust_root: PEM files and folders of them. sniproxy.client.endpoint's tests check what is trusted."""
+    """trust_root: PEM files and folders. The tests of sniproxy.client.endpoint check which peers are trusted."""
 
     def test_refused(self) -> None:
-        """A file or folder without a certificate, or that cannot be read, is refused with its name."""
+        """The error for a file or folder that is unreadable, or without a certificate, has its name."""
         broken = self.folder / "broken.pem"
         broken.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
         folder = self.folder / "folder"
@@ -52,7 +52,7 @@ class ClientCertificateTests(PemCase):
     """client_certificate: a certificate, its chain and its key."""
 
     def test_one_file(self) -> None:
-        """All in one file, whatever comes first; or the key in another."""
+        """Certificate, chain and key may be in one file, in any order, or the key in another file."""
         chained = self.authority.create_child_ca()
         issued = chained.issue_cert("client.test", common_name="me")
         chain = issued.cert_chain_pems
@@ -68,7 +68,7 @@ class ClientCertificateTests(PemCase):
             self.assertNotIn("PRIVATE", repr(read))
 
     def test_refused(self) -> None:
-        """A missing certificate or key, and one that is another's, are refused with the file's name."""
+        """The error for a missing certificate or key, or a key of another certificate, has the file's name."""
         issued = self.authority.issue_cert("client.test")
         only = write_pem(self.folder, "only.pem", *issued.cert_chain_pems)
         foreign = write_pem(self.folder, "foreign.pem", self.authority.issue_cert("other.test").private_key_pem)
@@ -83,10 +83,10 @@ class ClientCertificateTests(PemCase):
 
 
 class FaultTests(SynchronousTestCase):
-    """tls_fault: why TLS has failed."""
+    """tls_fault: the reason of a TLS error."""
 
     def test_fault(self) -> None:
-        """OpenSSL's reasons, and the cure where a certificate is not trusted."""
+        """The text has OpenSSL's reason, and the cure if the certificate is not trusted."""
         for reason, said in (
             ("wrong version number", "TLS failed: wrong version number"),
             ("certificate verify failed", "its certificate is not trusted (certificate verify failed); add its auth"),
@@ -95,10 +95,10 @@ class FaultTests(SynchronousTestCase):
 
 
 class NamesTests(PemCase):
-    """names: what a certificate is good for."""
+    """names: the names in a certificate."""
 
     def test_names(self) -> None:
-        """Host names, wildcards and addresses, and none of an authority's."""
+        """Host names, wildcards and addresses are returned, except those of a CA."""
 
         def of(blob: trustme.Blob) -> tuple[str, ...]:
             return printable_names(x509.load_pem_x509_certificate(blob.bytes()))

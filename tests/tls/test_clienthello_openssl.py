@@ -1,4 +1,4 @@
-"""Tests for sniproxy.tls.clienthello against OpenSSL: what the backend's TLS stack reads, ours reads, or refuses."""
+"""Tests for sniproxy.tls.clienthello against OpenSSL: both read the same name, or the parser refuses the hello."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOT_READ = object()
 
 
 class OpenSSLServer:
-    """Tells which server name OpenSSL reads from a hello."""
+    """Returns the server name that OpenSSL reads from a hello."""
 
     def __init__(self) -> None:
         self._read: Any = NOT_READ
@@ -31,7 +31,7 @@ class OpenSSLServer:
         self._read = name
 
     def name(self, data: bytes) -> Any:
-        """The name; None: it reads a hello without one; L{NOT_READ}."""
+        """The name; None: a hello without a name; or L{NOT_READ}."""
         self._read = NOT_READ
         incoming = ssl.MemoryBIO()
         incoming.write(data)
@@ -44,7 +44,7 @@ class OpenSSLServer:
 
 
 def client_hello(name: str | None, protocols: list[str] | None = None, version: ssl.TLSVersion | None = None) -> bytes:
-    """What the standard library's TLS client sends first."""
+    """The first bytes of the standard library's TLS client."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     if protocols:
@@ -84,7 +84,7 @@ OTHERS = st.lists(st.sampled_from([extension(35), extension(0xFE0D, b"\x01"), he
 
 @st.composite
 def crooked(draw: st.DrawFn) -> bytes:
-    """A hello around a server_name extension; one of the lengths around its names, or none, lies by a little."""
+    """A hello with server_name, in which at most one of the lengths around the names is wrong."""
     lies = [0] * 8
     lies[draw(st.integers(0, 7))] = draw(st.sampled_from([0, 0, 0, 1, -1, 2, 3, -3]))
 
@@ -102,7 +102,7 @@ def crooked(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A valid hello with some bytes changed, left out, put in or doubled; its outer lengths are usually corrected."""
+    """A valid hello with bytes changed, removed, inserted or doubled; outer lengths are usually corrected."""
     data = bytearray(draw(st.sampled_from(REAL))[5:])
     name_at = max(data.find(b"\x00\x00\x00"), 60)
     for _ in range(draw(st.integers(1, 4))):
@@ -126,7 +126,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 class AgainstOpenSSLTests(ReadingTests):
-    """The same bytes, read by both."""
+    """Both parsers on the same bytes."""
 
     def setUp(self) -> None:
         self.openssl = OpenSSLServer()
@@ -142,14 +142,14 @@ class AgainstOpenSSLTests(ReadingTests):
         return theirs
 
     def test_clients(self) -> None:
-        """Both read the same name from what TLS clients send."""
+        """Both read the same name from hellos of TLS clients."""
         for data in REAL:
             theirs = self.compare(data)
             self.assertIsNot(theirs, NOT_READ)
             self.assertIsInstance(read([data]), ClientHello)
 
     def test_names(self) -> None:
-        """Both read a name that is allowed; what OpenSSL lets pass beyond that, ours refuses."""
+        """Both read a valid name; ours refuses the invalid ones that OpenSSL accepts."""
         for name, allowed in (
             ("a", True),
             ("a_b.test", True),
@@ -167,32 +167,32 @@ class AgainstOpenSSLTests(ReadingTests):
             self.assertEqual(isinstance(read([data]), ClientHello), allowed, name)
 
     def test_fragments(self) -> None:
-        """Both read a hello in records of any size, up to a size that OpenSSL takes."""
+        """Both read a hello in records of any size that OpenSSL accepts."""
         for size in (1, 3, 100, 16_384):
             self.assertEqual(self.compare(hello("a.test", record_size=size)), "a.test")
         self.assertEqual(self.compare(records(hellos.hello_of_size(40_000))), hellos.NAME)
 
     def test_longest(self) -> None:
-        """Both read a hello of the longest length."""
+        """Both read a hello of maximum length."""
         data = records(hellos.hello_of_size(MAX_HANDSHAKE_BYTES))
         self.assertEqual(self.compare(data), hellos.NAME)
         self.assertIsInstance(read([data]), ClientHello)
 
     def test_other_name_types(self) -> None:
-        """Another name type, which ours skips, OpenSSL refuses: it never reads another name."""
+        """OpenSSL refuses other name types, which ours skips: it never reads a different name."""
         data = hello(None, extensions=[hellos.names((1, b"x"), (0, b"a.test"))])
         self.assertIs(self.compare(data), NOT_READ)
 
     @settings(max_examples=400, deadline=None)
     @given(crooked())
     def test_crooked_lengths(self, data: bytes) -> None:
-        """With lies about the lengths around the name, ours never reads another name than OpenSSL."""
+        """With wrong lengths around the name, ours never reads a different name from OpenSSL."""
         self.compare(data)
 
     @settings(max_examples=400, deadline=None)
     @given(mutated())
     def test_mutations(self, data: bytes) -> None:
-        """A mutated hello never gives another name than OpenSSL reads."""
+        """A mutated hello never gives a different name from OpenSSL."""
         self.compare(data)
 
     @settings(max_examples=100, deadline=None)

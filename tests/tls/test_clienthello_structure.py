@@ -1,4 +1,4 @@
-"""Tests for sniproxy.tls.clienthello: what is wrong inside a hello, rule by rule."""
+"""Tests for sniproxy.tls.clienthello: faults inside a hello, rule by rule."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ SESSION, CIPHERS, COMPRESSIONS = b"\x00", b"\x00\x02\x13\x01", b"\x01\x00"
 
 
 def client_hello(body: bytes) -> bytes:
-    """A ClientHello of any body in one record."""
+    """A ClientHello with any body in one record."""
     return record(b"\x01" + vector(body, 3))
 
 
 def with_extensions(*extensions: bytes) -> bytes:
-    """A hello that has these extensions and no others."""
+    """A hello with only these extensions."""
     return hello(None, extensions=extensions)
 
 
 class FixedFieldTests(ReadingTests):
-    """Lies about lengths in front of the extensions: decode_error."""
+    """Wrong lengths before the extensions: decode_error."""
 
     def test_builder(self) -> None:
-        """The parts that these tests take apart are readable together."""
+        """The parts that these tests vary form a valid hello."""
         self.assertIsNone(self.readable(client_hello(FIXED + SESSION + CIPHERS + COMPRESSIONS)).server_name)
 
     def test_too_short(self) -> None:
-        """A hello that ends anywhere before its compression methods do is refused."""
+        """A hello that ends before its compression methods is refused."""
         body = FIXED + SESSION + CIPHERS + COMPRESSIONS
         for size in range(len(body)):
             self.refused(client_hello(body[:size]), Alert.DECODE_ERROR)
@@ -41,7 +41,7 @@ class FixedFieldTests(ReadingTests):
         self.assertIn("33 bytes", reason)
 
     def test_session_id_over_the_end(self) -> None:
-        """A session id that is longer than the hello is refused."""
+        """A session id longer than the hello is refused."""
         self.refused(client_hello(FIXED + b"\x20" + bytes(31)), Alert.DECODE_ERROR)
 
     def test_cipher_suites(self) -> None:
@@ -55,7 +55,7 @@ class FixedFieldTests(ReadingTests):
             self.refused(client_hello(FIXED + SESSION + CIPHERS + compressions), Alert.DECODE_ERROR)
 
     def test_extensions_length(self) -> None:
-        """The list of extensions ends where the hello ends, to the byte."""
+        """The list of extensions ends exactly with the hello."""
         good = server_name(NAME)
         for size in (0, 1, len(good) - 1, len(good) + 1, 0xFFFF):
             self.refused(hello(block=size.to_bytes(2, "big") + good), Alert.DECODE_ERROR)
@@ -63,18 +63,18 @@ class FixedFieldTests(ReadingTests):
             self.refused(hello(block=block), Alert.DECODE_ERROR)
 
     def test_extension_length(self) -> None:
-        """An extension that is cut, or longer than the list, is refused."""
+        """An extension that is truncated, or longer than the list, is refused."""
         for block in (b"\x00", b"\x00\x15\x00", b"\x00\x15\x00\x01", extension(21, b"ab")[:-1]):
             self.refused(hello(block=vector(server_name(NAME) + block, 2)), Alert.DECODE_ERROR)
 
     def test_own_version_told(self) -> None:
-        """The error tells the hello's own version, for the alert's record."""
+        """The error has the hello's version, for the record of the alert."""
         answer = read([hello(legacy_version=0x0301, block=b"\x00")])
         assert isinstance(answer, Fault)
         self.assertEqual(answer.legacy_version, 0x0301)
 
     def test_own_version_told_between_fragments(self) -> None:
-        """So does an error between the fragments, when the version had come."""
+        """The same for an error between fragments, after the version."""
         for size, version in ((5, 0x0303), (6, 0x0301)):
             answer = read([record(message(legacy_version=0x0301)[:size]) + b"\x15\x03"])
             assert isinstance(answer, Fault)
@@ -82,15 +82,15 @@ class FixedFieldTests(ReadingTests):
 
 
 class DuplicateTests(ReadingTests):
-    """What comes twice: illegal_parameter."""
+    """Duplicates: illegal_parameter."""
 
     def test_second_server_name(self) -> None:
-        """A second server_name extension is refused, the same name or not."""
+        """A second server_name extension is refused, with the same name or another."""
         for second in (NAME, "other.test"):
             self.refused(with_extensions(server_name(NAME), server_name(second)), Alert.ILLEGAL_PARAMETER)
 
     def test_second_server_name_apart(self) -> None:
-        """Also with others in between, and when the second is the first readable one."""
+        """The same with other extensions between them, and if the second is the first readable one."""
         self.refused(
             with_extensions(server_name(NAME), extension(35), hellos.alpn(b"h2"), server_name(NAME)),
             Alert.ILLEGAL_PARAMETER,
@@ -98,13 +98,13 @@ class DuplicateTests(ReadingTests):
         self.refused(with_extensions(names((7, b"x")), server_name(NAME)), Alert.ILLEGAL_PARAMETER)
 
     def test_any_extension_twice(self) -> None:
-        """No extension may come twice (RFC 8446, section 4.2), GREASE neither."""
+        """No extension may be repeated (RFC 8446, section 4.2), not even GREASE."""
         for kind in (hellos.ALPN, 35, hellos.GREASE, 0xFFFF):
             body = vector(b"\x02h2", 2)
             self.refused(with_extensions(extension(kind, body), extension(kind, body)), Alert.ILLEGAL_PARAMETER)
 
     def test_second_host_name(self) -> None:
-        """A second host name in the list is refused, the same or not."""
+        """A second host name in the list is refused, the same or another."""
         for second in (b"other.test", NAME.encode()):
             self.refused(with_extensions(names((0, NAME.encode()), (0, second))), Alert.ILLEGAL_PARAMETER)
             self.refused(with_extensions(names((0, NAME.encode()), (9, b"z"), (0, second))), Alert.ILLEGAL_PARAMETER)
@@ -114,7 +114,7 @@ class ServerNameTests(ReadingTests):
     """The server_name extension."""
 
     def test_unknown_name_type(self) -> None:
-        """A name type other than host_name is skipped by its 16-bit length, before and behind the host name."""
+        """Another name type than host_name is skipped by its 16-bit length, before or after the host name."""
         for entries in (((1, b"\x00\x00\x03abc"), (0, NAME.encode())), ((0, NAME.encode()), (255, b""))):
             self.assertEqual(self.readable(with_extensions(names(*entries))).server_name, NAME)
 
@@ -133,14 +133,14 @@ class ServerNameTests(ReadingTests):
         self.assertIn("empty", self.refused(hello(""), Alert.DECODE_ERROR))
 
     def test_list_length(self) -> None:
-        """The list fills its extension, to the byte."""
+        """The list fills its extension exactly."""
         entry = b"\x00" + vector(NAME.encode(), 2)
         for size in (0, len(entry) - 1, len(entry) + 1, 0xFFFF):
             self.refused(with_extensions(extension(0, size.to_bytes(2, "big") + entry)), Alert.DECODE_ERROR)
         self.refused(with_extensions(extension(0, vector(entry, 2) + b"\x00")), Alert.DECODE_ERROR)
 
     def test_name_length(self) -> None:
-        """A name that is longer than its list is a decode_error, and so is what is left of the list behind it."""
+        """A name longer than its list, and bytes after the last name, give decode_error."""
         name = NAME.encode()
         for size in (len(name) - 1, len(name) + 1, 0xFFFF):
             body = vector(b"\x00" + size.to_bytes(2, "big") + name, 2)
@@ -149,13 +149,13 @@ class ServerNameTests(ReadingTests):
             self.refused(with_extensions(extension(0, vector(b"\x00" + vector(name, 2) + rest, 2))), Alert.DECODE_ERROR)
 
     def test_forbidden_characters(self) -> None:
-        """NUL, space, slash, non-ASCII and the like are an illegal_parameter; the reason shows the character."""
+        """NUL, space, slash, non-ASCII and others give illegal_parameter; the reason shows the character."""
         for character in "\0 /\t\n*:@[%\\\"'\x7f\x80\xe9\xff\xb2\xaa":
             for name in (f"a{character}b.test", f"a.test{character}", f"{character}a.test"):
                 self.assertIn(ascii(character), self.refused(hello(name), Alert.ILLEGAL_PARAMETER))
 
     def test_bad_name_shown(self) -> None:
-        """The reason quotes the bad name: 160 characters at most, in printable ASCII of one line."""
+        """The reason quotes the bad name: at most 160 characters, printable ASCII in one line."""
         for name, shown in (
             ("broker-1.test:6651", "'broker-1.test:6651': the character ':'"),
             ("[::1]", "'[::1]': "),
@@ -175,12 +175,12 @@ class ServerNameTests(ReadingTests):
         self.assertEqual(r"the hello has two host names: a.test and 'b\n'", two)
 
     def test_cure_of_utf8(self) -> None:
-        """The ASCII form of a name that a client sent as UTF-8 is the one of that name."""
+        """For a UTF-8 name the cure has its ASCII form."""
         reason = self.refused(hello("bröker.test".encode()), Alert.ILLEGAL_PARAMETER)
         self.assertTrue(reason.endswith("; write it as xn--brker-kua.test"), reason)
 
     def test_upper_case_outside_ascii(self) -> None:
-        """The reason shows the character that came, not its lower case."""
+        """The reason shows the received character, not its lower case."""
         self.assertIn(r"'\xc9'", self.refused(hello("\xc9.test"), Alert.ILLEGAL_PARAMETER))
 
     def test_lengths(self) -> None:
@@ -192,7 +192,7 @@ class ServerNameTests(ReadingTests):
             self.refused(hello(bad), Alert.ILLEGAL_PARAMETER)
 
     def test_ip_literals(self) -> None:
-        """IP literals are read, in their shortest form: C++ and Python clients send them."""
+        """IP literals are read in their shortest form: C++ and Python clients send them."""
         for said, read_as in (
             ("127.0.0.1", "127.0.0.1"),
             ("2001:DB8:0:0:0:0:0:7", "2001:db8::7"),
@@ -204,20 +204,20 @@ class ServerNameTests(ReadingTests):
 
 
 class OtherExtensionTests(ReadingTests):
-    """The other extensions that are read."""
+    """Other extensions that are read."""
 
     def test_alpn(self) -> None:
-        """ALPN: a list that does not fit, is empty, or has an empty protocol, is a decode_error (RFC 7301)."""
+        """ALPN: a malformed or empty list, or an empty protocol, gives decode_error (RFC 7301)."""
         for body in (b"", b"\x00", b"\x00\x00", b"\x00\x01\x00", b"\0\x03\x03h2", b"\0\x04\x02h2", b"\0\x04\x02h2\x00"):
             self.refused(hello(extensions=[extension(hellos.ALPN, body)]), Alert.DECODE_ERROR)
         self.refused(hello(extensions=[extension(hellos.ALPN, vector(b"\x02h2", 2) + b"\x00")]), Alert.DECODE_ERROR)
 
     def test_supported_versions(self) -> None:
-        """supported_versions: a list that does not fit, is empty or odd, is a decode_error (RFC 8446, 4.2.1)."""
+        """supported_versions: a malformed, empty or odd list gives decode_error (RFC 8446, 4.2.1)."""
         for body in (b"", b"\x00", b"\x01\x03", b"\x03\x03\x04\x03", b"\x02\x03", b"\x02\x03\x04\x00", b"\x04\x03\x04"):
             self.refused(hello(extensions=[extension(hellos.SUPPORTED_VERSIONS, body)]), Alert.DECODE_ERROR)
 
     def test_others_are_not_opened(self) -> None:
-        """What an unknown extension says inside is for the backend to judge."""
+        """The contents of other extensions are not parsed."""
         for kind in (5, 10, 13, 21, 23, 35, 41, 51, 0xFF01):
             self.assertEqual(self.readable(hello(extensions=[extension(kind, b"\xff" * 9)])).server_name, NAME)

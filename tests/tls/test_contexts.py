@@ -1,4 +1,4 @@
-"""Both sides of TLS, in memory."""
+"""TLS contexts of both sides, in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, shake_hand
 
 
 class BrokerTests(SynchronousTestCase):
-    """verify_name: the peer's names."""
+    """verify_name: verification of the peer."""
 
     def fault(self, shown: Certified, tls: BrokerTLS | None = None) -> str:
         client = (tls or trust()).connection(NAME)
@@ -31,7 +31,7 @@ class BrokerTests(SynchronousTestCase):
         return verification_fault(client) or ""
 
     def test_good(self) -> None:
-        """A trusted certificate for the name; the server is asked for it by SNI."""
+        """A trusted certificate for the name is accepted; SNI has the name."""
         client, server = trust().connection(NAME), accepting(issued("x.test", NAME))
         shake_hands(client, server)
         verify_name(client, NAME)
@@ -39,7 +39,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertIsNone(verification_fault(client))
 
     def test_wrong_name(self) -> None:
-        """A trusted certificate for other names is refused, with those; so is one that has only a wildcard above."""
+        """A trusted certificate without the name is refused with its names; a wildcard for another level, too."""
         for names in (("other.test",), ("*.test",)):
             client = trust().connection(NAME)
             shake_hands(client, accepting(issued(*names)))
@@ -47,7 +47,7 @@ class BrokerTests(SynchronousTestCase):
             self.assertEqual(f"its certificate does not cover {NAME}; it names {names[0]}", str(error))
 
     def test_address(self) -> None:
-        """An address is held against the addresses of the certificate, and is not sent."""
+        """An IP address is compared with the certificate's addresses, and is not sent in SNI."""
         client, server = trust().connection("127.0.0.1"), accepting(issued("127.0.0.1"))
         shake_hands(client, server)
         verify_name(client, "127.0.0.1")
@@ -55,7 +55,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertRaises(BadCertificate, verify_name, client, "127.0.0.2")
 
     def test_not_trusted(self) -> None:
-        """Each fault of a chain has a text."""
+        """Each fault of a chain has its text."""
         now = datetime.now(UTC)
         expired = issued(NAME, not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
         early = issued(NAME, not_before=now + timedelta(days=1), not_after=now + timedelta(days=9))
@@ -67,14 +67,14 @@ class BrokerTests(SynchronousTestCase):
             self.assertIn(f"its certificate is not trusted: {what}", self.fault(shown))
 
     def test_own_certificate_trusted(self) -> None:
-        """What is trusted may be the broker's own certificate."""
+        """The broker's own certificate may be trusted."""
         shown = issued(NAME, ca=OTHER_CA)
         client = BrokerTLS([shown.chain[0]]).connection(NAME)
         shake_hands(client, accepting(shown))
         verify_name(client, NAME)
 
     def test_shown(self) -> None:
-        """A broker that wants a certificate gets ours."""
+        """A broker that requires a client certificate gets ours."""
         own = issued("client.test")
         client = BrokerTLS(certificates("ca.pem", CA.cert_pem.bytes()), own).connection(NAME)
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -103,18 +103,18 @@ class BrokerTests(SynchronousTestCase):
         self.assertIn("it names no host", str(error))
 
     def test_weak(self) -> None:
-        """A certificate that OpenSSL rejects is reported with its file when it is read."""
+        """A certificate that OpenSSL rejects is reported with its file when it is loaded."""
         (shown,) = certified([("weak.pem", weak(NAME))])
         for use in (lambda: check_usable([issued(NAME), shown]), lambda: BrokerTLS([], shown)):
             self.assertIn("weak.pem: OpenSSL rejects", str(self.assertRaises(BadPem, use)))
 
     def test_why(self) -> None:
-        """OpenSSL's reasons, once each; an error without one has words, too."""
+        """The text has each of OpenSSL's reasons once; an error without a reason has a text, too."""
         self.assertEqual("a, b", openssl_reasons(SSL.Error([("lib", "", "a"), ("lib", "", "b"), ("lib", "", "a")])))
         self.assertEqual("the TLS connection failed", openssl_reasons(SSL.Error()))
 
     def test_versions(self) -> None:
-        """TLS 1.1 is not spoken."""
+        """TLS 1.1 is refused."""
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_max_proto_version(SSL.TLS1_1_VERSION)
         client = SSL.Connection(context, None)
@@ -122,7 +122,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertRaises(SSL.Error, shake_hands, client, accepting(issued(NAME)))
 
     def test_unverified(self) -> None:
-        """To look at a target every certificate will do; it is asked for a name, not for an address, or for none."""
+        """Without verification any certificate is accepted; SNI has a name, but no IP address."""
         for name, sent in ((NAME, NAME.encode()), ("127.0.0.1", None), (None, None)):
             client, server = unverified_connection(name), accepting(issued("other.test", ca=OTHER_CA))
             shake_hands(client, server)

@@ -29,20 +29,20 @@ HEADS = (
 
 
 class DiagnoseTests(SynchronousTestCase):
-    """diagnose: what came instead of TLS."""
+    """diagnose: the protocol in place of TLS."""
 
     def test_protocols(self) -> None:
-        """The protocols that reach such a port by mistake are named, PROXY and Pulsar with the cure."""
+        """Protocols that are sent to such a port by mistake are named, PROXY and Pulsar with the cure."""
         for head, said in HEADS:
             self.assertIn(said, diagnose(head[:MAX_PREFIX_BYTES]) or "(undecided)")
 
     def test_undecided(self) -> None:
-        """While the bytes may still become one of them, there is no answer."""
+        """While the bytes are ambiguous, there is no answer."""
         for head in (b"G", b"P", b"PROXY", b"\r\n\r\n", b"\x00\x00", PULSAR_CONNECT[:9], b"\x80", b"\x80\x2e", b"SSH"):
             self.assertIsNone(diagnose(head))
 
     def test_unknown(self) -> None:
-        """What is none of them is said to be not TLS, as soon as that is sure."""
+        """Other bytes are called not TLS as soon as this is certain."""
         for head in (b"h", b"get /", b"GETX", b"PROXY\t", b"\x00\x01", b"\x80\x2e\x02", b"\r\n\r\n\x01"):
             self.assertEqual(diagnose(head), "the first bytes are not TLS")
 
@@ -59,7 +59,7 @@ class DiagnoseTests(SynchronousTestCase):
     )
     @example(b"PROXYING IT ")
     def test_stable(self, head: bytes) -> None:
-        """The answer, once there is one, is the same for more bytes; with enough bytes there is one."""
+        """More bytes do not change the answer; with enough bytes there is one."""
         answers = [diagnose(head[:size]) for size in range(1, min(len(head), MAX_PREFIX_BYTES) + 1)]
         told = [answer for answer in answers if answer is not None]
         self.assertEqual(answers, [None] * (len(answers) - len(told)) + told)
@@ -69,7 +69,7 @@ class DiagnoseTests(SynchronousTestCase):
 
 
 class ProtocolOfTests(SynchronousTestCase):
-    """protocol_of: the one table of first bytes."""
+    """protocol_of: the table of first bytes."""
 
     def test_protocols(self) -> None:
         """TLS and HTTP responses are in the table, too, although diagnose has no text for them."""

@@ -1,4 +1,4 @@
-"""PEM text in, certificates and keys out."""
+"""Tests for sniproxy.tls.pem: certificates and keys."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from tests.tls.material import CA, NAME, issued, pem, unreadable_names
 
 
 def apart(*hosts: str) -> tuple[bytes, bytes]:
-    """A certificate's text and its key's."""
+    """The PEM text of a certificate and of its key."""
     made = CA.issue_cert(*hosts)
     return b"".join(blob.bytes() for blob in made.cert_chain_pems), made.private_key_pem.bytes()
 
 
 class CertifiedTests(SynchronousTestCase):
-    """certified: certificates that have their keys."""
+    """certified: certificates with their keys."""
 
     def test_together_and_apart(self) -> None:
-        """The key may stand in the certificate's file or in any other, before or behind it."""
+        """The key may be in the same file or in another, before or after the certificate."""
         certificate, key = apart(NAME)
         for files in (
             [("a.pem", certificate + key)],
@@ -45,7 +45,7 @@ class CertifiedTests(SynchronousTestCase):
             self.assertEqual("a.pem", found[0].place)
 
     def test_chain(self) -> None:
-        """The certificates behind the first one are the chain above it."""
+        """The certificates after the first one are its chain."""
         between = CA.create_child_ca()
         made = between.issue_cert(NAME)
         text = b"".join(blob.bytes() for blob in made.cert_chain_pems)
@@ -54,7 +54,7 @@ class CertifiedTests(SynchronousTestCase):
         self.assertEqual(found.chain[0].issuer, found.chain[1].subject)
 
     def test_authorities_need_no_key(self) -> None:
-        """An authority's certificate may lie in the same folder."""
+        """A CA certificate may be in the same folder."""
         found = certified([("ca.pem", CA.cert_pem.bytes()), ("a.pem", pem(NAME))])
         self.assertEqual(["a.pem"], [each.place for each in found])
 
@@ -73,7 +73,7 @@ class CertifiedTests(SynchronousTestCase):
         self.assertIn("openssl pkey", str(error))
 
     def test_kinds(self) -> None:
-        """A key that no TLS certificate of today has is refused."""
+        """A key of a type that TLS does not use is refused."""
         text = dsa.generate_private_key(1024).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         self.assertIn("use RSA or ECDSA", str(self.assertRaises(BadPem, keys, "a.key", text)))
         rsa = CA.issue_cert(NAME, key_type=trustme.KeyType.RSA)
@@ -95,19 +95,19 @@ class CertifiedTests(SynchronousTestCase):
             self.assertIn("write to a temporary file and rename it", str(error))
 
     def test_many(self) -> None:
-        """RSA keys are taken as they are: their validation would take a second for twenty of them."""
+        """RSA keys are loaded without validation, which would take a second for twenty of them."""
         text = CA.issue_cert(NAME, key_type=trustme.KeyType.RSA).private_key_pem.bytes()
         with mock.patch.object(pem_room, "load_pem_private_key", wraps=load_pem_private_key) as load:
             keys("a.pem", text)
         self.assertTrue(load.call_args.kwargs["unsafe_skip_rsa_key_validation"])
 
     def test_key_does_not_show(self) -> None:
-        """What is printed of a certified one has no key."""
+        """The repr does not show the key."""
         self.assertNotIn("key=", repr(issued(NAME)))
 
     @given(st.binary(max_size=300))
     def test_any_bytes(self, text: bytes) -> None:
-        """Whatever a file holds: an answer, or the one exception."""
+        """Any bytes give an answer or the one exception."""
         whole = b"-----BEGIN CERTIFICATE-----\n" + text + b"\n-----END CERTIFICATE-----\n"
         for content in (text, whole, whole.replace(b"CERTIFICATE", b"EC PRIVATE KEY")):
             try:
@@ -130,5 +130,5 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual((), certificate_names(ca))
 
     def test_unreadable(self) -> None:
-        """Alternative names that cannot be read are none, and no fault."""
+        """Unreadable alternative names count as none, without an error."""
         self.assertEqual((), certificate_names(unreadable_names()))

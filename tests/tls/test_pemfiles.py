@@ -17,7 +17,7 @@ ROOT = CA.cert_pem.bytes()
 
 
 class ReadTests(SynchronousTestCase):
-    """read: a file, or a folder's files."""
+    """read: a file, or the files of a folder."""
 
     def test_file(self) -> None:
         """A file of any name."""
@@ -26,7 +26,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual([(str(path), b"text")], read(str(path)))
 
     def test_folder(self) -> None:
-        """A folder's files for certificates and keys, in order; a pipe among them is not read."""
+        """The files of a folder with certificates and keys are read in order; a pipe is ignored."""
         folder = Path(self.mktemp())
         folder.mkdir()
         for name in ("b.key", "a.pem", "c.crt", "readme.txt"):
@@ -46,12 +46,12 @@ class TrustedTests(SynchronousTestCase):
         self.folder = Path(self.mktemp())
 
     def test_folder(self) -> None:
-        """Of a folder, the certificates of all files for PEM; others are not read."""
+        """The certificates of all PEM files of a folder are read; other files are ignored."""
         folder(self.folder, a_pem=ROOT, b_crt=OTHER_CA.cert_pem.bytes(), c_cer=ROOT, d_txt=b"")
         self.assertEqual(3, len(trusted(self.folder)))
 
     def test_named(self) -> None:
-        """A message begins with what the path is for, or with the path."""
+        """A message begins with the purpose of the path, or with the path."""
         for what, start in (
             ("--trust", "--trust '/nowhere.pem': cannot"),
             ("", "/nowhere.pem: cannot read: No such"),
@@ -59,12 +59,12 @@ class TrustedTests(SynchronousTestCase):
             self.assertTrue(str(self.assertRaises(BadPem, trusted, "/nowhere.pem", what)).startswith(start))
 
     def test_empty_folder(self) -> None:
-        """A folder without certificates is refused with the endings that are read."""
+        """A folder without certificates is refused; the message has the suffixes that are read."""
         folder(self.folder, a_txt=ROOT)
         self.assertIn("no *.pem, *.crt or *.cer file", str(self.assertRaises(BadPem, trusted, self.folder)))
 
     def test_binary(self) -> None:
-        """DER, in a file or among others in a folder, is refused with the command that converts it."""
+        """DER, in a file or in a folder, is refused with the command that converts it."""
         folder(self.folder, a_pem=ROOT, b_cer=issued("a.test").chain[0].public_bytes(Encoding.DER))
         self.assertIn(
             "b.cer: binary file (DER or PKCS #12), not PEM; convert it, for example with: openssl x509 -inform DER",
@@ -72,7 +72,7 @@ class TrustedTests(SynchronousTestCase):
         )
 
     def test_expired(self) -> None:
-        """One valid certificate is enough; when all have expired, they are refused with the last date."""
+        """One valid certificate is enough; if all have expired, they are refused with the last date."""
         now = datetime.now(UTC)
         old, older = (
             pem("a.test", not_before=now - timedelta(days=9), not_after=now - timedelta(days=days)) for days in (1, 2)

@@ -15,7 +15,7 @@ from sniproxy.util.files import WATCH_INTERVAL_S
 
 
 class ReloadedTests(SynchronousTestCase):
-    """Reloaded: a value made of files."""
+    """Reloaded: a value that is made from files."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -34,7 +34,7 @@ class ReloadedTests(SynchronousTestCase):
         return Reloaded([str(path or self.path)], self.make, self.clock.seconds)
 
     def test_change(self) -> None:
-        """A change is seen, by one look a second; without a change nothing is read."""
+        """A change is noticed by one check a second; without a change nothing is read."""
         value = self.reloaded()
         self.path.write_text("two!")
         self.assertEqual("one", value())
@@ -44,7 +44,7 @@ class ReloadedTests(SynchronousTestCase):
         self.assertEqual(("two!", 2), (value(), self.made))
 
     def test_replaced(self) -> None:
-        """A file that is renamed into its place is a change, though its size and time are the same."""
+        """A renamed replacement is a change, even with the same size and time."""
         value = self.reloaded()
         status = self.path.stat()
         other = Path(self.mktemp())
@@ -55,7 +55,7 @@ class ReloadedTests(SynchronousTestCase):
         self.assertEqual("two", value())
 
     def test_bad(self) -> None:
-        """A bad new version is logged once and not used; a good one is used."""
+        """An invalid new version is logged once and ignored; a valid one is used."""
         value = self.reloaded()
         self.path.write_text("bad one")
         for _ in range(3):
@@ -67,14 +67,14 @@ class ReloadedTests(SynchronousTestCase):
         self.assertEqual("good again", value())
 
     def test_gone(self) -> None:
-        """Without its file the value stays."""
+        """If the file is removed, the value stays."""
         value = Reloaded([str(self.path)], lambda: read(str(self.path))[0][1].decode(), self.clock.seconds)
         self.path.unlink()
         self.clock.advance(WATCH_INTERVAL_S)
         self.assertEqual("one", value())
 
     def test_folder_and_links(self) -> None:
-        """A folder's new file, and a link that leads elsewhere, are changes."""
+        """A new file in a folder, and a changed symbolic link, are changes."""
         folder = Path(self.mktemp())
         folder.mkdir()
         value = self.reloaded(folder)
@@ -91,6 +91,6 @@ class ReloadedTests(SynchronousTestCase):
         self.assertEqual(3, self.made)
 
     def test_at_first(self) -> None:
-        """What is bad at first is an error."""
+        """An invalid first version is an error."""
         self.path.write_text("bad")
         self.assertRaises(BadPem, self.reloaded)

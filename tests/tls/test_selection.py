@@ -1,4 +1,4 @@
-"""Which certificate is shown for a server name."""
+"""The choice of the certificate for a server name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ChoiceTests(SynchronousTestCase):
             self.assertEqual(good, covers(pattern, name), (pattern, name))
 
     def test_choose(self) -> None:
-        """An exact name goes before a wildcard; none covers: None."""
+        """An exact name precedes a wildcard; without a match the result is None."""
         exact, wild = issued("a.w.test"), issued("*.w.test")
         for shown in ([exact, wild], [wild, exact]):
             self.assertIs(exact, choose(shown, "a.w.test", NOW))
@@ -37,7 +37,7 @@ class ChoiceTests(SynchronousTestCase):
             self.assertIsNone(choose(shown, "w.test", NOW))
 
     def test_valid_first(self) -> None:
-        """One that is valid now goes before one that is not, though the latter is the exact one."""
+        """A currently valid certificate precedes an invalid one, even if that has the exact name."""
         old = issued("a.w.test", not_before=NOW - timedelta(days=9), not_after=NOW - timedelta(days=1))
         future = issued("a.w.test", not_before=NOW + timedelta(days=1), not_after=NOW + timedelta(days=9))
         wild = issued("*.w.test")
@@ -45,7 +45,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIs(old, choose([old], "a.w.test", NOW))
 
     def test_renewed(self) -> None:
-        """Of two that are valid, the one that was issued last is shown."""
+        """Of two valid certificates, the one issued last is used."""
         before = issued("a.test", not_before=NOW - timedelta(days=9), not_after=NOW + timedelta(days=9))
         renewed = issued("a.test", not_before=NOW - timedelta(days=1), not_after=NOW + timedelta(days=9))
         for shown in ([before, renewed], [renewed, before]):

@@ -15,7 +15,7 @@ class QuietEndTests(SynchronousTestCase):
     """Writes to a pipe with and without a reader."""
 
     def pipe(self, read: bool) -> tuple[int, TextIO]:
-        """A pipe. @param read: whether its other end is open. @return: that end, and the one to write to."""
+        """A pipe. @param read: whether the read end is open. @return: both ends, the read end first."""
         out, back = os.pipe()
         stream = open(back, "w")  # noqa: SIM115  # closed below
         self.addCleanup(stream.close)
@@ -26,7 +26,7 @@ class QuietEndTests(SynchronousTestCase):
         return out, stream
 
     def test_nobody_reads(self) -> None:
-        """It ends as by SIGPIPE, whatever else would have ended it; nothing is left that could not be written."""
+        """Without a reader the process ends as by SIGPIPE, for any exception; no buffered text is left."""
         for end in (lambda: None, lambda: 1 / 0, sys.exit):
             _, good = self.pipe(read=True)
             _, stream = self.pipe(read=False)
@@ -37,7 +37,7 @@ class QuietEndTests(SynchronousTestCase):
             stream.flush()
 
     def test_somebody_reads(self) -> None:
-        """What waits is written, and what was raised stays."""
+        """With a reader buffered text is written, and exceptions pass."""
         out, stream = self.pipe(read=True)
         with self.assertRaises(ZeroDivisionError), exit_on_broken_pipe(stream):
             print("said", file=stream)

@@ -1,4 +1,4 @@
-"""Files that may change."""
+"""Detection of changed files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sniproxy.util.files import WATCH_INTERVAL_S, FileWatch, signature
 
 
 class SignatureTests(SynchronousTestCase):
-    """What tells a change."""
+    """The signature of a path."""
 
     def test_changes(self) -> None:
-        """A file, a folder's files, and what a link leads to: written, replaced, removed, made."""
+        """The signature changes if a file, a folder's file or a link's target is written, replaced or removed."""
         folder = Path(self.mktemp())
         folder.mkdir()
         file, link = folder / "file", folder / "link"
@@ -37,7 +37,7 @@ class SignatureTests(SynchronousTestCase):
 
 
 class WatchTests(SynchronousTestCase):
-    """A watch."""
+    """Watching a path."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -61,7 +61,7 @@ class WatchTests(SynchronousTestCase):
         return self.told
 
     def test_no_change(self) -> None:
-        """It tells nothing of a file that stays."""
+        """An unchanged file is not reported."""
         self.assertEqual(0, self.looks(3))
 
     def test_change(self) -> None:
@@ -74,14 +74,14 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(1, self.looks(3))
 
     def test_removed(self) -> None:
-        """That it is gone is a change, and that it is back."""
+        """A removal is a change, and so is a return."""
         self.path.unlink()
         self.assertEqual(1, self.looks(2))
         self.path.write_text("one")
         self.assertEqual(2, self.looks(2))
 
     def test_stop(self) -> None:
-        """After its stop it looks no more; it can be started again."""
+        """A stopped watch does not check; it can be started again."""
         self.watch.stop()
         self.watch.stop()
         self.assertFalse(self.watch.running)

@@ -10,7 +10,7 @@ from sniproxy.util.gcpause import gc_paused, unfreeze
 
 
 class CollectingTests(SynchronousTestCase):
-    """The collector is off for a while, and then as it was."""
+    """The collector is disabled for a while, then as before."""
 
     def setUp(self) -> None:
         self.addCleanup(gc.enable if gc.isenabled() else gc.disable)
@@ -18,7 +18,7 @@ class CollectingTests(SynchronousTestCase):
         gc.enable()
 
     def test_off(self) -> None:
-        """It is off inside, and on afterwards, after an error too."""
+        """The collector is disabled inside, and enabled afterwards, also after an exception."""
         with gc_paused():
             self.assertFalse(gc.isenabled())
         self.assertTrue(gc.isenabled())
@@ -27,14 +27,14 @@ class CollectingTests(SynchronousTestCase):
         self.assertEqual((True, 0), (gc.isenabled(), gc.get_freeze_count()))
 
     def test_was_off(self) -> None:
-        """Where it was off it stays off."""
+        """If it was disabled before, it stays so."""
         gc.disable()
         with gc_paused():
             pass
         self.assertFalse(gc.isenabled())
 
     def test_keep(self) -> None:
-        """What is kept is not looked at, and later it is again; else nothing is kept."""
+        """Kept objects are frozen until the next pause; otherwise nothing is frozen."""
         with gc_paused():
             pass
         self.assertEqual(0, gc.get_freeze_count())

@@ -27,7 +27,7 @@ class ServerNameTests(SynchronousTestCase):
         return str(self.assertRaises(BadName, server_name, text))
 
     def test_normalised(self) -> None:
-        """Lower case, without the one trailing dot."""
+        """Names are lower case, without one trailing dot."""
         for text, name in (
             ("a", "a"),
             ("Broker-1.PULSAR.test", "broker-1.pulsar.test"),
@@ -38,7 +38,7 @@ class ServerNameTests(SynchronousTestCase):
             self.assertEqual(server_name(text), name)
 
     def test_addresses(self) -> None:
-        """IP addresses come out in their shortest form, a trailing dot dropped."""
+        """IP addresses get their shortest form, without a trailing dot."""
         for text, name in (
             ("192.0.2.7", "192.0.2.7"),
             ("192.0.2.7.", "192.0.2.7"),
@@ -49,7 +49,7 @@ class ServerNameTests(SynchronousTestCase):
 
     @given(st.from_regex(r"[a-z0-9_.-]{0,70}\n?|([a-z]{60,64}\.){3,4}a", fullmatch=True))
     def test_as_it_is_kept(self, text: str) -> None:
-        """A name that is written as it is kept takes a short way; a capital before it always takes the long one."""
+        """The fast path for normalised names gives the same result as the general one."""
         try:
             wanted = server_name(f"A{text}")[1:]
         except BadName as error:
@@ -58,7 +58,7 @@ class ServerNameTests(SynchronousTestCase):
             self.assertEqual(wanted, server_name(f"a{text}")[1:])
 
     def test_lengths(self) -> None:
-        """253 characters, and labels of 63, are the most."""
+        """A name has at most 253 characters, a label at most 63."""
         longest = ".".join(["a" * 63] * 3 + ["b" * 61])
         self.assertEqual(len(longest), MAX_NAME_CHARS)
         self.assertEqual(server_name(longest + "."), longest)
@@ -66,14 +66,14 @@ class ServerNameTests(SynchronousTestCase):
         self.assertIn("more than 63", self.refused("a." + "b" * 64))
 
     def test_empty(self) -> None:
-        """An empty name, and empty labels, are refused, two trailing dots too."""
+        """An empty name and empty labels are refused, also two trailing dots."""
         for text in ("", "."):
             self.assertIn("the name is empty", self.refused(text))
         for text in ("..", ".a", "a..b", "a.b.."):
             self.assertIn("a label of the name is empty", self.refused(text))
 
     def test_characters(self) -> None:
-        """Anything but letters, digits, dash, underscore and dot is refused, and shown."""
+        """Characters other than letters, digits, dash, underscore and dot are refused, and shown."""
         for text, shown in (
             ("a b", "' '"),
             ("a\0", r"'\x00'"),
@@ -89,13 +89,13 @@ class ServerNameTests(SynchronousTestCase):
             self.assertIn(f"the character {shown} is not allowed", self.refused(text))
 
     def test_lower_case_inside_ascii(self) -> None:
-        """A character outside ASCII whose lower case is inside it (the Kelvin sign) does not become a letter."""
+        """A non-ASCII character with an ASCII lower case (the Kelvin sign) does not become a letter."""
         self.refused("bro\N{KELVIN SIGN}er.test")
 
     @settings(deadline=None)
     @given(st.text(max_size=20) | st.from_regex(r"[A-Za-z0-9_.:-]{1,30}", fullmatch=True))
     def test_idempotent(self, text: str) -> None:
-        """A normalised name is its own normalised form, whatever text it came from; else there is a BadName."""
+        """Normalising is idempotent; any other text gives BadName."""
         try:
             name = server_name(text)
         except BadName:
@@ -105,7 +105,7 @@ class ServerNameTests(SynchronousTestCase):
 
 
 class PatternTests(SynchronousTestCase):
-    """pattern: what a route's server_name may be."""
+    """pattern: names, wildcards and addresses."""
 
     def refused(self, text: str) -> str:
         return str(self.assertRaises(BadName, pattern, text))
@@ -123,16 +123,16 @@ class PatternTests(SynchronousTestCase):
             self.assertEqual(pattern(text), normalised)
 
     def test_star_alone(self) -> None:
-        """'*' alone is refused; the message leads to [default]."""
+        """'*' alone is refused; the message suggests [default]."""
         self.assertIn("[default]", self.refused("*"))
 
     def test_star_elsewhere(self) -> None:
-        """A star as a part of a label, in the middle or twice, is refused."""
+        """A star inside a label, in the middle or twice is refused."""
         for text in ("a*.test", "*a.test", "a.*.test", "*.*.test", "**.test", "*test", "a.*"):
             self.assertIn("whole leftmost label", self.refused(text))
 
     def test_rest_is_aname(self) -> None:
-        """What follows the star is a name, and no address."""
+        """After the star comes a name, not an address."""
         self.assertIn("empty", self.refused("*."))
         self.assertIn("empty", self.refused("*..a"))
         for text in ("*.10.0.0.7", "*.2001:db8::7"):
@@ -140,10 +140,10 @@ class PatternTests(SynchronousTestCase):
 
 
 class IPLiteralTests(SynchronousTestCase):
-    """ip_literal: names and addresses told apart."""
+    """ip_literal: recognises addresses."""
 
     def test_addresses(self) -> None:
-        """Both families, in any spelling, give the shortest."""
+        """Addresses of both families, in any spelling, get their shortest form."""
         for text, shortest in (
             ("127.0.0.1", "127.0.0.1"),
             ("0:0:0:0:0:0:0:1", "::1"),
@@ -153,17 +153,17 @@ class IPLiteralTests(SynchronousTestCase):
             self.assertEqual(ip_literal(text), shortest)
 
     def test_names(self) -> None:
-        """What looks like an address and is none is not one; neither is one with a zone."""
+        """Text that only resembles an address is not one; neither is an address with a zone."""
         addresses = ("1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.x4", "::g", "fe80::1%1", "1:2")
         for text in ("", "a", "a1", "1", *addresses):
             self.assertIsNone(ip_literal(text), text)
 
 
 class HostPortTests(SynchronousTestCase):
-    """host_port: how an address is written with its port."""
+    """host_port: the text of an address with a port."""
 
     def test_brackets(self) -> None:
-        """An IPv6 address has brackets; nothing else has."""
+        """Only IPv6 addresses have brackets."""
         for host, expected in (
             ("192.0.2.7", "192.0.2.7:1"),
             ("a.test", "a.test:1"),
@@ -173,10 +173,10 @@ class HostPortTests(SynchronousTestCase):
 
 
 class ClientTests(SynchronousTestCase):
-    """client_of: which client a peer belongs to."""
+    """client_of: the client of a peer address."""
 
     def test_networks(self) -> None:
-        """The addresses of one /64 are one client; an IPv4 address is one, however it is written."""
+        """The addresses of one IPv6 /64 network are one client; an IPv4 address is one, in any spelling."""
         for peer, client in (
             ("192.0.2.7:50123", "192.0.2.7"),
             ("[::ffff:192.0.2.7]:1", "192.0.2.7"),
@@ -196,7 +196,7 @@ class InternationalisedTests(SynchronousTestCase):
         self.assertIn("write it as xn--brker-kua.test", str(self.assertRaises(BadName, server_name, "bröker.test")))
 
     def test_sent(self) -> None:
-        """Bytes that are no UTF-8 are read as latin-1."""
+        """Bytes that are not UTF-8 are decoded as Latin-1."""
         for data, name in (
             (b"a.test", "a.test"),
             (b"br\xc3\xb6ker", "bröker"),
@@ -206,7 +206,7 @@ class InternationalisedTests(SynchronousTestCase):
             self.assertEqual(name, sent_name(data))
 
     def test_no_cure(self) -> None:
-        """A name whose ASCII form is no server name either gets none, and the message stays printable."""
+        """A name without a valid ASCII form gets no cure; the message stays printable."""
         for name in ("é\x00a", "é b", "é%"):
             said = str(self.assertRaises(BadName, server_name, name))
             self.assertNotIn("write it as", said)

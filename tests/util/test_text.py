@@ -8,10 +8,10 @@ from sniproxy.util.text import MAX_QUOTED_CHARS, MAX_TEXT_CHARS, amount, bounded
 
 
 class TextTests(SynchronousTestCase):
-    """How texts and numbers are written."""
+    """Texts and numbers."""
 
     def test_amount(self) -> None:
-        """Bytes in the unit that leaves one to three digits."""
+        """Bytes have the unit that leaves one to three digits."""
         for count, said in (
             (0, "0 B"),
             (999, "999 B"),
@@ -25,7 +25,7 @@ class TextTests(SynchronousTestCase):
             self.assertEqual(amount(count), said)
 
     def test_bounded(self) -> None:
-        """Printable ASCII stays; the rest is escaped; the length has a limit, told by three dots."""
+        """Printable ASCII stays; other characters are escaped; a cut shows as three dots."""
         self.assertEqual(bounded('it\'s "plain"'), 'it\'s "plain"')
         self.assertEqual(bounded("\xe9\n\u20ac\U0001f600\x7f"), "\\xe9\\n\\u20ac\\U0001f600\\x7f")
         self.assertEqual(bounded("x" * MAX_TEXT_CHARS), "x" * MAX_TEXT_CHARS)
@@ -33,7 +33,7 @@ class TextTests(SynchronousTestCase):
             self.assertEqual((len(bounded(text)), bounded(text)[-3:]), (MAX_TEXT_CHARS, "..."))
 
     def test_quoted(self) -> None:
-        """Quotes show where a text ends; what is in it cannot look like a quote; a cut shows as three dots."""
+        """Text is in quotes; quotes inside are escaped; a cut shows as three dots."""
         self.assertEqual(r"'a\n\xe9\\'", quoted("a\n\xe9\\"))
         self.assertEqual('"it\'s"', quoted("it's"))
         self.assertEqual(
@@ -41,11 +41,11 @@ class TextTests(SynchronousTestCase):
         )
 
     def test_printable(self) -> None:
-        """One line of ASCII; what was escaped once is not escaped again."""
+        """The text is one line of ASCII; escaped text is not escaped again."""
         once = printable("a\x1b[2J\n\u20ac\\n")
         self.assertEqual("a\\x1b[2J\\n\\u20ac\\n", once)
         self.assertEqual(once, printable(once))
 
     def test_counted(self) -> None:
-        """One thing, two things."""
+        """Singular and plural."""
         self.assertEqual(["0 tunnels", "1 tunnel", "2 tunnels"], [counted(count, "tunnel") for count in range(3)])

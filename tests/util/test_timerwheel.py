@@ -9,7 +9,7 @@ from sniproxy.util.timerwheel import TICK_S, TimerWheel, timer_wheel_of
 
 
 class WheelTests(SynchronousTestCase):
-    """When calls are made, and when not."""
+    """The time and order of calls."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -20,7 +20,7 @@ class WheelTests(SynchronousTestCase):
         return self.wheel.after(seconds, lambda: self.made.append(name))
 
     def test_order(self) -> None:
-        """Each is made in its time, whichever was set first: never before it, and less than a tick behind."""
+        """Each call runs less than a tick after its time, never before it, for any order of setting."""
         for seconds in (5.0, 0.3, 1.0, 0.31):
             self.after(seconds, str(seconds))
         self.clock.advance(0.299)
@@ -32,13 +32,13 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_one_timer(self) -> None:
-        """However many there are, the reactor has one call to make."""
+        """The reactor has one delayed call for any number of deadlines."""
         for number in range(1000):
             self.after(10 + number / 100, str(number))
         self.assertEqual(1, len(self.clock.getDelayedCalls()))
 
     def test_cancelled(self) -> None:
-        """What was called off is not made; when nothing is left, the reactor has nothing to do."""
+        """A cancelled call does not run; without calls the reactor has no delayed call."""
         first, second = self.wheel.after(1, self.fail), self.wheel.after(2, self.fail)
         first.cancel()
         first.cancel()
@@ -47,7 +47,7 @@ class WheelTests(SynchronousTestCase):
         self.clock.advance(3)
 
     def test_cancelled_by_each_other(self) -> None:
-        """Of two in the same tick the first may call off the second, and set a new one."""
+        """A call may cancel another one of the same tick, and set a new one."""
         second = None
 
         def first() -> None:
@@ -62,7 +62,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(["third"], self.made)
 
     def test_failing(self) -> None:
-        """A call that fails is logged, and the others are made."""
+        """An exception is logged, and other calls run."""
 
         def failing() -> None:
             raise KeyError("a fault")
@@ -74,13 +74,13 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(KeyError)))
 
     def test_at_once(self) -> None:
-        """No time at all: the next time that the reactor has its turn."""
+        """A call in 0 seconds runs in the next round of the reactor."""
         self.after(0, "now")
         self.assertEqual([], self.made)
         self.clock.advance(TICK_S)
         self.assertEqual(["now"], self.made)
 
     def test_one_wheel(self) -> None:
-        """A reactor has one, another one another."""
+        """Each reactor has its own wheel."""
         self.assertIs(timer_wheel_of(self.clock), timer_wheel_of(self.clock))
         self.assertIsNot(timer_wheel_of(self.clock), timer_wheel_of(Clock()))

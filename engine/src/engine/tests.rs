@@ -156,7 +156,7 @@ fn closing_closes_everything() {
 fn an_engine_without_a_descriptor_is_none() {
     let _alone = alone();
     let before = open_descriptors();
-    for (call, calls) in [("eventfd", 3), ("epoll_create1", 2), ("epoll_ctl", 2)] {
+    for (call, calls) in [("eventfd", 3), ("epoll_create1", 2), ("epoll_ctl", 4), ("timerfd_create", 2)] {
         for skip in 0..calls {
             fault::clear();
             fault::inject(call, libc::EMFILE, skip, 1);

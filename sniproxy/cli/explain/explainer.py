@@ -30,6 +30,7 @@ from sniproxy.server.build import Built
 from sniproxy.tls.contexts import unverified_connection
 from sniproxy.tls.pem import certificate_names
 from sniproxy.tls.selection import covers
+from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.names import host_port, ip_literal
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded
@@ -208,9 +209,9 @@ class Explainer:
         sock = TLSSocket(plain, tls)
         try:
             if verified:
-                await to_broker(self._reactor, sock, name or "", seconds)
+                await to_broker(self._reactor, sock, name or "", seconds, BufferAccount())
             else:
-                await Handshake(self._reactor, sock, seconds).run()
+                await Handshake(self._reactor, sock, seconds, BufferAccount()).run()
         except (HandshakeError, Refusal) as error:
             why = str(error) if verified else f"the TLS handshake failed: {bounded(str(error))}"
             return attrs.evolve(done, error=why)

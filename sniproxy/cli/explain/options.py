@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from sniproxy.cli.subcommand import add_command
 from sniproxy.config.schema import ConfigError
 from sniproxy.pulsar.serviceurl import BadServiceURL, host_and_port
 from sniproxy.util.names import ip_literal
@@ -18,11 +19,11 @@ _TLS_SCHEMES, _PLAIN_SCHEMES = ("pulsar+ssl", "https", "wss", "tls"), ("pulsar",
 
 def add_explain(commands: Any) -> argparse.ArgumentParser:
     """Add the command to a parser. @return: the parser of the command."""
-    explain: argparse.ArgumentParser = commands.add_parser(
+    explain = add_command(
+        commands,
         "explain",
-        allow_abbrev=False,
-        help="explain where a configuration routes a server name",
-        description="Shows which route a server name takes and why, the answer of the resolver, and the verdict of the "
+        "explain where a configuration routes a server name",
+        "Shows which route a server name takes and why, the answer of the resolver, and the verdict of the "
         "policy on each address. With --connect, also dials each target and checks its certificate. Exit status: "
         "0: the name would be routed; 1: it would be refused, or there is a problem; 2: wrong usage or an invalid "
         "configuration.",

@@ -33,7 +33,7 @@ class Stream(Int16StringReceiver):
         self._on_answer("TCP connection closed without an answer")
 
 
-class _Streams(Factory):
+class _StreamFactory(Factory):
     """A factory that does not log its start and stop, unlike that of connectProtocol()."""
 
     noisy = False
@@ -41,4 +41,4 @@ class _Streams(Factory):
 
 def stream_factory(stream: Stream) -> Factory:
     """A factory for one connection."""
-    return _Streams.forProtocol(lambda: stream)
+    return _StreamFactory.forProtocol(lambda: stream)

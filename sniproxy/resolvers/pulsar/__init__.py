@@ -4,5 +4,7 @@
 - ``admin``: the client of the admin API;
 - ``advertised``: reads what brokers advertise;
 - ``brokers``: the live brokers and the names that lead to them;
-- ``options``: options that the C{zookeeper} resolver has, too. It also uses ``advertised`` and ``brokers``.
+- ``waiters``: queries that wait for a refresh;
+- ``options``: options that the C{zookeeper} resolver has, too. It also uses ``advertised``, ``brokers`` and
+  ``waiters``.
 """

@@ -134,21 +134,21 @@ def from_node(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
 
 
 @attrs.frozen
-class _Listener:
+class _AdvertisedListener:
     name: str
     host: str
     port: int
     tls: bool
 
 
-def _listeners(text: str) -> Iterator[_Listener]:
+def _listeners(text: str) -> Iterator[_AdvertisedListener]:
     """``external:pulsar+ssl://broker-1.example.com:6651,...``, of advertisedListeners and bindAddresses."""
     for part in filter(None, map(str.strip, text.split(","))):
         name, colon, url = part.partition(":")
         if not colon:
             raise BadBrokerData(f"invalid listener {bounded(part)!r}")
         if url.startswith("pulsar"):  # others belong to protocol handlers, such as Kafka's
-            yield _Listener(name.strip(), *_url(url))
+            yield _AdvertisedListener(name.strip(), *_url(url))
 
 
 def _url(text: str) -> tuple[str, int, bool]:

@@ -41,6 +41,7 @@ from sniproxy.resolvers.pulsar.advertised import (
 )
 from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers, keeping_note
 from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, check_port, read_listeners, read_service_names
+from sniproxy.resolvers.pulsar.waiters import Waiters
 from sniproxy.util.names import BadName, host_port, server_name
 from sniproxy.util.reactor import IReactor
 
@@ -109,8 +110,8 @@ class PulsarResolver:
         self._error: str | None = None
         self._faults: list[str] = []
         self._refresh: Deferred[None] | None = None
-        self._waiting: list[Deferred[None]] = []
-        self._on_change: Callable[[], None] = _ignore
+        self._waiters = Waiters()
+        self._on_change: Callable[[], None] = lambda: None
         self._timer = LoopingCall(self._start_refresh)
         self._timer.clock = reactor
 
@@ -119,7 +120,7 @@ class PulsarResolver:
         self._timer.start(self._every)
 
     def stop(self) -> Deferred[None]:
-        self._on_change = _ignore
+        self._on_change = lambda: None
         if self._timer.running:
             self._timer.stop()
         if self._refresh is not None:
@@ -140,8 +141,7 @@ class PulsarResolver:
         return Deferred.fromCoroutine(self._resolve_after_refresh(request))
 
     async def _resolve_after_refresh(self, request: Request) -> Resolution:
-        waiter: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiter)
+        waiter = self._waiters.wait()
         self._start_refresh()
         await waiter
         if self._live is None:
@@ -168,9 +168,7 @@ class PulsarResolver:
     def _refresh_done(self, _: object) -> None:
         self._refresh = None
         self._refreshed_at = self._reactor.seconds()
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
+        self._waiters.release()
 
     async def _refresh_once(self) -> None:
         try:
@@ -310,7 +308,3 @@ def _check_url(url: str) -> None:
         raise BadOption(
             "url", shown, "write scheme, host and port of the admin API, as in https://broker-1.internal:8443"
         )
-
-
-def _ignore() -> None:
-    """The callback before a start and after a stop."""

@@ -27,6 +27,7 @@ from sniproxy.resolvers.options import bad_file
 from sniproxy.resolvers.pulsar.advertised import MAX_BROKERS, BadBrokerData, BrokerListeners, from_node
 from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers, keeping_note
 from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, read_listeners, read_service_names
+from sniproxy.resolvers.pulsar.waiters import Waiters
 from sniproxy.resolvers.zookeeper.access import BadAccess, ZooKeeperCredentials
 from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import server_name
@@ -91,10 +92,10 @@ class ZooKeeperResolver:
         self._faults: list[str] = []
         self._reading: Deferred[None] | None = None
         self._read_again = False
-        self._waiting: list[Deferred[None]] = []
+        self._waiters = Waiters()
         self._retry_timer: Any = None
         self._discard_timer: Any = None
-        self._on_change: Callable[[], None] = _ignore
+        self._on_change: Callable[[], None] = lambda: None
 
     def start(self, changed: Callable[[], None]) -> None:
         self._on_change = changed
@@ -106,12 +107,12 @@ class ZooKeeperResolver:
 
     def stop(self) -> Deferred[None] | None:
         session, self._session = self._session, None
-        self._on_change = _ignore
+        self._on_change = lambda: None
         self._retry_timer = _cancelled(self._retry_timer)
         self._discard_timer = _cancelled(self._discard_timer)
         if self._reading is not None:
             self._reading.cancel()
-        self._release_waiters()
+        self._waiters.release()
         return None if session is None else session.stop()
 
     def state(self) -> WatchState:
@@ -127,9 +128,7 @@ class ZooKeeperResolver:
 
     async def _wait(self, request: Request) -> Resolution:
         """Wait for the first answer of ZooKeeper."""
-        waiter: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiter)
-        await waiter
+        await self._waiters.wait()
         return self._answer(request)
 
     def _answer(self, request: Request) -> Resolution:
@@ -198,7 +197,7 @@ class ZooKeeperResolver:
         if before is None or live.differs(before):
             log.info("Pulsar brokers: {summary}{changes}", summary=live.summary(), changes=live.changes(before))
             self._on_change()
-        self._release_waiters()
+        self._waiters.release()
 
     def _on_connected(self) -> None:
         self._connected = True
@@ -216,17 +215,12 @@ class ZooKeeperResolver:
         self._error, self._failing = why, True
         if self._live is not None and self._discard_timer is None and self._session is not None:
             self._discard_timer = self._reactor.callLater(self._keep, self._discard)
-        self._release_waiters()
+        self._waiters.release()
 
     def _discard(self) -> None:
         self._discard_timer = self._live = None
         log.error("no answer from ZooKeeper for {keep:g} s, discarding the last known brokers", keep=self._keep)
         self._on_change()
-
-    def _release_waiters(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
 
 
 def make(options: Mapping[str, Any], reactor: IReactor) -> ZooKeeperResolver:
@@ -274,7 +268,3 @@ def _cancelled(call: Any) -> Any:
     if call is not None and call.active():
         call.cancel()
     return None
-
-
-def _ignore() -> None:
-    """The callback before a start and after a stop."""

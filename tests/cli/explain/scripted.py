@@ -56,7 +56,7 @@ def answers(*targets: str) -> Callable[[Request], Resolution]:
 
 
 def tables(*names: str, server_name: str = "*.z.test", more: str = "") -> str:
-    """A route with resolvers of these names and of a type that does not exist."""
+    """A route with resolvers of these names, whose type does not exist."""
     listed = ", ".join(f'"{name}"' for name in names)
     text = f"[[route]]\nserver_name = '{server_name}'\nresolver = [{listed}]\n{more}"
     return text + "".join(f'[resolver.{name}]\ntype = "scripted"\noptions = "{name}"\n' for name in names)

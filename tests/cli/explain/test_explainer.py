@@ -141,8 +141,8 @@ class AnswerTests(ExplainerCase):
         self.assertEqual(["127.0.0.1:5"], [goal.target for goal in report.targets])
 
     async def test_all_asks(self) -> None:
-        """Of a route without a name of its own the resolver is asked, for a name that nobody has: it must say
-        something, be it a refusal; what it answers is not looked at.
+        """The resolver of a route without a fixed name is queried for a name that no client sends: it must answer or
+        refuse.
         """
         good = Scripted(answers("127.0.0.1"), WatchState("1 broker"))
         no = Scripted(refuses, WatchState("1 broker"))
@@ -205,9 +205,7 @@ class ConnectTests(ExplainerCase):
         self.assertEqual((1, []), (len(report.notes), report.problems))
 
     async def test_notes(self) -> None:
-        """C++'s note stands where certificates were looked at, and no other name was given; none at a plaintext
-        listener, whose clients send no name.
-        """
+        """The note for C++ is shown with certificates, unless another name was given; never for plaintext listeners."""
         text = route("b-1.test", self.server("b-1.test"))
         for wish, said in (({}, False), ({"connect": True}, True), ({"connect": True, "also": ("b-1.test",)}, False)):
             report = await self.explain(text, "b-1.test", **wish)

@@ -14,7 +14,7 @@ class AdviceTests(SynchronousTestCase):
     """operator_warnings."""
 
     def test_all_kinds(self) -> None:
-        """Of the configuration itself, of a service name without a route, and of files."""
+        """Warnings come from the configuration, from a service name without a route, and from files."""
         path = Path(self.mktemp())
         text = (
             '[[listener]]\nendpoint = "tcp:4443"\n[timeouts]\nidle = 1\n'

@@ -19,7 +19,7 @@ _KEY = re.compile(r"nowhere/f\.toml:(\d+: \S+?)(?:: | = )")
 
 
 class AllErrorsTests(SynchronousTestCase):
-    """all_errors: every error of a file, once, with its line."""
+    """all_errors: every error of a file, each once, with its line."""
 
     def errors(self, text: str) -> list[str]:
         return str(self.assertRaises(ConfigError, parse, text, "f.toml")).split("\n")
@@ -28,7 +28,7 @@ class AllErrorsTests(SynchronousTestCase):
         return [int(error.split(":")[1]) for error in self.errors(text)]
 
     def test_all(self) -> None:
-        """Types, unknown keys, values of all kinds, and what is no TOML, in the file's order."""
+        """Wrong types, unknown keys, invalid values and invalid TOML are reported in the order of the file."""
         text = (
             'workers = 0\n[[listener]]\nendpoint = "tls:1"\n[[listener]]\nlisten = "tcp:2"\n'
             '[[route]]\nserver_name = "a b"\ntarget = ["x:0", "y:1", "z:0"]\nlistener = "nobody"\n'
@@ -46,14 +46,14 @@ class AllErrorsTests(SynchronousTestCase):
         self.assertEqual([6], self.lines(f'{LISTENER}[default]\nresolver = "x"\n[resolver.x]\ntype = 7\n'))
 
     def test_bounded(self) -> None:
-        """At most twenty errors are shown, and that there are more."""
+        """At most twenty errors are listed; the last line says that there are more."""
         for bad in ('[[route]]\nserver_name = "a b"\n', "[[route]]\nodd = 1\n", "[[route]]\nserver_name = x\n"):
             errors = self.errors(LISTENER + bad * 100)
             self.assertEqual(21, len(errors))
             self.assertIn("there are more errors", errors[-1])
 
     def test_built(self) -> None:
-        """Errors of resolvers' options have their lines, too: all, and each once."""
+        """All errors in options of resolvers are reported once, with their lines."""
         text = (
             f'{LISTENER}[default]\nresolver = ["x", "y"]\n[no_server_name]\nresolver = "x"\n'
             '[resolver.x]\ntype = "static"\nodd = 1\n[resolver.y]\ntype = "pigeon"\n'
@@ -65,7 +65,7 @@ class AllErrorsTests(SynchronousTestCase):
         )
 
     def test_parsed_and_built(self) -> None:
-        """Errors of tables, of files and of resolvers come together, in the file's order; none of what was repaired."""
+        """Errors of tables, files and resolvers come together, in file order; repaired values cause no error."""
         text = (
             '[[listener]]\nendpoint = "foo:1"\n'
             '[[listener]]\nendpoint = "tcp:2"\ncertificates = "a.pem"\nupstream_trust = "b.pem"\n'
@@ -89,7 +89,7 @@ class AllErrorsTests(SynchronousTestCase):
         self.assertEqual(expected, _KEY.findall(error))
 
     def test_stand_ins(self) -> None:
-        """The file that replaces a wrong path is not reported as missing."""
+        """The placeholder of an invalid path is not reported as missing."""
         text = f'{LISTENER}upstream_certificate = "c.pem"\n[default]\ntarget = "a"\n'
 
         def use(configuration: Configuration) -> None:

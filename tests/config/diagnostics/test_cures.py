@@ -7,21 +7,21 @@ from tests.support.configerrors import LISTENER
 
 
 class CureTests(configerrors.ErrorCase):
-    """What a message says to write, for the mistakes that people make."""
+    """The cures for common mistakes."""
 
     def test_wrong_table(self) -> None:
-        """A key of another table, or of the top, names its place."""
+        """For a key in the wrong table, the message names the right one."""
         for key in ('relay = "engine"', "relay_threads = 2", "workers = 2", "reuse_port = true"):
             self.refused(f"{self.route('a.test')}{key}", "belongs at the top of the file, before the first [table]")
         self.refused(f"{self.route('a.test')}idle = 3", "idle belongs to [timeouts]")
 
     def test_other_names(self) -> None:
-        """Keys as other programs call them."""
+        """Names of keys in other programs are recognised."""
         self.refused_file('[[listener]]\nlisten = "tcp:4443"', "did you mean endpoint?")
         self.refused('[[route]]\nsni = "a.test"\nbackend = "b:1"', "did you mean server_name?", "did you mean target?")
 
     def test_server_names(self) -> None:
-        """A pasted URL, a port, an internationalised name, a regular expression without its mark."""
+        """A pasted URL, a port, an internationalised name, and an expression without its tilde are recognised."""
         for name, cure in (
             ("pulsar+ssl://a.test:6651", "write the host alone: a.test; SNI carries no scheme and no port"),
             ("a.test:6651", "write the host alone: a.test"),
@@ -36,7 +36,7 @@ class CureTests(configerrors.ErrorCase):
         self.refused(self.route("a.test", '"br\xf6ker.test:6651"'), "route[0].target", "xn--brker-kua.test")
 
     def test_types(self) -> None:
-        """Units, numbers and flags in quotes, a port for an endpoint, a list for one text."""
+        """Units, quoted numbers and flags, a port for an endpoint, and a list for a text are recognised."""
         for text, cure in (
             ('[timeouts]\nidle = "5m"', "write a number of seconds: 300"),
             ('[limits]\nmax_buffered = "64MiB"', "write a number of bytes: 67108864"),

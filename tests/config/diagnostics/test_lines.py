@@ -26,10 +26,10 @@ b.c = 3
 
 
 class LinesTests(SynchronousTestCase):
-    """Lines: where a key is."""
+    """Lines: the line of a key."""
 
     def test_find(self) -> None:
-        """Tables, keys, dotted keys, list items and inline tables have the line that they begin in."""
+        """Tables, keys, dotted keys, list items and inline tables have the line in which they begin."""
         lines = LineIndex(TEXT)
         for path, line in (
             (("workers",), 2), (("route", 0), 3), (("route", 0, "server_name"), 4), (("route", 0, "target", 0), 6),
@@ -39,23 +39,23 @@ class LinesTests(SynchronousTestCase):
             self.assertEqual(line, lines.find(path), path)
 
     def test_missing(self) -> None:
-        """A key that is not there has its table's line; without a table there is none."""
+        """A missing key has the line of its table; without a table there is no line."""
         self.assertEqual(9, LineIndex(TEXT).find(("route", 1, "target")))
         self.assertIsNone(LineIndex(TEXT).find(("timeouts", "idle")))
 
     def test_no_toml(self) -> None:
-        """A text that cannot be scanned ends the scan, and raises nothing."""
+        """Text that cannot be scanned ends the scan without an exception."""
         for text in ("[", "a", "a = ", "[[x", "a = {", "a = [1", '"', "a = " + "[" * 5000):
             LineIndex(text)
 
     def test_rename(self) -> None:
-        """A misspelt table's lines are found by its right name, too."""
+        """The lines of a misspelt table are also found by its right name."""
         lines = LineIndex("[[rout]]\nx = 1\n")
         lines.rename(("rout",), ("route",))
         self.assertEqual(2, lines.find(("route", 0, "x")))
 
     def test_path_of(self) -> None:
-        """A key of a message becomes steps; names may have dots in them."""
+        """A key in a message is split into steps; names may contain dots."""
         data = {"resolver": {"a.b": {"type": 1}}, "route": [{"target": ["x", 7]}]}
         self.assertEqual(("resolver", "a.b", "type"), path_of(data, "resolver.a.b.type"))
         self.assertEqual(("route", 0, "target", 1), path_of(data, "route[0].target[1]"))

@@ -35,7 +35,7 @@ class PermissionTests(SynchronousTestCase):
             self.assertIn(part, warning)
 
     def test_configuration(self) -> None:
-        """The file or its folder, writable by its group or by all; not a sticky folder, as /tmp is."""
+        """A file or folder that the group or all may write gives a warning; a sticky folder such as /tmp does not."""
         self.warned(LISTENER)
         for mode, said in ((0o775, "its group"), (0o777, "all users"), (0o1777, "")):
             self.folder.chmod(mode)
@@ -46,7 +46,7 @@ class PermissionTests(SynchronousTestCase):
         self.assertIn(f"the configuration: {path} is writable by all users", warning)
 
     def test_symbolic_link(self) -> None:
-        """What a symbolic link leads to counts, too: another user may replace it there."""
+        """The target of a symbolic link is checked, too: another user may replace it."""
         away = self.folder.absolute() / "away"
         away.mkdir()
         away.chmod(0o777)
@@ -57,7 +57,7 @@ class PermissionTests(SynchronousTestCase):
         self.assertIn(f"the configuration: the folder {away} is writable by all users", warning)
 
     def test_keys(self) -> None:
-        """A key that all may read; its group may, and a certificate is no secret."""
+        """A world-readable key gives a warning; a group-readable key or a readable certificate does not."""
         ends = f'{LISTENER}certificates = "own.pem"\nupstream_trust = "ca.pem"\n'
         self.file("own.pem", 0o640, KEY)
         self.warned(ends)
@@ -68,7 +68,7 @@ class PermissionTests(SynchronousTestCase):
         self.warned(ends.replace('"own.pem"', '"."'), "own.pem is a secret that all users of this machine can read")
 
     def test_resolvers(self) -> None:
-        """A file of names that others may change, and a token that all may read."""
+        """A file of names that others may write, and a world-readable token, give warnings."""
         table = f'{LISTENER}[default]\nresolver = "x"\n[resolver.x]\ntype = '
         self.file("names", 0o662)
         self.warned(f'{table}"file"\npath = "names"\n', "resolver.x.path: ")
@@ -76,7 +76,7 @@ class PermissionTests(SynchronousTestCase):
         self.warned(f'{table}"pulsar"\ntoken_file = "token"\n', "resolver.x.token_file: ")
 
     def test_root(self) -> None:
-        """Root without --uid; not another user, and not twistd with --uid."""
+        """Root without --uid gives a warning; another user, and twistd with --uid, do not."""
         self.patch(os, "geteuid", lambda: 0)
         self.assertEqual([1, 0, 0], [len(list(root_warning(x))) for x in ({"uid": None}, {"uid": 5}, None)])
         self.patch(os, "geteuid", lambda: 1000)

@@ -11,7 +11,7 @@ class ReadTests(SynchronousTestCase):
     """read: text that is not TOML."""
 
     def said(self, text: str, *expected: tuple[int, str]) -> None:
-        """All faults, each with its line; the rest of the text is read."""
+        """Assert all faults and their lines. The rest of the text is read."""
         found = read(text, ["timeouts", "access_log"])
         self.assertEqual([line for line, _ in expected], sorted(line for line, _ in found.faults), found.faults)
         for (_, cure), (_, message) in zip(expected, sorted(found.faults), strict=True):
@@ -19,14 +19,14 @@ class ReadTests(SynchronousTestCase):
         self.assertIsNotNone(found.data)
 
     def test_brackets(self) -> None:
-        """Tables that repeat have two brackets, others one; both at every place."""
+        """Repeated tables need two brackets, others one; both mistakes are found everywhere."""
         self.said("[route]\na = 1\n[route]\na = 2", (1, "write [[route]]"), (3, "with two brackets"))
         self.said("[listener]\n[[bridge]]\n[bridge]", (1, "write [[listener]]"), (3, "write [[bridge]]"))
         self.said("[[timeouts]]\n[[resolver.x]]", (1, "write [timeouts], with one bracket"), (2, "[resolver.x]"))
         self.said("[[route]\n[timeouts", (1, "write [[route]]"), (2, "write [timeouts]"))
 
     def test_values(self) -> None:
-        """A value that is no TOML is shown as it was probably meant, and the next one is found as well."""
+        """For an invalid value the message shows the probable one, and the next fault is found, too."""
         self.said(
             'a = b.test\nb = "~x-(\\d)\\.y"\nidle = 5m\nc = Yes\nd = none\ne = “x”\nf: 1\ng = "x\nh = [a:1, b:2]\n'
             "i = [\n10.0.0.7:1,\n]\n// j\n",
@@ -44,7 +44,7 @@ class ReadTests(SynchronousTestCase):
         )
 
     def test_twice(self) -> None:
-        """A key or table that is written twice names the line of the first."""
+        """For a duplicate key or table, the message has the line of the first."""
         self.said(
             "[timeouts]\nidle = 1\nidle = 2\n[access_log]\n[timeouts]\nhello = 1\n",
             (3, "idle is set twice, first on line 2"),

@@ -45,7 +45,7 @@ def records(packets: list[Captured], link: int = ETHERNET) -> list[Record]:
 
 
 class Trickle(BytesIO):
-    """An unbuffered pipe at its worst: one byte a read."""
+    """An unbuffered pipe that returns one byte per read."""
 
     def read(self, size: int | None = -1) -> bytes:
         return super().read(min(size or 0, 1))

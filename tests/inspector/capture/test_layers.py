@@ -92,7 +92,7 @@ class LayerTests(SynchronousTestCase):
 
     @given(st.sampled_from([*LINKS, 9, 50, 51, 105]), st.binary(max_size=120))
     def test_any_bytes(self, link: int, packet: bytes) -> None:
-        """So do random bytes."""
+        """The same for random bytes."""
         self.answers(link, packet)
 
     def answers(self, link: int, packet: bytes) -> None:

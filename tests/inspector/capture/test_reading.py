@@ -39,7 +39,7 @@ PORTS = (struct.pack("!H", 6650), struct.pack("!H", 6660))
 
 
 def said(events: list[Event]) -> list[str]:
-    """What was said, whatever the times."""
+    """The events without their times."""
     times = ("latency_s", "waited_s")
     left = [(one.name, {key: value for key, value in one.fields.items() if key not in times}) for one in events]
     return sorted(map(str, left))

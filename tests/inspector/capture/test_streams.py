@@ -26,7 +26,7 @@ def opening(first: int = FIRST, time: float = 0.0) -> list[Segment]:
 
 
 def told(pieces: Iterable[Piece]) -> list[str | int]:
-    """Pieces in short form: data with its sender, the size of a gap, the end. CLIENT is the second end."""
+    """Pieces in short form: data with its sender, the size of a gap, the end. CLIENT is the second endpoint."""
     short: list[str | int] = []
     for piece in pieces:
         match piece:
@@ -257,8 +257,7 @@ class StreamTests(SynchronousTestCase):
 
 @st.composite
 def cuttings(draw: st.DrawFn) -> tuple[bytes, int, list[Segment]]:
-    """A stream, its first sequence number, and segments of it that cover it, in any order, some of them twice or more,
-    cut anywhere, and overlapping."""
+    """A stream, its first sequence number, and segments that cover it: reordered, duplicated and overlapping."""
     stream = draw(st.binary(min_size=1, max_size=60))
     first = draw(st.sampled_from([1, 2**31 - 20, 2**32 - 20, 2**32 - 1]))
     cuts = sorted({0, len(stream), *draw(st.lists(st.integers(0, len(stream)), max_size=12))})
@@ -272,7 +271,7 @@ def cuttings(draw: st.DrawFn) -> tuple[bytes, int, list[Segment]]:
 
 
 class AnyOrderTests(SynchronousTestCase):
-    """Reassembly: what TCP does to segments on the way."""
+    """Reassembly of segments that TCP has reordered, repeated or lost."""
 
     @given(cuttings())
     @settings(max_examples=400)
@@ -327,7 +326,7 @@ class AnyOrderTests(SynchronousTestCase):
         )
     )
     def test_hostile(self, segments: list[Segment]) -> None:
-        """Any segments raise nothing, nothing follows an end, and at last nothing is held."""
+        """Any segments raise nothing; nothing follows an end, and no memory is held at the end."""
         reassembly = Reassembly(max_connections=2, max_held_bytes_each=1000, max_held_bytes=1500)
         ended: set[CapturedConnection] = set()
         for one in segments:

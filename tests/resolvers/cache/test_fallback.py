@@ -28,13 +28,13 @@ class FallbackResolverTests(SynchronousTestCase):
         return Deferred.fromCoroutine(resolver.resolve(request()))
 
     def test_first_answer(self) -> None:
-        """The first answer is used, and later resolvers are not asked."""
+        """The first answer is used, and later resolvers are not queried."""
         found = self.successResultOf(self.ask(answer("one.test"), answer("two.test")))
         self.assertEqual("one.test", found.targets[0].host)
         self.assertEqual([], self.resolvers[1].asked)
 
     def test_next(self) -> None:
-        """After a refusal, a failure or a timeout the next resolver is asked."""
+        """After a refusal, a failure or a timeout the next resolver is queried."""
         for before in (Refused("no"), Unavailable("silent"), None):
             waiter = self.ask(before, answer("two.test"))
             self.clock.advance(5)
@@ -59,7 +59,7 @@ class FallbackResolverTests(SynchronousTestCase):
             self.assertIn("silent", said)
 
     def test_cancelled(self) -> None:
-        """After a cancellation no further resolver is asked."""
+        """After a cancellation no further resolver is queried."""
         waiter = self.ask(None, answer())
         waiter.cancel()
         self.failureResultOf(waiter, CancelledError)

@@ -49,11 +49,8 @@ class PulsarTestCase(TestCase):
 
     async def looked(self, resolver: PulsarResolver) -> None:
         """Wait for the current refresh."""
-        if resolver._refresh is None:
-            return
-        done: Deferred[None] = Deferred()
-        resolver._waiting.append(done)
-        await done
+        if resolver._refresh is not None:
+            await resolver._waiters.wait()
 
     async def again(self, resolver: PulsarResolver) -> None:
         """Wait for the next refresh."""

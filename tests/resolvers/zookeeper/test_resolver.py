@@ -1,4 +1,4 @@
-"""Tests for sniproxy.resolvers.zookeeper.resolver; a real ZooKeeper is asked by tests.peers.test_zookeeper_resolver."""
+"""Tests for sniproxy.resolvers.zookeeper.resolver; tests.peers.test_zookeeper has a real ZooKeeper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.resolvers.zookeeper.session; a real ZooKeeper is asked by tests.peers.test_zookeeper_resolver."""
+"""Tests for sniproxy.resolvers.zookeeper.session; tests.peers.test_zookeeper has a real ZooKeeper."""
 
 from __future__ import annotations
 

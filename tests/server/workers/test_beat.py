@@ -48,12 +48,12 @@ class BeatsTests(SynchronousTestCase):
         return [str(formatEvent(event)) for event in logs]
 
     def test_answers(self) -> None:
-        """Workers that answer are asked repeatedly, and nothing is logged."""
+        """The monitor queries workers repeatedly, and logs nothing while they answer."""
         self.assertEqual([], self.lived(60, 0, 1))
         self.assertEqual([HEARTBEAT] * 120, self.workers[0].told)
 
     def test_late(self) -> None:
-        """A worker without an answer for 2 s is asked once, and logged once and when it answers."""
+        """A worker without an answer for 2 s gets one query, one log line, and another one when it answers."""
         self.assertEqual([], self.lived(2, 0))
         self.assertEqual(["worker 1 (pid 101) has not answered for 2.0 s"], self.lived(1, 0))
         self.assertEqual([], self.lived(2, 0))
@@ -80,7 +80,7 @@ class BeatsTests(SynchronousTestCase):
         self.assertTrue(self.workers[1].killed)
 
     def test_not_ready(self) -> None:
-        """A worker that does not listen yet is not asked."""
+        """A worker that does not listen yet gets no query."""
         self.workers[1].ready = False
         self.assertEqual([], self.lived(60, 0))
         self.assertEqual([], self.workers[1].told)
