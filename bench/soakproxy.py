@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
 
-from bench import relays
+from bench import ROOT, pythons, relays
 
 TIMEOUT_S = 120.0
 """Seconds to wait for a start or an end."""
@@ -40,7 +40,7 @@ class Proxy:
         with self.said.open("w") as out:
             self._process = subprocess.Popen(
                 [twistd, "-n", "--pidfile=", "sniproxy", "--config", self._file],
-                cwd=folder, stdout=out, stderr=subprocess.STDOUT,
+                cwd=folder, env=pythons.environment(ROOT), stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
         try:
             self._wait()

@@ -52,3 +52,12 @@ class CaseTests(SynchronousTestCase):
         for case in CASES.values():
             self.assertEqual(case.peers[0], "ours")
             self.assertLessEqual(set(case.peers), {*PEERS, DIRECT})
+
+    def test_quick(self) -> None:
+        """A quick run starts each peer once, and measures ours in each case."""
+        self.assertEqual(CASES["check"].quick_peers(), CASES["check"].peers)
+        for case in CASES.values():
+            self.assertEqual(case.quick_peers()[0], "ours")
+        self.assertEqual(CASES["tunnels-pinned"].quick_peers(), ["ours", "haproxy", "haproxy-log"])
+        self.assertEqual(CASES["workers"].quick_peers(), ["ours"])
+        self.assertLessEqual({name for case in CASES.values() for name in case.peers}, {*CASES["check"].peers, DIRECT})
