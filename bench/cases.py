@@ -108,7 +108,7 @@ class Case:
     rounds: int = 5
 
     def quick_peers(self) -> Sequence[str]:
-        """The peers of a quick run: all in the first case, which uses each configuration; else ours, at most two more."""
+        """The peers of a quick run: all in the first case, which uses each configuration; else ours and yardsticks."""
         if self.name == "check":
             return self.peers
         return [name for name in self.peers if name == "ours" or (self.pinned and name in _QUICK_YARDSTICKS)]
