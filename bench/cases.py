@@ -11,17 +11,25 @@ from functools import partial
 
 from attrs import evolve, frozen
 
-from bench import ROOT
-from bench.childprocess import LoadError
+from bench.childprocess import SKIPPED, LoadError
 from bench.clients import Destination, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
-from bench.peers import DIRECT, OTHERS, Peer, ours
+from bench.instructions import instructions
+from bench.meanwhile import meanwhile, reload
+from bench.ours import with_toml
+from bench.peer import DIRECT, Peer
+from bench.peers import OTHERS
+from bench.relays import ENGINE, note
 from bench.running import Running
 from bench.targets import KINDS, Target, client_hello
 
 
 @frozen
 class Lengths:
-    """Durations and sizes of a run: seconds of load, bytes of the check, idle tunnels, names."""
+    """Durations and sizes of a run.
+
+    Seconds of load, bytes of the check, idle tunnels, names; ``beside``: idle tunnels beside an echo; ``calls``:
+    tunnels whose instructions are counted.
+    """
 
     seconds: float
     check: int
@@ -29,18 +37,24 @@ class Lengths:
     scale: Sequence[int]
     starts: Sequence[int]
     names: Sequence[int]
+    beside: int
+    calls: int
 
 
-FULL = Lengths(2.0, 32_000_000, 3_000, (100, 1_000, 3_000, 9_000), (10_000, 100_000), (10, 1_000, 100_000))
-QUICK = Lengths(0.25, 4_000_000, 300, (100,), (1_000,), (10,))
+FULL = Lengths(2.0, 32_000_000, 3_000, (100, 1_000, 3_000, 9_000), (10_000, 100_000), (10, 1_000, 100_000), 8_000, 400)
+QUICK = Lengths(0.25, 4_000_000, 300, (100,), (1_000,), (10,), 200, 48)
 
 
 class TestBed:
-    """A target of each kind, and the proxies in front of them."""
+    """A target of each kind, and the proxies in front of them.
+
+    ``relays``: which of our relays served, by peer, for peers that say it.
+    """
 
     def __init__(self, stack: ExitStack) -> None:
         self._hellos = {kind: client_hello(f"{kind}.bench.test") for kind in KINDS}
         self._ports = {}
+        self.relays: dict[str, str] = {}
         for kind, hello in self._hellos.items():
             target = Target(kind, len(hello))
             stack.callback(target.stop)
@@ -54,13 +68,19 @@ class TestBed:
         return Destination(running.port, self._hellos[kind], running.pids)
 
     @contextmanager
-    def running(self, peer: Peer | None, more: Sequence[str] = (), workers: int = 1) -> Iterator[Running | None]:
-        """A newly started peer with all routes. None: no proxy."""
+    def running(
+        self, peer: Peer | None, more: Sequence[str] = (), workers: int = 1, before: Sequence[str] = ()
+    ) -> Iterator[Running | None]:
+        """A newly started peer with all routes, as `Running` says. None: no proxy.
+
+        Raises `LoadError`, also if another one of our relays serves than in an earlier run.
+        """
         if peer is None:
             yield None
             return
-        running = Running(peer, self.routes, ROOT, more, workers)
+        running = Running(peer, self.routes, more, workers, before)
         try:
+            note(self.relays, peer.name, running.relay)
             yield running
         finally:
             running.stop()
@@ -74,7 +94,8 @@ _Work = Callable[[Destination, float], Sample]
 class Case:
     """What is measured with each of ``peers``.
 
-    ``best``: the figure by which peers are ranked. ``more``: whether more is better.
+    ``best``: the figure by which peers are ranked. ``more``: whether more is better. ``pinned``: all processes share
+    one CPU. ``rounds``: runs of each peer in a full run.
     """
 
     name: str
@@ -83,6 +104,14 @@ class Case:
     best: str
     more: bool
     peers: Sequence[str] = ("ours", *OTHERS)
+    pinned: bool = False
+    rounds: int = 5
+
+    def quick_peers(self) -> Sequence[str]:
+        """The peers of a quick run: all in the first case, which uses each configuration; else ours and yardsticks."""
+        if self.name == "check":
+            return self.peers
+        return [name for name in self.peers if name == "ours" or (self.pinned and name in _QUICK_YARDSTICKS)]
 
 
 def _loaded(kind: str, work: _Work) -> _Run:
@@ -160,10 +189,10 @@ def _workers(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
 
 def _refusals(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     if peer is None or peer.name != "ours":
-        raise LoadError("refusals are configured for our proxy only")
+        raise LoadError(f"{SKIPPED}refusals are configured for our proxy only")
     found = {}
     for what, name, more in (("at accept", "first.bench.test", _ONE), ("no route", "nobody.bench.test", "")):
-        with bed.running(evolve(peer, start=partial(ours, more=more))) as running:
+        with bed.running(with_toml(peer, more=more)) as running:
             assert running is not None
             destination = Destination(running.port, client_hello(name), running.pids)
             sample = refused(destination, lengths.seconds, _CONCURRENT)
@@ -174,36 +203,87 @@ def _refusals(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
 _ONE = "[limits]\nrate_per_client = 0.001\nburst_per_client = 1\n"
 """Refuses all clients but the first, which is the check that the proxy listens."""
 
+
+def _threads(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
+    found = {}
+    for count in (1, 2):
+        ours = peer is not None and peer.name == "ours"
+        threads = with_toml(peer, f"relay_threads = {count}\n") if peer is not None and ours else peer
+        with bed.running(threads, workers=1 if ours else count) as running:
+            if ours and (running is None or running.relay != ENGINE):
+                raise LoadError(f"{SKIPPED}the engine does not serve, and only it has threads")
+            for sample in (
+                echoes(bed.through(running, "echo"), lengths.seconds, _CONCURRENT),
+                bulk(bed.through(running, "sink"), lengths.seconds, _CONCURRENT),
+            ):
+                found.update({f"{count}: {figure}": value for figure, value in sample.items() if "/s" in figure})
+    return found
+
+
+_QUICK_YARDSTICKS = "haproxy", "haproxy-log"
 _CONCURRENT = 16
 _LINE = ("ours", *OTHERS, DIRECT)
-
+_OURS = ("ours", "ours-python", "ours-before")
+_BESIDE = (*_OURS, DIRECT)
+_PINNED = (*_OURS, "haproxy", "nginx", "envoy", DIRECT)
 _SERVERS = ("ours", "haproxy", "nginx", "envoy")
+_LOGGING = ("haproxy-log", "nginx-log")
+
+_LOADS = (
+    Case("bulk1", "Bulk, 1 stream", _loaded("sink", partial(bulk, streams=1)), "MB/s", True, _LINE),
+    Case("bulk16", "Bulk, 16 streams", _loaded("sink", partial(bulk, streams=16)), "MB/s", True, _LINE),
+    Case("echo1", "64-byte echo, 1 connection", _loaded("echo", echo), "p50, µs", False, _LINE),
+    Case(
+        "echo16",
+        "64-byte echo, 16 connections",
+        _loaded("echo", partial(echoes, connections=_CONCURRENT)),
+        "messages/s",
+        True,
+        _LINE,
+    ),
+    Case(
+        "tunnels",
+        "New tunnels",
+        _loaded("first", partial(tunnels, at_once=_CONCURRENT)),
+        "tunnels/s",
+        True,
+        (*_LINE, *_LOGGING),
+    ),
+)
+
+
+def _pinned(case: Case) -> Case:
+    peers = (*_PINNED, *_LOGGING) if case.name == "tunnels" else _PINNED
+    return evolve(case, name=f"{case.name}-pinned", title=f"{case.title}, one CPU", peers=peers, pinned=True)
+
 
 CASES: dict[str, Case] = {
     case.name: case
     for case in (
-        Case("check", "Whether all arrives", _check, "", True),
-        Case("bulk1", "Bulk, 1 stream", _loaded("sink", partial(bulk, streams=1)), "MB/s", True, _LINE),
-        Case("bulk16", "Bulk, 16 streams", _loaded("sink", partial(bulk, streams=16)), "MB/s", True, _LINE),
-        Case("echo1", "64-byte echo, 1 connection", _loaded("echo", echo), "p50, µs", False, _LINE),
+        Case("check", "Whether all arrives", _check, "", True, (*_OURS, *OTHERS, *_LOGGING)),
+        *map(_pinned, _LOADS),
         Case(
-            "echo16",
-            "64-byte echo, 16 connections",
-            _loaded("echo", partial(echoes, connections=_CONCURRENT)),
-            "messages/s",
-            True,
-            _LINE,
+            "instructions",
+            "Instructions in user space",
+            instructions,
+            "a message",
+            False,
+            (*_OURS, "haproxy"),
+            rounds=1,
         ),
         Case(
-            "tunnels", "New tunnels", _loaded("first", partial(tunnels, at_once=_CONCURRENT)), "tunnels/s", True, _LINE
+            "meanwhile", "An echo beside other work", meanwhile, "nothing: p99, ms", False, (*_OURS, DIRECT), rounds=3
         ),
-        Case("idle", "Memory of an idle tunnel", _idle, "KiB each", False),
+        Case("reload", "An echo beside a reload", reload, "10,000 routes: longest, ms", False, _OURS, rounds=3),
+        *_LOADS,
+        Case("idle", "Memory of an idle tunnel", _idle, "KiB each", False, (*_OURS, *OTHERS)),
         Case("scale", "Cost by the number of tunnels", _scale, "1,000: KiB each", False),
         Case("start", "From the start to listening", _start, "10,000 names: s", False),
         Case("names", "New tunnels by the number of names", _names, "10 names: proxy CPU, µs", False),
         Case("choice", "Choice of a route, in process", _choice, "10 names: exact, µs", False, ("ours",)),
         Case("refusals", "Refused clients", _refusals, "at accept: proxy CPU, µs", False, ("ours",)),
         Case("workers", "1 and 2 workers", _workers, "2: tunnels/s", True, _SERVERS),
+        Case("threads", "1 and 2 relay threads", _threads, "2: messages/s", True, ("ours", "haproxy")),
     )
 }
 """The cases by name, in the order in which they run."""

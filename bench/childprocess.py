@@ -7,9 +7,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import Any
 
+SKIPPED = "skipped: "
+"""The start of the reason of a `LoadError` if something is missing here, and nothing went wrong."""
+
 
 class LoadError(Exception):
-    """A run failed. The message gives the reason."""
+    """A run failed, or was skipped. The message gives the reason."""
 
 
 def run_in_process(context: BaseContext, who: str, work: Callable[[], object]) -> object:

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.peers import DIRECT
+from bench.peer import DIRECT
 from bench.results import Result
 
 # Of medium lightness, for contrast on white and on black.
 _INK, _OURS, _THEIRS, _LINES = "#808890", "#1f8a5b", "#5b7fa6", ("#1f8a5b", "#d07a1d", "#5b7fa6", "#b0508c", "#8a8a2a")
 _PANELS = (
     ("bulk1", "MB/s", "Bulk, 1 stream: MB/s"),
-    ("bulk1", "proxy CPU, s/GB", "Bulk, 1 stream: CPU s/GB"),
-    ("echo1", "p50, µs", "Echo, 1 connection: µs"),
-    ("echo16", "messages/s", "Echo, 16 connections: messages/s"),
-    ("tunnels", "tunnels/s", "New tunnels/s"),
+    ("bulk1-pinned", "proxy CPU, s/GB", "Bulk, 1 stream: CPU s/GB"),
+    ("echo1-pinned", "p50, µs", "Echo, 1 connection: µs"),
+    ("echo16-pinned", "messages/s", "Echo, 16 connections: messages/s"),
+    ("tunnels-pinned", "tunnels/s", "New tunnels/s"),
     ("idle", "KiB each", "Idle tunnel: KiB"),
 )
 """Case, figure, title."""

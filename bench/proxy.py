@@ -1,6 +1,6 @@
-"""The measured proxy: ``python -m bench.proxy RELAY [FILE]``, prints its ports to stdout.
+"""The measured proxy: ``python -m bench.proxy RELAY``.
 
-It reads its configuration from the file, or from stdin.
+It reads its configuration from stdin, and prints its ports to stdout.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-from bench import ROOT
+from bench import ROOT, pythons
 from bench.measure import cpu_seconds
 from sniproxy.config.parser import parse
 from sniproxy.server.workers import twistdoptions
@@ -25,8 +24,14 @@ class Proxy:
     """
 
     def __init__(self, configuration: str, relay: str) -> None:
-        command = [sys.executable, "-m", "bench.proxy", relay]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            [pythons.chosen().program, "-m", "bench.proxy", relay],
+            cwd=ROOT,
+            env=pythons.environment(ROOT),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert self._process.stdin is not None and self._process.stdout is not None
         with self._process.stdin as stdin:
             stdin.write(configuration)
@@ -49,8 +54,7 @@ def main() -> None:
     """Run until a signal."""
     reactor = global_reactor()
     twistdoptions.set_steady_clock(reactor)
-    text = Path(sys.argv[2]).read_text() if sys.argv[2:] else sys.stdin.read()
-    service = ProxyService(parse(f'relay = "{sys.argv[1]}"\n{text}', "the bench's own"), reactor)
+    service = ProxyService(parse(f'relay = "{sys.argv[1]}"\n{sys.stdin.read()}', "the bench's own"), reactor)
     service.startService()
     print(json.dumps({name: port for name, (_, port) in service.addresses.items()}), flush=True)
     reactor.run()

@@ -17,11 +17,13 @@ from typing import Any
 
 from twisted.trial.unittest import FailTest, SkipTest
 
-from bench import ROOT, results
+from bench import results
 from bench.childprocess import LoadError
 from bench.clients import Sample
 from bench.measure import environment
-from bench.peers import DIRECT, PEERS, said_versions
+from bench.peer import DIRECT
+from bench.peers import PEERS, said_versions
+from bench.relays import note
 from bench.report import case_of, table
 from bench.results import Result, Runs
 from bench.running import Running
@@ -33,6 +35,7 @@ SIZES: Mapping[str, tuple[int, int]] = {"1 kB": (1_000, 1_000), "100 kB": (100_0
 """Bytes of a message, and messages per second while latency is measured."""
 
 NAMES = ("ours", "haproxy", DIRECT)
+ROUNDS = 9
 _TOPIC = "non-persistent://public/default/load"
 
 
@@ -77,13 +80,17 @@ class Brokers:
         return outcome.reports[0]
 
 
-def run(brokers: Brokers, name: str, size: str, seconds: float) -> Sample:
-    """One run: messages per second, latency, and CPU time of the proxy."""
+def run(brokers: Brokers, name: str, size: str, seconds: float, seen: dict[str, str]) -> Sample:
+    """One run: messages per second, latency, and CPU time of the proxy.
+
+    ``seen``: the relay that served our proxy is noted here. Raises `LoadError`, also if another one served before.
+    """
     bytes_, pace = SIZES[size]
     if name == DIRECT:
         return _figures(brokers.produce(None, bytes_, pace, seconds))
-    running = Running(PEERS[name], brokers.routes, ROOT)
+    running = Running(PEERS[name], brokers.routes)
     try:
+        note(seen, name, running.relay)
         before = running.cpu
         said = brokers.produce(running.port, bytes_, pace, seconds)
         return {**_figures(said), "proxy CPU, µs/message": 1e6 * (running.cpu - before) / said["sent"]}
@@ -96,14 +103,18 @@ def _figures(said: Mapping[str, Any]) -> Sample:
 
 
 def measure(brokers: Brokers, size: str, rounds: int, seconds: float) -> Result:
-    """Measure the peers in turn, round by round. A peer that fails is not measured again."""
-    how = f"{rounds} runs, {seconds:g} s at full rate and {seconds:g} s at {SIZES[size][1]:,} messages/s"
+    """Measure the peers in turn, round by round: ours beside HAProxy, so that both see the same state of the cluster.
+
+    Every second round has the reverse order. A peer that fails is not measured again.
+    """
+    how = f"{rounds} pairs, {seconds:g} s at full rate and {seconds:g} s at {SIZES[size][1]:,} messages/s"
     result = Result(environment(), how, {name: Runs() for name in NAMES}, said_versions(NAMES))
-    for _ in range(rounds):
-        for name, runs in result.peers.items():
+    for number in range(rounds):
+        turns = list(result.peers.items())
+        for name, runs in turns if number % 2 == 0 else reversed(turns):
             if runs.failed is None:
                 try:
-                    runs.add(run(brokers, name, size, seconds))
+                    runs.add(run(brokers, name, size, seconds, result.relays))
                 except LoadError as error:
                     runs.failed = str(error)
     return result
@@ -119,14 +130,14 @@ def main(arguments: Sequence[str]) -> None:
         require("java", "setpriv", parts=["jars", "classes"])
     except (SkipTest, FailTest) as reason:
         raise SystemExit(str(reason))
-    rounds, seconds = (1, 1.0) if chosen.quick else (5, 5.0)
+    rounds, seconds = (1, 1.0) if chosen.quick else (ROUNDS, 5.0)
     with ExitStack() as stack:
         stack.callback(lab.shared().close)
         brokers = Brokers()
         for size in SIZES:
             # The first messages warm up the brokers, and count for no peer.
             with suppress(LoadError):
-                run(brokers, "ours", size, seconds)
+                run(brokers, "ours", size, seconds, {})
             name = f"pulsar {size}"
             result = measure(brokers, size, rounds, seconds)
             print(f"{table(case_of(name), result)}({result.how})\n", flush=True)

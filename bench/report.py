@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import ROOT, goals, plots, results
 from bench.cases import CASES, Case
+from bench.childprocess import SKIPPED
 from bench.peers import OTHERS
 from bench.results import Result
 from bench.table import markdown, replaced
@@ -20,15 +21,16 @@ RESULTS = ROOT / "bench" / "results.json"
 _VERSIONS = "peer", "what it says of itself", "in"
 _COMPARED = "ours", "haproxy", "nginx", "envoy", "direct"
 _SUMMARY = (
-    ("bulk1", "MB/s", "bulk, 1 stream: MB/s"),
-    ("bulk1", "proxy CPU, s/GB", "bulk, 1 stream: proxy CPU, s/GB"),
-    ("bulk16", "MB/s", "bulk, 16 streams: MB/s"),
-    ("echo1", "p50, µs", "64-byte echo: median round trip, µs"),
-    ("echo16", "messages/s", "64-byte echo, 16 connections: messages/s"),
-    ("tunnels", "tunnels/s", "new tunnels/s"),
-    ("tunnels", "proxy CPU, µs", "a new tunnel: proxy CPU, µs"),
+    ("echo1-pinned", "p50, µs", "64-byte echo: median round trip, µs"),
+    ("echo16-pinned", "messages/s", "64-byte echo, 16 connections: messages/s"),
+    ("echo16-pinned", "proxy CPU, µs", "a message: proxy CPU, µs"),
+    ("tunnels-pinned", "proxy CPU, µs", "a new tunnel: proxy CPU, µs"),
+    ("bulk1-pinned", "proxy CPU, s/GB", "bulk, 1 stream: proxy CPU, s/GB"),
+    ("bulk1", "MB/s", "bulk, 1 stream: MB/s, 2 CPUs"),
+    ("bulk16", "MB/s", "bulk, 16 streams: MB/s, 2 CPUs"),
     ("idle", "KiB each", "an idle tunnel: KiB"),
     ("start", "10,000 names: s", "start with 10,000 names: s"),
+    ("reload", "100,000 routes: longest, ms", "longest turn during a reload of 100,000 routes, ms"),
     ("pulsar 1 kB", "messages/s", "Pulsar, messages of 1 kB: messages/s"),
     ("pulsar 1 kB", "p99, ms", "Pulsar, messages of 1 kB: p99, ms"),
     ("pulsar 100 kB", "messages/s", "Pulsar, messages of 100 kB: messages/s"),
@@ -46,12 +48,23 @@ def table(case: Case, result: Result) -> str:
         parts = [_by_number(case, result, what, numbers) for what, numbers in plots.grouped(figures).items()]
     else:
         parts = [_by_figure(case, result, figures)]
-    parts += [f"{name} fails: {runs.failed}\n" for name, runs in result.peers.items() if runs.failed is not None]
+    parts += [_reason(name, runs.failed) for name, runs in result.peers.items() if runs.failed is not None]
     return "\n".join(parts)
 
 
+def _reason(name: str, failed: str) -> str:
+    return f"{name} {'' if failed.startswith(SKIPPED) else 'fails: '}{failed}\n"
+
+
+def _shown(result: Result, name: str) -> str:
+    """A peer, with the relay that served."""
+    return f"{name} ({result.relays[name]})" if name in result.relays else name
+
+
 def _by_number(case: Case, result: Result, what: str, numbers: list[str]) -> str:
-    found = [(name, *(_cell(result, name, f"{number}: {what}") for number in numbers)) for name in result.peers]
+    found = []
+    for name in result.peers:
+        found.append((_shown(result, name), *(_cell(result, name, f"{number}: {what}") for number in numbers)))
     return markdown((what, *numbers), found)
 
 
@@ -61,14 +74,15 @@ def _by_figure(case: Case, result: Result, figures: list[str]) -> str:
     for name in result.peers:
         cells = [_cell(result, name, figure) for figure in figures or [""]]
         ratio = result.ratio(case.best, name, best) if best else None
-        found.append((name, *cells, *([str(ratio or "")] if best else [])))
+        found.append((_shown(result, name), *cells, *([str(ratio or "")] if best else [])))
     ratios = [f"{case.best} / {best}'s"] if best else []
     return markdown((case.title, *(figures or ["outcome"]), *ratios), found)
 
 
 def _cell(result: Result, name: str, figure: str) -> str:
-    if result.peers[name].failed is not None:
-        return "fails"
+    failed = result.peers[name].failed
+    if failed is not None:
+        return "skipped" if failed.startswith(SKIPPED) else "fails"
     return str(result.spread(name, figure) or "") if figure else "passes"
 
 
@@ -92,7 +106,9 @@ def summary(found: Mapping[str, Result]) -> str:
         if case in found:
             spreads = (found[case].spread(name, figure) for name in _COMPARED)
             rows.append((title, *(str(spread or "").partition(" ")[0] for spread in spreads)))
-    return markdown(("median of", *_COMPARED), rows) if rows else ""
+    ours = {result.relays["ours"] for result in found.values() if "ours" in result.relays}
+    heads = (f"ours ({', '.join(sorted(ours))})", *_COMPARED[1:]) if ours else _COMPARED
+    return markdown(("median of", *heads), rows) if rows else ""
 
 
 def versions(found: Mapping[str, Result]) -> str:
@@ -119,8 +135,9 @@ def _elsewhere(*ignored: object) -> dict[str, float]:
 
 
 def main(document: Path = DOCUMENT, file: Path = RESULTS, short: Path = SUMMARY) -> None:
-    """Write the page with all tables, the short one, and the plot of each beside it."""
+    """Write the page with all tables, the short one, and the plot of each beside it; print the goals."""
     found = results.read(file)
+    print(markdown(goals.HEADS, goals.rows(found)))
     document.write_text(page(document.read_text(), found))
     short.write_text(replaced(short.read_text(), "summary", summary(found)))
     plots.lines(found, document.with_name("scale.svg"))

@@ -32,13 +32,15 @@ class Runs:
 class Result:
     """The result of a case: where and how it was measured, and each peer's runs.
 
-    ``versions``: of the peers; empty in older results.
+    ``versions``: of the peers; empty in older results. ``relays``: which of our relays served, by peer; without the
+    peers that do not say it.
     """
 
     environment: str
     how: str
     peers: dict[str, Runs] = Factory(dict)
     versions: dict[str, str] = Factory(dict)
+    relays: dict[str, str] = Factory(dict)
 
     def figures(self) -> list[str]:
         """The figures that at least one peer has."""
@@ -70,6 +72,7 @@ def read(path: Path) -> dict[str, Result]:
             found["how"],
             {name: Runs(**runs) for name, runs in found["peers"].items()},
             found.get("versions", {}),
+            found.get("relays", {}),
         )
         for case, found in json.loads(path.read_text()).items()
     }

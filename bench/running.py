@@ -14,40 +14,54 @@ from pathlib import Path
 
 from bench.childprocess import LoadError
 from bench.measure import cpu_seconds, family, proportional
-from bench.peers import Peer, Plan
+from bench.peer import Peer, Plan
 
 _TIMEOUT_S = 120.0
 _POLL_INTERVAL_S = 0.002
 
 
 class Running:
-    """A running peer, started in the folder ``root``.
+    """A running peer.
 
-    ``seconds``: from its start until it accepted a connection. Raises `LoadError` if it does not listen, or does not
+    ``before``: a command that runs the peer's command; ``{folder}`` in it is the
+    peer's folder. ``seconds``: from its start until it accepted a connection.
+    ``relay``: which of our relays serves; None: it does not say. Raises `LoadError` if it does not listen, or does not
     run as asked.
     """
 
     def __init__(
-        self, peer: Peer, routes: Mapping[str, int], root: Path, more: Sequence[str] = (), workers: int = 1
+        self,
+        peer: Peer,
+        routes: Mapping[str, int],
+        more: Sequence[str] = (),
+        workers: int = 1,
+        before: Sequence[str] = (),
     ) -> None:
         program = peer.program()
         if program is None:
             raise LoadError(f"not installed: provided by {peer.needs}")
         self._folder = tempfile.TemporaryDirectory()
-        folder = Path(self._folder.name)
+        self.folder = folder = Path(self._folder.name)
         folder.chmod(0o755)  # for workers with another user
-        self.port = _free_port()
+        self.port = free_port()
         command = peer.start(program, Plan(folder, self.port, routes, more, workers))
         self._said = (folder / "said").open("w+b")
         began = time.perf_counter()
         self._process = subprocess.Popen(
-            command, cwd=root, stdout=self._said, stderr=self._said, start_new_session=True
+            [*(word.format(folder=folder) for word in before), *command],
+            cwd=peer.root(),
+            env=peer.environment(folder),
+            stdout=self._said,
+            stderr=self._said,
+            start_new_session=True,
         )
         try:
             self._wait(peer.name, "listen", self._listens)
             self.seconds = time.perf_counter() - began
             # A master can listen before its workers have started, and their CPU time counts.
             self._wait(peer.name, "have its processes", lambda: self._has(peer.processes(workers)))
+            self._wait(peer.name, "start completely", lambda: peer.ready(folder))
+            self.relay = peer.relay(folder)
             if why := peer.lacks(folder):
                 raise LoadError(why)
         except LoadError:
@@ -104,7 +118,8 @@ class Running:
         self._folder.cleanup()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
 
+from bench import ROOT, pythons, relays
+
 TIMEOUT_S = 120.0
 """Seconds to wait for a start or an end."""
 
@@ -21,7 +23,7 @@ class Proxy:
     """``twistd sniproxy`` in a process of its own, with a configuration file and an access log.
 
     ``routes``: ports by name. ``relay``: as in the configuration; None: the default. Raises `SystemExit` if it does not
-    start, for example because the relay that was asked for is not installed.
+    start, or if another relay serves than was asked for.
     """
 
     def __init__(self, folder: Path, routes: Mapping[str, int], relay: str | None) -> None:
@@ -38,10 +40,13 @@ class Proxy:
         with self.said.open("w") as out:
             self._process = subprocess.Popen(
                 [twistd, "-n", "--pidfile=", "sniproxy", "--config", self._file],
-                cwd=folder, stdout=out, stderr=subprocess.STDOUT,
+                cwd=folder, env=pythons.environment(ROOT), stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
         try:
             self._wait()
+            # Otherwise the test would prove the wrong relay.
+            if relay in (relays.ENGINE, relays.PYTHON) and (why := relays.refused(self.said.read_text(), relay)):
+                raise SystemExit(why)
         except SystemExit:
             self.stop()
             raise

@@ -8,7 +8,7 @@ from functools import partial
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
@@ -26,7 +26,7 @@ from sniproxy.net.veto import DestinationVeto, LoopGuard
 from sniproxy.relay.engine import EngineUnavailable
 from sniproxy.relay.selector import RelaySelector
 from sniproxy.routing.upstreams import UpstreamTable
-from sniproxy.server.build import Built, build
+from sniproxy.server.build import Built, build, build_beside
 from sniproxy.server.connections import ConnectionManager
 from sniproxy.server.healthchecks import HealthChecker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
@@ -36,6 +36,7 @@ from sniproxy.server.shutdown import Shutdown
 from sniproxy.server.view import ServiceView
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.gcpause import gc_paused
+from sniproxy.util.offload import Offload, at_once, finish, in_thread
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import counted
 
@@ -79,6 +80,7 @@ class ProxyService(Service):
             self._shutdown.check,
             self._account,
         )
+        self._reloading = DeferredLock()
         self._descriptors = 0
         self._listeners = Listeners(reactor, self._connections.must_wait, keeper)
         self._upstreams = UpstreamTable()
@@ -135,7 +137,7 @@ class ProxyService(Service):
         self.view.ready = True
 
     def reload(self, read: Callable[[], Configuration]) -> str | None:
-        """Replace the configuration, as a whole or not at all.
+        """Replace the configuration, as a whole or not at all. The reactor waits meanwhile; see L{reload_beside}.
 
         Open connections keep the configuration that they were accepted with. A listener whose endpoint is unchanged
         keeps its socket.
@@ -143,12 +145,27 @@ class ProxyService(Service):
         @param read: returns the configuration, or raises C{ConfigError}.
         @return: why the reload failed. None: it succeeded.
         """
+        return finish(self._reload(read, at_once))
+
+    def reload_beside(self, read: Callable[[], Configuration]) -> Deferred[str | None]:
+        """As L{reload}, but read and build in a thread, beside the traffic. Such reloads run one after the other.
+
+        @param read: is called in a thread.
+        @return: fires with the result, also if the proxy stops meanwhile.
+        """
+        offload = in_thread(self._reactor)
+        return self._reloading.run(lambda: Deferred.fromCoroutine(self._reload(read, offload)))
+
+    async def _reload(self, read: Callable[[], Configuration], offload: Offload) -> str | None:
+        before = self._built
         try:
-            if not self.running:
-                raise ConfigError("the proxy is stopping")
+            self._check_running()
             with gc_paused():
-                built = build(read(), self._reactor, self._built)
-                warnings = operator_warnings(built.configuration)
+                built = await build_beside(await offload(read), self._reactor, offload, before)
+                warnings = await offload(lambda: operator_warnings(built.configuration))
+            self._check_running()
+            if self._built is not before:
+                raise ConfigError("a later reload has succeeded meanwhile")
             self._apply(built, warnings)
         except CannotListenError as error:
             why = why_not_listening(error)
@@ -167,6 +184,10 @@ class ProxyService(Service):
         self.view.reload_failed(why)
         log.error("reload failed, keeping the current configuration: {why}", why=why)
         return why
+
+    def _check_running(self) -> None:
+        if not self.running:
+            raise ConfigError("the proxy is stopping")
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, give tunnels C{timeouts.drain} seconds, then end the rest.

@@ -195,7 +195,7 @@ class Options(usage.Options):
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigError(f"{path}: cannot be read: {why}") from error
         return parse(
-            self.text, path, access_log=self["access-log"], use=lambda found: build.build(found, global_reactor())
+            self.text, path, access_log=self["access-log"], use=lambda found: build.try_build(found, global_reactor())
         )
 
 
@@ -302,8 +302,8 @@ class Command(Service):
         if what == post.HEARTBEAT:
             self._post.report(post.HEARTBEAT)
         elif what == post.RELOAD:
-            self._post.text = text
-            self._post.report(post.RELOADED if self._reloader.reload() is None else post.REFUSED)
+            self._post.text, report = text, self._post.report
+            self._reloader.reload().addCallback(lambda why: report(post.RELOADED if why is None else post.REFUSED))
         elif what == post.REFUSED:
             self._proxy.reload(partial(_raise, text))
         elif what == post.REOPEN:

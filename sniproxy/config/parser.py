@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import tomli
 from msgspec.structs import replace
 
+from sniproxy.config import tomlslices
 from sniproxy.config.checks import COMMAND_LINE, NO_PATH, Check
 from sniproxy.config.health import make_health
 from sniproxy.config.inspectlog import make_inspect_log
@@ -51,7 +51,7 @@ def parse(
     @raise ConfigError: the text has errors.
     """
     try:
-        configuration = replace(_checked(tomli.loads(text), filename), text=text)
+        configuration = replace(_checked(tomlslices.loads(text), filename), text=text)
     except (ConfigError, ValueError, RecursionError) as error:  # RecursionError: deep nesting
         # Imported here: most configurations have no error and start faster without it.
         from sniproxy.config.diagnostics.collecting import all_errors

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from sniproxy.config.model import Bridge, Configuration, Route, Termination
 from sniproxy.config.schema import ConfigError, ConfigErrors, Faults, shown
-from sniproxy.config.warnings import all_routes, written_targets
+from sniproxy.config.warnings import named_resolvers, written_targets
 from sniproxy.interfaces import Target
 from sniproxy.net.endpoints import Endpoint
 from sniproxy.net.reuseport import SharedEndpoint
@@ -27,6 +27,7 @@ from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.server.listeners import ListenerSpec
 from sniproxy.server.resolverset import Resolvers
+from sniproxy.util.offload import Offload, at_once, finish, in_reactor_thread
 from sniproxy.util.reactor import IReactor
 
 # Imported where they are needed: most configurations have neither TLS termination nor a bridge, and start faster.
@@ -66,13 +67,21 @@ class Built:
 
 
 def build(configuration: Configuration, reactor: IReactor, before: Built | None = None) -> Built:
-    """Build a configuration.
+    """Build a configuration. The arguments and errors are those of L{build_beside}."""
+    return finish(build_beside(configuration, reactor, at_once, before))
 
+
+async def build_beside(
+    configuration: Configuration, reactor: IReactor, offload: Offload, before: Built | None = None
+) -> Built:
+    """Build a configuration. Call this in the reactor's thread.
+
+    @param offload: runs what grows with the number of routes; this work uses neither the reactor nor a plugin.
     @param before: the current one. Resolvers and bridges whose tables are unchanged are taken over with their state.
     @raise ConfigError: the configuration is invalid. The message has all errors, each with its line.
     """
     try:
-        return _build(configuration, reactor, before)
+        return await _build(configuration, reactor, offload, before)
     except ConfigError as error:
         if not configuration.text:
             raise
@@ -82,15 +91,18 @@ def build(configuration: Configuration, reactor: IReactor, before: Built | None 
         raise located(error, configuration.text, configuration.filename) from error
 
 
-def _build(configuration: Configuration, reactor: IReactor, before: Built | None) -> Built:
+def try_build(configuration: Configuration, reactor: IReactor) -> None:
+    """Build a configuration, for its errors only. Any thread may call this. @raise ConfigError: it has errors."""
+    in_reactor_thread(reactor, lambda: build(configuration, reactor))
+
+
+async def _build(configuration: Configuration, reactor: IReactor, offload: Offload, before: Built | None) -> Built:
     resolvers = Resolvers(reactor, None if before is None else before.resolvers)
     admin = configuration.admin
     faults = Faults()
-    for route in all_routes(configuration):
-        for table in route.resolver.members:
-            if table.name is not None:
-                with faults:
-                    resolvers.resolver(table, configuration.filename)
+    for table in await offload(lambda: named_resolvers(configuration)):
+        with faults:
+            resolvers.resolver(table, configuration.filename)
     entrances = []
     for one in configuration.entrances:
         with faults:
@@ -111,19 +123,20 @@ def _build(configuration: Configuration, reactor: IReactor, before: Built | None
     with faults:
         token = build_token(configuration)
     with faults:
-        try_expressions(configuration)
+        await offload(lambda: try_expressions(configuration))
     with faults:
         check_engine(configuration)
     faults.check()
     return Built(
         configuration,
-        build_routing(configuration, reactor, resolvers),
+        # Only static resolvers are still to be made.
+        await offload(lambda: build_routing(configuration, reactor, resolvers)),
         entrances,
         terminators,
         bridges,
         admin_endpoint,
         resolvers,
-        list(written_targets(configuration)) if configuration.health != Health() else [],
+        await offload(lambda: list(written_targets(configuration)) if configuration.health != Health() else []),
         token,
     )
 

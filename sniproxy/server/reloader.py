@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from sniproxy.config.model import Configuration
@@ -17,7 +18,7 @@ class Reloadable(Protocol):
     @property
     def configuration(self) -> Configuration: ...
 
-    def reload(self, read: Callable[[], Configuration]) -> str | None: ...
+    def reload_beside(self, read: Callable[[], Configuration]) -> Deferred[str | None]: ...
 
 
 class Reloader:
@@ -32,6 +33,7 @@ class Reloader:
     ) -> None:
         self._proxy = proxy
         self._read = read
+        self._stopped = False
         self._watch = None if path is None else FileWatch(reactor, path, self.reload)
 
     def start(self) -> None:
@@ -42,19 +44,25 @@ class Reloader:
 
     def stop(self) -> None:
         """Stop watching."""
+        self._stopped = True
         if self._watch is not None:
             self._watch.stop()
 
-    def reload(self) -> str | None:
-        """Reload now. The proxy logs the outcome. @return: why the reload failed; None if it succeeded."""
+    def reload(self) -> Deferred[str | None]:
+        """Reload beside the traffic, after the reloads before. The proxy logs the outcome.
+
+        @return: fires with why the reload failed; None if it succeeded.
+        """
         if self._watch is not None:
             self._watch.note()
-        why = self._proxy.reload(self._read)
+        return self._proxy.reload_beside(self._read).addCallback(self._reloaded)
+
+    def _reloaded(self, why: str | None) -> str | None:
         self._update_watch()
         return why
 
     def _update_watch(self) -> None:
-        if self._watch is None:
+        if self._watch is None or self._stopped:
             return
         if self._proxy.configuration.reload_on_change:
             self._watch.start()

@@ -23,6 +23,10 @@ def gc_paused(keep: bool = False) -> Iterator[None]:
         yield
         if keep:
             gc.freeze()
+        elif not gc.get_freeze_count():
+            # All objects become old, so that the next collection of young ones does not visit those of all routes.
+            gc.freeze()
+            gc.unfreeze()
     finally:
         if enabled:
             gc.enable()

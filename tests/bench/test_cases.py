@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.cases import CASES, QUICK, TestBed
 from bench.childprocess import LoadError
-from bench.peers import DIRECT, PEERS
+from bench.peer import DIRECT
+from bench.peers import PEERS
 
 SHORT = evolve(QUICK, seconds=0.05, check=100_000, idle=20, scale=(10,), starts=(10,), names=(10,))
 
@@ -51,3 +52,12 @@ class CaseTests(SynchronousTestCase):
         for case in CASES.values():
             self.assertEqual(case.peers[0], "ours")
             self.assertLessEqual(set(case.peers), {*PEERS, DIRECT})
+
+    def test_quick(self) -> None:
+        """A quick run starts each peer once, and measures ours in each case."""
+        self.assertEqual(CASES["check"].quick_peers(), CASES["check"].peers)
+        for case in CASES.values():
+            self.assertEqual(case.quick_peers()[0], "ours")
+        self.assertEqual(CASES["tunnels-pinned"].quick_peers(), ["ours", "haproxy", "haproxy-log"])
+        self.assertEqual(CASES["workers"].quick_peers(), ["ours"])
+        self.assertLessEqual({name for case in CASES.values() for name in case.peers}, {*CASES["check"].peers, DIRECT})

@@ -14,7 +14,8 @@ from bench.cases import CASES, Lengths, TestBed
 from bench.childprocess import LoadError
 from bench.clients import Sample
 from bench.datapath import main, measure
-from bench.peers import PEERS, Peer
+from bench.peer import Peer
+from bench.peers import PEERS
 from bench.results import Result, Runs
 
 
@@ -62,7 +63,7 @@ class DatapathTests(SynchronousTestCase):
             return {"MB/s": 2.0 if name == "ours" else 1.0}
 
         case = evolve(CASES["bulk1"], run=run)
-        found = measure(case, ("ours", "haproxy", "nginx", "direct"), Lengths(0, 0, 0, (), (), ()), 2)
-        self.assertEqual(asked, ["ours", "haproxy", "nginx", "direct", "ours", "haproxy", "direct"])
+        found = measure(case, ("ours", "haproxy", "nginx", "direct"), Lengths(0, 0, 0, (), (), (), 0, 0), 2)
+        self.assertEqual(asked, ["ours", "haproxy", "nginx", "direct", "direct", "haproxy", "ours"])
         self.assertEqual(found.peers["nginx"], Runs({}, "it lost 3 bytes"))
         self.assertEqual(found.peers["ours"], Runs({"MB/s": [2.0, 2.0]}))

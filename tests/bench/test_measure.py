@@ -15,6 +15,7 @@ from bench.measure import (
     cpu_seconds,
     environment,
     family,
+    pinned,
     proportional,
     ratios,
     spread,
@@ -98,3 +99,16 @@ class SystemTests(SynchronousTestCase):
         for part in (f"{os.cpu_count()} CPUs", "3.", os.uname().release):
             self.assertIn(part, line)
         self.assertTrue(line.isprintable())
+
+
+class PinnedTests(SynchronousTestCase):
+    """One CPU for all."""
+
+    def test_pinned(self) -> None:
+        """In the body this thread and its children have one CPU; afterwards all of before."""
+        before = os.sched_getaffinity(0)
+        with pinned() as cpu:
+            code = "import os; print(os.sched_getaffinity(0))"
+            said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+            self.assertEqual(said.strip(), str({cpu}))
+        self.assertEqual(os.sched_getaffinity(0), before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,20 +11,8 @@ from unittest.mock import patch
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.peers import (
-    DIRECT,
-    OTHERS,
-    PEERS,
-    Peer,
-    Plan,
-    dlundquist,
-    envoy,
-    haproxy,
-    nginx,
-    ours,
-    ours_by_way,
-    said_versions,
-)
+from bench.peer import DIRECT, Plan
+from bench.peers import OTHERS, PEERS, dlundquist, envoy, haproxy, nginx, said_versions
 
 
 class PeerTests(SynchronousTestCase):
@@ -42,11 +29,6 @@ class PeerTests(SynchronousTestCase):
             Path(command[-1] if "-c" not in command else command[command.index("-c") + 1]).read_text(),
             folder,
         )
-
-    def test_names(self) -> None:
-        """Additional names go to the first target."""
-        plan = Plan(Path("x"), 1, {"a.test": 4000, "b.test": 4001}, ["c.test"])
-        self.assertEqual(plan.names, {"a.test": 4000, "b.test": 4001, "c.test": 4000})
 
     def test_haproxy(self) -> None:
         """HAProxy splices, reads the name, and has it in a map."""
@@ -72,6 +54,14 @@ class PeerTests(SynchronousTestCase):
             self.assertIn(part, text)
         self.assertIn(" reuseport;", self.configured(nginx, 2)[1])
 
+    def test_logs(self) -> None:
+        """HAProxy and nginx write a line for each connection only if asked to."""
+        for start, word in ((haproxy, "option tcplog"), (nginx, "access_log ")):
+            self.assertNotIn(word, self.configured(start)[1])
+            _, text, folder = self.configured(partial(start, log=True))
+            self.assertIn(word, text)
+        self.assertIn(f"access_log {folder}/access.log", text)
+
     def test_envoy(self) -> None:
         """Envoy has a filter chain with all names for each target, and the requested threads."""
         command, text, _ = self.configured(envoy)
@@ -88,19 +78,6 @@ class PeerTests(SynchronousTestCase):
         self.assertIn("-f", command)
         self.assertIn(r"  ^echo\.bench\.test$ 127.0.0.1:4000", text)
 
-    def test_ours(self) -> None:
-        """Ours is the usual program; its file has workers and relay unless they are the default."""
-        command, text, _ = self.configured(ours)
-        self.assertEqual(command[1:3], ["-n", "--pidfile="])
-        found = tomllib.loads(text)
-        self.assertEqual(found["listener"][0]["endpoint"], "tcp:4443:interface=127.0.0.1")
-        self.assertEqual(
-            {route["server_name"]: route["target"] for route in found["route"]}["sink.bench.test"], "127.0.0.1:4001"
-        )
-        self.assertEqual(tomllib.loads(self.configured(ours, 2)[1])["workers"], 2)
-        self.assertEqual(tomllib.loads(self.configured(partial(ours, relay="python"))[1])["relay"], "python")
-        self.assertIn("copy", self.configured(partial(ours_by_way, way="copy"))[0])
-
     def test_versions(self) -> None:
         """Installed peers have a version."""
         with patch.dict(PEERS, nginx=evolve(PEERS["nginx"], program=lambda: None)):
@@ -108,17 +85,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(list(found), ["ours"])
         self.assertIn("sniproxy ", found["ours"])
 
-    def test_version_without_its_place(self) -> None:
-        """The path of a program is not part of its version."""
-        program = Path(self.mktemp())
-        program.write_text('#!/bin/sh\necho "$0 1.2"\n')
-        program.chmod(0o755)
-        peer = Peer("x", "nobody", lambda: str(program.absolute()), haproxy)
-        self.assertEqual(f"{program.name} 1.2", peer.said_version())
-
     def test_known(self) -> None:
         """All peers are known by name, with the package that provides them."""
         self.assertLessEqual(set(OTHERS), set(PEERS))
         self.assertIn("sniproxy ", PEERS["ours"].said_version())
-        absent = Peer("x", "Debian's package x", lambda: None, haproxy)
-        self.assertIn("Debian's package x", str(self.assertRaises(FileNotFoundError, absent.said_version)))

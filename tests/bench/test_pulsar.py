@@ -34,14 +34,14 @@ class MeasureTests(SynchronousTestCase):
     def test_direct(self) -> None:
         """Without a proxy there are rate and latency."""
         brokers = Said()
-        found = run(cast(Brokers, brokers), "direct", "1 kB", 1.0)
+        found = run(cast(Brokers, brokers), "direct", "1 kB", 1.0, {})
         self.assertEqual(found, {"messages/s": 1_000.0, "p50, ms": 1.0, "p99, ms": 2.0})
         self.assertEqual(brokers.asked, [None])
 
     def test_proxy(self) -> None:
         """Through a proxy there is its CPU time too."""
         brokers = Said()
-        found = run(cast(Brokers, brokers), "ours", "100 kB", 1.0)
+        found = run(cast(Brokers, brokers), "ours", "100 kB", 1.0, {})
         self.assertIn("proxy CPU, µs/message", found)
         self.assertNotIn(None, brokers.asked)
 

@@ -100,7 +100,7 @@ class PageTests(SynchronousTestCase):
             main(folder / "x.md", folder / "x.json", folder / "y.md")
             written.append([(folder / name).read_bytes() for name in FILES])
         self.assertEqual(*written)
-        self.assertIn(b"| haproxy | 2.00 (2.00-2.00) | met", written[0][0].replace(b"  ", b""))
+        self.assertIn(b"| haproxy | 2.00 (2.00-2.00) | not judged", written[0][0].replace(b"  ", b""))
         for plot in written[0][2:]:
             self.assertIn(b"<text", plot)
             self.assertNotIn(b"<dc:date>", plot)

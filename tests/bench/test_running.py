@@ -9,11 +9,12 @@ import sys
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import ROOT
 from bench.childprocess import LoadError
 from bench.clients import Destination, echo
 from bench.measure import cpu_seconds
-from bench.peers import PEERS, Peer
+from bench.ours import our_peer, ours
+from bench.peer import Peer
+from bench.peers import PEERS
 from bench.running import Running
 from bench.targets import Target, client_hello
 
@@ -31,7 +32,7 @@ class RunningTests(SynchronousTestCase):
         for peer in PEERS.values():
             if peer.program() is None:
                 continue
-            running = Running(peer, {NAME: target.port}, ROOT, ["more.bench.test"])
+            running = Running(peer, {NAME: target.port}, ["more.bench.test"])
             try:
                 sample = echo(Destination(running.port, hello, running.pids), 0.05)
                 self.assertGreater(sample["proxy CPU, µs"], 0, peer.name)
@@ -43,9 +44,15 @@ class RunningTests(SynchronousTestCase):
                 self.assertRaises(OSError, cpu_seconds, pid)
 
     def test_another(self) -> None:
-        """A proxy that lacks what it is measured for is not measured."""
-        peer = evolve(PEERS["ours"], lacks=lambda folder: "a reason")
-        self.assertEqual("a reason", str(self.assertRaises(LoadError, Running, peer, {NAME: 1}, ROOT)))
+        """A proxy that does not use the relay that was asked for is not measured."""
+        error = self.assertRaises(LoadError, Running, evolve(our_peer("x", "it", "best"), start=ours), {NAME: 1})
+        self.assertIn("not the best relay: ", str(error))
+
+    def test_before(self) -> None:
+        """A command can run the proxy's command; it knows the proxy's folder."""
+        running = Running(PEERS["ours"], {NAME: 1}, before=["/usr/bin/env", "-C", "{folder}"])
+        self.addCleanup(running.stop)
+        self.assertEqual(os.readlink(f"/proc/{running.pids[0]}/cwd"), str(running.folder))
 
     def test_workers(self) -> None:
         """A start waits for the workers of a proxy that listens earlier."""
@@ -53,7 +60,7 @@ class RunningTests(SynchronousTestCase):
             peer = PEERS[name]
             if peer.program() is None:
                 continue
-            running = Running(peer, {NAME: 1}, ROOT, workers=2)
+            running = Running(peer, {NAME: 1}, workers=2)
             self.addCleanup(running.stop)
             self.assertGreaterEqual(len(running.pids), 3, name)
 
@@ -79,7 +86,7 @@ signal.pause()
             lambda program, plan: [program, "-c", late, str(plan.port), os.path.abspath(fifo)],
             processes=lambda workers: 1 + workers,
         )
-        running = Running(peer, {}, ROOT)
+        running = Running(peer, {})
         try:
             self.assertEqual(len(running.pids), 2)
         finally:
@@ -91,12 +98,12 @@ signal.pause()
     def test_absent(self) -> None:
         """A missing peer is reported with its package."""
         peer = Peer("x", "Debian's package x", lambda: None, lambda *ignored: [])
-        self.assertIn("Debian's package x", str(self.assertRaises(LoadError, Running, peer, {}, ROOT)))
+        self.assertIn("Debian's package x", str(self.assertRaises(LoadError, Running, peer, {})))
 
     def test_ends(self) -> None:
         """A proxy that exits at start is reported with its last line."""
         peer = Peer(
             "x", "it", lambda: "/bin/sh", lambda program, plan: [program, "-c", "echo 'no such option' >&2; exit 3"]
         )
-        error = self.assertRaises(LoadError, Running, peer, {}, ROOT)
+        error = self.assertRaises(LoadError, Running, peer, {})
         self.assertEqual(str(error), "x exited with status 3: no such option")

@@ -79,7 +79,7 @@ class SoakTests(SynchronousTestCase):
         self.assertIn("--open 900000000 needs 1800000304 open files", done.stderr)
 
     def test_no_such_relay(self) -> None:
-        """A run with a relay that is not there fails."""
+        """A run with a relay that does not exist fails."""
         command = [sys.executable, "-m", "bench.soak", "--minutes", "0.01", "--relay", "kernel"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
         self.assertEqual((done.returncode, done.stdout), (1, ""))

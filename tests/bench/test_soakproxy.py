@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench import relays
 from bench.soakproxy import Proxy
 from bench.targets import Target, client_hello
 
@@ -42,3 +44,20 @@ class ProxyTests(SynchronousTestCase):
         error = self.assertRaises(SystemExit, Proxy, self.folder(), {}, "no relay")
         self.assertIn("the proxy did not start:\n", str(error))
         self.assertIn("no relay", str(error))
+
+    def test_another(self) -> None:
+        """Another relay is an error only if one was asked for by name."""
+        self.patch(relays, "refused", lambda log, wanted: f"not {wanted}")
+        self.patch(Proxy, "_write", _without_relay(Proxy._write))
+        self.assertEqual(str(self.assertRaises(SystemExit, Proxy, self.folder(), {NAME: 1}, "engine")), "not engine")
+        Proxy(self.folder(), {NAME: 1}, "auto").stop()
+
+
+def _without_relay(write: Callable[[Proxy], None]) -> Callable[[Proxy], None]:
+    """The configuration without a relay: the program may lack the engine."""
+
+    def written(proxy: Proxy) -> None:
+        proxy._relay = None
+        write(proxy)
+
+    return written

@@ -11,5 +11,5 @@ class LoadTests(PulsarTestCase):
 
     def test_through(self) -> None:
         """The client produces at full rate and at a fixed rate through the proxy, and reports its rate."""
-        sample = run(Brokers(), "ours", "1 kB", 0.5)
+        sample = run(Brokers(), "ours", "1 kB", 0.5, {})
         self.assertGreater(min(sample.values()), 0)

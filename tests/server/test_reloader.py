@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,19 +22,25 @@ WATCHED = PLAIN + "[reload]\non_change = true\n"
 
 @attrs.define
 class Proxy:
-    """Accepts every valid configuration. @ivar seen: C{good} or C{bad} for each reload."""
+    """Accepts every valid configuration.
+
+    @ivar seen: C{good} or C{bad} for each reload. @ivar slow: the outcome of all reloads. None: they end at once.
+    """
 
     configuration: Configuration
     seen: list[str] = attrs.field(factory=list)
+    slow: Deferred[str | None] | None = None
 
-    def reload(self, read: Callable[[], Configuration]) -> str | None:
+    def reload_beside(self, read: Callable[[], Configuration]) -> Deferred[str | None]:
+        if self.slow is not None:
+            return self.slow
         try:
             self.configuration = read()
         except ConfigError as error:
             self.seen.append("bad")
-            return str(error)
+            return succeed(str(error))
         self.seen.append("good")
-        return None
+        return succeed(None)
 
 
 class ReloaderTests(SynchronousTestCase):
@@ -132,7 +139,22 @@ class ReloaderTests(SynchronousTestCase):
         proxy = Proxy(parse(WATCHED, "x.toml"))
         reloader = Reloader(self.clock, proxy, lambda: parse(WATCHED, "x.toml"))
         reloader.start()
-        self.assertIsNone(reloader.reload())
+        self.assertIsNone(self.successResultOf(reloader.reload()))
         self.assertEqual(["good"], proxy.seen)
         self.assertEqual([], self.clock.getDelayedCalls())
         reloader.stop()
+
+    def test_slow(self) -> None:
+        """While a reload runs, the file is not reported again; a reload that ends after the stop starts no watch."""
+        proxy, reloader = self.reloader(WATCHED)
+        proxy.slow = Deferred()
+        self.file.write_text(WATCHED + "# changed")
+        self.look(2)
+        proxy.configuration = parse(WATCHED, "x.toml")
+        waiting = proxy.slow
+        proxy.slow = None
+        self.look(3)
+        self.assertEqual([], proxy.seen)
+        reloader.stop()
+        waiting.callback(None)
+        self.assertEqual([], self.clock.getDelayedCalls())
