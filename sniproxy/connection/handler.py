@@ -8,7 +8,7 @@ plaintext listener a FIN behind unread bytes is a legal half-close (C{printf ...
 from __future__ import annotations
 
 from sniproxy.connection.dial import dial
-from sniproxy.connection.hello import read_hello
+from sniproxy.connection.hello import read_hello, read_hello_at_once
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.connection.resolve import resolve
 from sniproxy.connection.termination import Terminator, end_tls
@@ -21,7 +21,8 @@ async def handle_tls(conn: Lifecycle, terminator: Terminator | None = None) -> N
 
     @raise Refusal: there is no tunnel.
     """
-    hello, received = await read_hello(conn)
+    found = read_hello_at_once(conn)
+    hello, received = await read_hello(conn, found) if isinstance(found, bytes) else found
     route = conn.context.routing.choose(hello, conn.record.listener)
     if terminator is not None:
         terminator.server_name(hello.server_name)
