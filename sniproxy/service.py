@@ -199,7 +199,7 @@ class ProxyService(Service):
             self._reactor,
             built.routing,
             configuration.timeouts,
-            Dialer(self._reactor, veto.denies, self._closer, self._connections.add_descriptors),
+            Dialer(self._reactor, veto.denies, self._closer, self._connections.add_descriptors, self._guard),
             self._closer,
             self._directions,
             self._observers.ended,
