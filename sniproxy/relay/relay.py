@@ -90,7 +90,7 @@ class BaseRelay:
 
     def run(self) -> Deferred[Ending]:
         """L{start}. @return: fires when both sockets are closed or being closed in order."""
-        done: Deferred[Ending] = Deferred(lambda _: self._cancel())
+        done: Deferred[Ending] = Deferred(lambda _: self.end(Ending(Result.SHUTDOWN, "cancelled")))
         self.start(done.callback)
         return done
 
@@ -101,9 +101,6 @@ class BaseRelay:
     def end(self, ending: Ending) -> None:
         """End both sides in order: each gets a FIN behind what was written to it."""
         raise NotImplementedError
-
-    def _cancel(self) -> None:
-        self.end(Ending(Result.SHUTDOWN, "cancelled"))
 
     def _allowed_silence(self) -> float:
         """Seconds without a byte after which the tunnel ends."""
@@ -206,7 +203,7 @@ class Relay(BaseRelay):
         if self._stop():
             for side in (self._client, self._upstream):
                 self._closer(side.sock)
-            self._finish(ending)
+            self._part(ending)
 
     def pump(self, direction: Direction) -> None:
         """Move the bytes that can be moved now: the source is readable, or the destination is writable."""
@@ -229,13 +226,13 @@ class Relay(BaseRelay):
 
     def lost(self, side: Side, error: OSError) -> None:
         """The connection of one side is broken."""
-        other = self._upstream if side is self._client else self._client
         if not self._stop():
             return
+        other = self._upstream if side is self._client else self._client
         self._closer.abort(side.sock)
         # If all bytes and the end of this side were passed on, a reset could discard those still in transit.
         (self._closer if side.inbound.ended else self._closer.abort)(other.sock)
-        self._finish(Ending(Result.RESET, how_broken(side.name, error)))
+        self._part(Ending(Result.RESET, how_broken(side.name, error)))
 
     def _read(self, direction: Direction) -> bool:
         """@return: bytes or the end were read."""
@@ -303,10 +300,15 @@ class Relay(BaseRelay):
             if self._stop():
                 self._closer.close(self._client.sock)
                 self._closer.close(self._upstream.sock)
-                self._finish(Ending(Result.OK))
+                self._part(Ending(Result.OK))
         elif not self._idle or self._half_closed < self._idle:
             self._moved = -1  # an end counts as activity: the timeout restarts
             self._check_idle()
+
+    def _part(self, ending: Ending) -> None:
+        """Finish, and leave no reference cycle to the collector."""
+        del self._up.source, self._up.target, self._down.source, self._down.target, self._client, self._upstream
+        self._finish(ending)
 
     def _look_at_blocked(self) -> None:
         """Detect the reset of a side that is not read because the other is full, and so is not in the reactor."""

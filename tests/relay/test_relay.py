@@ -71,8 +71,9 @@ class RelayTests(TestCase):
     async def test_ending_twice(self) -> None:
         """What comes after the end changes nothing."""
         tunnel = Tunnel(CopyDirection)
+        client = tunnel.relay._client
         tunnel.close()
         ending = await tunnel.done
         tunnel.relay.end(Ending(Result.DRAINED))
-        tunnel.relay.lost(tunnel.relay._client, ConnectionResetError(104, "reset"))
+        tunnel.relay.lost(client, ConnectionResetError(104, "reset"))
         self.assertEqual(Ending(Result.OK), ending)
