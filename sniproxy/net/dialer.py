@@ -19,7 +19,7 @@ from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import lookups_of
 from sniproxy.net.opensockets import AttemptSockets, Connecting, DialSockets
 from sniproxy.net.overlapping import ATTEMPT_DELAY_S, MIN_ATTEMPT_S, Overlapping
-from sniproxy.net.sockopts import tune_tcp
+from sniproxy.net.sockopts import send_at_once
 from sniproxy.net.veto import LoopGuard
 from sniproxy.util.names import ip_literal
 from sniproxy.util.reactor import IReactor
@@ -162,14 +162,14 @@ class Dialer:
 
 
 def begin(host: str, port: int) -> Begun:
-    """Start connecting to an IP address.
+    """Start connecting to an IP address. The socket has no keep-alive: the tunnel sets it (L{sniproxy.relay.vanished}).
 
     @raise OSError: no descriptor is left, or the system lacks the address family.
     """
     sock = socket.socket(_INET6 if ":" in host else _INET, _STREAM)
     if not _NONBLOCK:
         sock.setblocking(False)
-    tune_tcp(sock)
+    send_at_once(sock)
     number = sock.connect_ex((host, port))
     if number == errno.EINPROGRESS:  # a connect to this machine is usually complete by now
         number = sock.connect_ex((host, port))
