@@ -26,6 +26,7 @@ SUMMARY_INTERVAL_S = 10
 """Seconds between summaries of repeated refusals: one line for each client, server name and result."""
 
 _MAX_SUMS = 1000  # combinations of client, server name and result
+_PADDED = {result: f"{result:<15}" for result in Result}
 _ENDED_WELL = (Result.OK, Result.DRAINED, Result.IDLE_TIMEOUT)
 
 
@@ -51,17 +52,15 @@ def json_line(connection: Connection) -> str:
 
 def readable_line(connection: Connection) -> str:
     """The connection as one readable line, without a line end."""
-    name = connection.server_name or "-"
-    line = f"{connection.result:<15} {connection.client}  {name}"
-    if connection.target is not None:
-        line += f" -> {connection.target}"
-    if connection.bytes_up or connection.bytes_down:
-        line += f"  up {amount(connection.bytes_up)}, down {amount(connection.bytes_down)}, {connection.total_s:.2f} s"
-    if connection.alert is not None:
-        line += f"  alert {connection.alert.title}"
-    if connection.reason:
-        line += f"  ({bounded(connection.reason)})"
-    return line
+    one = connection
+    target = "" if one.target is None else f" -> {one.target}"
+    moved = alert = ""
+    if one.bytes_up or one.bytes_down:
+        moved = f"  up {amount(one.bytes_up)}, down {amount(one.bytes_down)}, {one.total_s:.2f} s"
+    if one.alert is not None:
+        alert = f"  alert {one.alert.title}"
+    reason = f"  ({bounded(one.reason)})" if one.reason else ""
+    return f"{_PADDED[one.result]} {one.client}  {one.server_name or '-'}{target}{moved}{alert}{reason}"
 
 
 class ReadableLog:

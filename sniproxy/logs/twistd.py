@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import Any
 
-from twisted.logger import FileLogObserver, LogEvent, Logger, LogLevel, formatTime
+from twisted.logger import FileLogObserver, LogEvent, Logger, LogLevel, formatTime, globalLogPublisher
 from twisted.python.threadable import isInIOThread
 
 from sniproxy.util.reactor import IReactor
@@ -28,7 +28,14 @@ MAX_LINES = 1000
 
 
 def write_line(log: Logger, line: str) -> None:
-    """Log a line as ``log.info("{line}", line=line)`` does, but without the Logger's check of the level."""
+    """Log a line as ``log.info("{line}", line=line)`` does, but without the Logger's check of the level.
+
+    If L{LineObserver} is the only observer, it gets the line itself, because an event takes longer than the line.
+    """
+    observers = globalLogPublisher._observers
+    if len(observers) == 1 and type(observers[0]) is LineObserver and log.observer is globalLogPublisher and line:
+        observers[0].add(log.namespace, "info", time.time(), line)
+        return
     log.observer(
         {
             "line": line,
@@ -66,11 +73,15 @@ class LineObserver(FileLogObserver):
             self.flush()
             super().__call__(event)
             return
-        when: float = event["log_time"]
+        self.add(event["log_namespace"], event["log_level"].name, event["log_time"], str(line))
+
+    def add(self, namespace: str, level: str, when: float, line: str) -> None:
+        """Add a line to the batch. @param when: seconds since 1970. @param line: not empty."""
         if int(when) != self._second:
             self._second, self._time = int(when), formatTime(when)
-        text = str(line).replace("\n", "\n\t")
-        self._lines.append(f"{self._time} [{event['log_namespace']}#{event['log_level'].name}] {text}\n")
+        if "\n" in line:
+            line = line.replace("\n", "\n\t")
+        self._lines.append(f"{self._time} [{namespace}#{level}] {line}\n")
         if not self._reactor.running:  # it would not make the call
             self.flush()
         elif not self._scheduled:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, Logger, textFileLogObserver
+from twisted.logger import LogEvent, Logger, LogPublisher, textFileLogObserver
 from twisted.python import threadable
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
@@ -126,6 +126,35 @@ class BatchTests(SynchronousTestCase):
         write_line(self.log, "4")
         self.clock.advance(WRITE_DELAY_S)
         self.assertEqual(["0", "1", "2", "3", "4"], self.lines())
+
+    def test_only_observer(self) -> None:
+        """The only observer of the program gets lines without an event, in its order with events, and the same text."""
+        publisher = LogPublisher(self.observer)
+        self.patch(twistd, "globalLogPublisher", publisher)
+        log = Logger("somebody", observer=publisher)
+        observed: list[LogEvent] = []
+        keep: Any = observed.append
+        for number in range(2):
+            write_line(log, "a\nline")
+            log.warn("an event")
+            write_line(log, "")
+            if not number:
+                self.observer.flush()
+                first = self.file.getvalue()
+                publisher.addObserver(keep)
+        self.observer.flush()
+        self.assertEqual(["a\nline", None, ""], [event.get("line") for event in observed])
+        without_time = [line.partition(" [")[2] for line in self.file.getvalue().splitlines()]
+        self.assertEqual(without_time[: len(without_time) // 2] * 2, without_time)
+        self.assertIn("[somebody#info] a\n\tline\n", first)
+
+    def test_other_publisher(self) -> None:
+        """A logger with an observer of its own gets an event."""
+        self.patch(twistd, "globalLogPublisher", LogPublisher(self.observer))
+        observed: list[LogEvent] = []
+        keep: Any = observed.append
+        write_line(Logger("somebody", observer=keep), "a line")
+        self.assertEqual(["a line"], [event["line"] for event in observed])
 
     def test_time_of_a_line(self) -> None:
         """A line has the time at which it was logged, not that of its write."""
