@@ -25,6 +25,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import WAIT, how_broken, pending_error
 from sniproxy.net.sockopts import is_over
 from sniproxy.relay.direction import Direction, DirectionFactory, Side
+from sniproxy.relay.idlesweep import SWEEP_INTERVAL_S, idle_sweep_of
 from sniproxy.relay.poller import Poller, poller_of
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.reactor import IReactor
@@ -135,18 +136,9 @@ class Relay(BaseRelay):
     """
 
     __slots__ = (
-        "_client",
-        "_closer",
-        "_look",
-        "_moved",
-        "_moved_at",
-        "_poller",
-        "_reactor",
-        "_timer",
-        "_upstream",
-        "_wheel",
-        "account",
-    )
+        "_client", "_closer", "_look", "_moved", "_moved_at", "_poller", "_reactor", "_sweep", "_timer", "_upstream",
+        "_wheel", "account",
+    )  # fmt: skip
 
     _up: Direction
     _down: Direction
@@ -170,6 +162,7 @@ class Relay(BaseRelay):
         self._reactor = reactor
         self._poller = poller or poller_of(reactor)
         self._wheel = timer_wheel_of(reactor)
+        self._sweep = idle_sweep_of(reactor)
         self._client = Side(client, "client", self)
         self._upstream = Side(upstream, "target", self)
         self._up = self._client.inbound = self._upstream.outbound = directions(self._client, self._upstream, head)
@@ -193,7 +186,7 @@ class Relay(BaseRelay):
             if direction.holds() or not direction.dry:
                 self.pump(direction)
         if self._idle and self._done is not None:
-            self._check_idle()
+            self._begin_idle()
 
     def end(self, ending: Ending) -> None:
         """End both sides in order: each gets a FIN behind the bytes written to it."""
@@ -302,8 +295,7 @@ class Relay(BaseRelay):
                 self._closer.close(self._upstream.sock)
                 self._part(Ending(Result.OK))
         elif not self._idle or self._half_closed < self._idle:
-            self._moved = -1  # an end counts as activity: the timeout restarts
-            self._check_idle()
+            self._begin_idle()  # an end counts as activity: the timeout restarts
 
     def _part(self, ending: Ending) -> None:
         """Finish, and leave no reference cycle to the collector."""
@@ -321,7 +313,15 @@ class Relay(BaseRelay):
                 return
         self._look = self._wheel.after(IDLE_CHECK_INTERVAL_S, self._look_at_blocked)
 
-    def _check_idle(self) -> None:
+    def _begin_idle(self) -> None:
+        self._moved, self._moved_at = self._up.moved + self._down.moved, self._reactor.seconds()
+        if self._allowed_silence() >= IDLE_CHECKS * SWEEP_INTERVAL_S:
+            self._sweep.add(self)
+        else:
+            self._sweep.discard(self)
+            self.check_idle()
+
+    def check_idle(self) -> None:
         """Compare byte counts since the last check, so that a message costs nothing for the timeout."""
         now, moved, allowed = self._reactor.seconds(), self._up.moved + self._down.moved, self._allowed_silence()
         if moved != self._moved:
@@ -330,7 +330,7 @@ class Relay(BaseRelay):
         if left > 0:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._wheel.after(min(left, max(allowed / IDLE_CHECKS, TICK_S)), self._check_idle)
+            self._timer = self._wheel.after(min(left, max(allowed / IDLE_CHECKS, TICK_S)), self.check_idle)
             return
         self._end_idle(allowed)
 
@@ -338,9 +338,9 @@ class Relay(BaseRelay):
         """Remove the relay from the reactor. @return: False: this was done before."""
         if self._done is None:
             return False
-        for deadline in (self._timer, self._look):
-            if deadline is not None:
-                deadline.cancel()
+        self._sweep.discard(self)
+        for deadline in filter(None, (self._timer, self._look)):
+            deadline.cancel()
         self._poller.unwatch(self._client)
         self._poller.unwatch(self._upstream)
         for direction in (self._up, self._down):
