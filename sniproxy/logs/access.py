@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from json.encoder import encode_basestring_ascii
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -104,11 +104,14 @@ class ReadableLog:
 
 
 class AccessLog:
-    """Observer that writes each ended connection to a file, standard output or the program's log.
+    """Writes each ended connection to a file, standard output or the program's log.
 
     @param path: a file, or C{-} for standard output: JSON lines, but readable lines on a terminal. None: readable
         lines in the program's log.
+    @ivar write: the observer of ended connections.
     """
+
+    write: Observer
 
     def __init__(self, reactor: IReactorTime, path: str | None) -> None:
         """@raise CannotOpen: the file cannot be opened."""
@@ -116,20 +119,16 @@ class AccessLog:
         self._writer = None if path is None else LineWriter(reactor, path)
         self._readable: ReadableLog | None = None
         if self._writer is None:
-            self._readable = ReadableLog(reactor, write_to_program_log)
+            self.write = self._readable = ReadableLog(reactor, partial(write_line, log))
         elif self._writer.on_terminal:
-            self._readable = ReadableLog(reactor, self._writer.write)
+            self.write = self._readable = ReadableLog(reactor, self._writer.write)
+        else:
+            self.write = _json_observer(self._writer)
 
     @property
     def lost(self) -> int:
         """Lines dropped because they could not be written."""
         return 0 if self._writer is None else self._writer.lost
-
-    def __call__(self, connection: Connection) -> None:
-        if self._readable is not None:
-            self._readable(connection)
-        elif self._writer is not None:
-            self._writer.write(json_line(connection))
 
     def reopen(self) -> None:
         """Open the file again, after a log rotation."""
@@ -149,20 +148,22 @@ class ConnectionCounter:
 
     Connections that the client closed before its first byte (port scans, health checks) are counted, but not passed.
 
+    @param write: the other observer, which may be changed; None: there is none yet.
     @ivar ended: passed connections, by result. @ivar silent: connections closed before the first byte.
     """
 
-    def __init__(self, write: Observer) -> None:
+    def __init__(self, write: Observer | None = None) -> None:
         self.ended: dict[Result, int] = {}
         self.silent = 0
-        self._write = write
+        self.write = write
 
     def __call__(self, connection: Connection) -> None:
         if connection.result is Result.CLIENT_GONE and not connection.received:
             self.silent += 1
             return
         self.ended[connection.result] = self.ended.get(connection.result, 0) + 1
-        self._write(connection)
+        if self.write is not None:
+            self.write(connection)
 
     def summary(self) -> str:
         """The counts in one line."""
@@ -172,9 +173,8 @@ class ConnectionCounter:
         return ", ".join(parts) or "no connections"
 
 
-def write_to_program_log(line: str) -> None:
-    """Write a line to the program's log."""
-    write_line(log, line)
+def _json_observer(writer: LineWriter) -> Observer:
+    return lambda connection: writer.write(json_line(connection))
 
 
 def _text(value: str | None) -> str:

@@ -19,7 +19,6 @@ from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import lookups_of
 from sniproxy.net.opensockets import AttemptSockets, Connecting, DialSockets
 from sniproxy.net.overlapping import ATTEMPT_DELAY_S, MIN_ATTEMPT_S, Overlapping
-from sniproxy.net.sockopts import send_at_once
 from sniproxy.net.veto import LoopGuard
 from sniproxy.util.names import ip_literal
 from sniproxy.util.reactor import IReactor
@@ -169,7 +168,7 @@ def begin(host: str, port: int) -> Begun:
     sock = socket.socket(_INET6 if ":" in host else _INET, _STREAM)
     if not _NONBLOCK:
         sock.setblocking(False)
-    send_at_once(sock)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     number = sock.connect_ex((host, port))
     if number == errno.EINPROGRESS:  # a connect to this machine is usually complete by now
         number = sock.connect_ex((host, port))

@@ -15,13 +15,8 @@ _ABORT = struct.pack("ii", 1, 0)
 def tune(sock: socket.socket) -> None:
     """Send small writes at once, and detect a silent peer after two minutes."""
     if sock.family != socket.AF_UNIX:
-        send_at_once(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         keep_alive(sock)
-
-
-def send_at_once(sock: socket.socket) -> None:
-    """Send small writes at once. @param sock: it is known to be TCP."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def keep_alive(sock: socket.socket) -> None:

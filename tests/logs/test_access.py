@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,7 +13,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection, Result
-from sniproxy.logs.access import ConnectionCounter, ReadableLog, json_line, readable_line, write_to_program_log
+from sniproxy.logs.access import AccessLog, ConnectionCounter, ReadableLog, json_line, readable_line
 from sniproxy.tls.alerts import Alert
 from sniproxy.util.text import MAX_TEXT_CHARS
 
@@ -212,14 +213,35 @@ class JournalTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """Without connections, the summary says so."""
-        self.assertEqual(ConnectionCounter(lambda connection: None).summary(), "no connections")
+        self.assertEqual(ConnectionCounter().summary(), "no connections")
+
+    def test_changed(self) -> None:
+        """The other observer may come later, and be replaced."""
+        journal = ConnectionCounter()
+        journal(FULL)
+        written: list[Connection] = []
+        journal.write = written.append
+        journal(REFUSED)
+        self.assertEqual(([REFUSED], 2), (written, sum(journal.ended.values())))
 
 
-class OwnLogTests(SynchronousTestCase):
-    """write_to_program_log: a line in the program's log."""
+class AccessLogTests(SynchronousTestCase):
+    """AccessLog: where its lines go."""
 
-    def test_braces(self) -> None:
-        """Braces in the line are not a format."""
+    def test_program_log(self) -> None:
+        """Without a path they go to the program's log, where braces are not a format."""
+        access_log = AccessLog(Clock(), None)
         with capturedLogs() as events:
-            write_to_program_log("ok {client} {0}")
-        self.assertEqual([event["log_format"].format(**event) for event in events], ["ok {client} {0}"])
+            access_log.write(ended(target="{client} {0}"))
+        self.assertEqual(
+            [readable_line(ended(target="{client} {0}"))], [event["log_format"].format(**event) for event in events]
+        )
+        access_log.close()
+
+    def test_file(self) -> None:
+        """In a file they are JSON."""
+        path = Path(self.mktemp())
+        access_log = AccessLog(Clock(), str(path))
+        access_log.write(FULL)
+        access_log.close()
+        self.assertEqual(json_line(FULL) + "\n", path.read_text())
