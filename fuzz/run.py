@@ -22,8 +22,11 @@ with atheris.instrument_imports(include=["sniproxy"]):
     from sniproxy.pulsar.frames import FrameReader
     from sniproxy.pulsar.walker import FrameWalker, WalkedFrame, WalkError
     from sniproxy.tls.clienthello import ClientHelloReader, HelloError
+    from sniproxy.tls.hellolayout import LayoutCache
+    from sniproxy.tls.hellomessage import MAX_CACHED_BYTES, ClientHello, parse_hello, parse_in_full
 
 from tests.pulsar import streams
+from tests.support import hellos
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
@@ -42,6 +45,41 @@ def hello(data: bytes) -> None:
                 return
     except HelloError:
         return
+
+
+BASES = (
+    *(hellos.recorded(client)[5:] for client in ("go-broker-1", "java-broker-2", "java-ip-literal", "python-broker-1")),
+    hellos.message(extensions=(hellos.alpn(b"pulsar", b"h2"), *hellos.TLS13, hellos.padding(40))),
+    hellos.message(None),
+)
+"""Hellos that `layouts` changes."""
+
+LAYOUTS = LayoutCache(MAX_CACHED_BYTES, learn_every=1)
+"""The known layouts, kept from one input to the next."""
+
+
+def layouts(data: bytes) -> None:
+    """A hello with some bytes replaced is parsed alike by its layout and in full: the same fields or the same error."""
+    if not data:
+        return
+    message = bytearray(BASES[data[0] % len(BASES)])
+    for at, value in struct.iter_unpack(">HB", data[1 : 1 + (len(data) - 1) // 3 * 3]):
+        message[4 + at % (len(message) - 4)] = value
+    if data[0] & 128:  # bytes are missing, or added
+        message[len(message) - data[0] % 64 :] = data[1:9]
+    full = verdict(parse_in_full, bytes(message))
+    for _ in range(2):  # the second time its layout is known, unless it is malformed
+        found = verdict(lambda whole: parse_hello(whole, LAYOUTS), bytes(message))
+        assert found == full, (found, full)
+
+
+def verdict(parse: Callable[[bytes], ClientHello], message: bytes) -> tuple[object, ...]:
+    """All fields of a hello or of its error."""
+    try:
+        read = parse(message)
+    except HelloError as error:
+        return type(error), str(error), error.alert, error.legacy_version
+    return read.server_name, read.alpn, read.legacy_version, read.offers_tls13, read.random
 
 
 def frames(data: bytes) -> None:
@@ -166,7 +204,7 @@ def segments(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (hello, frames, inspection, commands, reassembly, segments)
+    target.__name__: target for target in (hello, layouts, frames, inspection, commands, reassembly, segments)
 }
 
 

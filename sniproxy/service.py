@@ -229,7 +229,7 @@ class ProxyService(Service):
             self._reactor,
             built.routing,
             configuration.timeouts,
-            Dialer(self._reactor, veto.denies, self._closer, self._connections.add_descriptors),
+            Dialer(self._reactor, veto.denies, self._closer, self._connections.add_descriptors, self._guard),
             self._closer,
             self._observers.ended,
             self._upstreams,

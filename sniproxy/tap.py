@@ -130,7 +130,7 @@ class Options(usage.Options):
         """Read the configuration, so that errors are reported before anything starts."""
         reactor = global_reactor()
         if self.parent is not None:
-            twistd.select_observer(self.parent)
+            twistd.select_observer(self.parent, reactor)
             twistdoptions.adjust_pid_file(self.parent, sys.argv)
             if not twistdoptions.set_steady_clock(reactor):
                 _fail(f"--reactor: {type(reactor).__name__} {twistdoptions.NO_STEADY_CLOCK}")

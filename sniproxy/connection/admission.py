@@ -120,7 +120,7 @@ class Permit:
     def enter_route(self, route: LiveRoute) -> None:
         """Count it for a route, and as connecting. @raise Refusal: a limit is reached."""
         self._route = self._admission.enter_route(route)
-        self.enter_connecting(*self._route.key)
+        self._connecting = self._admission.enter_connecting(*self._route.key)
 
     def enter_connecting(self, name: str, listener: str | None) -> None:
         """Count it as connecting. @param name: of a route, or for a bridge. @raise Refusal: a limit is reached."""
@@ -140,7 +140,8 @@ class Permit:
         """The connection has ended."""
         if self._waiting is not None:
             self.receive_hello()
-        self.leave_connecting()
+        if self._connecting is not None:
+            self.leave_connecting()
         self._admission.release(self._client, self._route)
 
     def is_slow(self, now: float) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Refusal, Result
-from sniproxy.net.firstbytes import ClientGone, ReadTimeout
+from sniproxy.net.firstbytes import READ_BYTES, ClientGone, ReadTimeout
 from sniproxy.net.hello import HelloStage
-from sniproxy.tls.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
+from sniproxy.tls.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS, read_whole_hello
 from sniproxy.tls.nottls import PLAINTEXT_PULSAR
 
 _RESULTS: Mapping[type[Exception], Result] = {
@@ -20,31 +20,61 @@ _RESULTS: Mapping[type[Exception], Result] = {
 }
 
 
-async def read_hello(conn: Lifecycle) -> tuple[ClientHello, bytes]:
-    """Read the hello. @return: the hello, and all bytes that were read, for the target.
+def read_hello_at_once(conn: Lifecycle) -> tuple[ClientHello, bytes] | bytes:
+    """Read the hello if it has arrived as a whole, as nearly all have: without a coroutine, the reactor or a deadline.
 
+    @return: as L{read_hello}; or the bytes that have arrived, for L{read_hello}.
+    @raise Refusal: the connection is broken.
+    """
+    assert conn.sock is not None
+    data = b""
+    try:
+        data = conn.sock.recv(READ_BYTES)
+        hello = read_whole_hello(data)
+    except (BlockingIOError, HelloError):  # the stage meets this again, and reports it
+        return data
+    except OSError as error:
+        raise _refusal(conn, ClientGone(error.strerror)) from error
+    return data if hello is None else _record(conn, hello, data)
+
+
+async def read_hello(conn: Lifecycle, data: bytes) -> tuple[ClientHello, bytes]:
+    """Read the rest of the hello.
+
+    @param data: what has arrived.
+    @return: the hello, and all bytes that were read, for the target.
     @raise Refusal: the client sent no valid hello before C{timeouts.hello}.
     """
-    context, record = conn.context, conn.record
+    context = conn.context
     assert conn.sock is not None
     stage = HelloStage(context.reactor, conn.sock, context.timeouts.hello, context.account)
     try:
-        hello = stage.at_once()
+        hello = stage.take(data) if data else None
         if hello is None:
             hello = await stage.first()
     except (ClientGone, ReadTimeout, HelloError) as error:
-        alert = None
-        if isinstance(error, HelloError):
-            alert, conn.legacy_version = error.alert, error.legacy_version
-            if str(error) == PLAINTEXT_PULSAR:
-                conn.last_bytes = _tls_port_error()
-        raise Refusal(_RESULTS[type(error)], str(error), alert) from error
+        raise _refusal(conn, error) from error
     finally:
-        record.received = len(stage.received)
-    conn.receive_hello(len(stage.received))
+        conn.record.received = len(stage.received)
+    return _record(conn, hello, bytes(stage.received))
+
+
+def _record(conn: Lifecycle, hello: ClientHello, received: bytes) -> tuple[ClientHello, bytes]:
+    record = conn.record
+    record.received = len(received)
+    conn.receive_hello(len(received))
     record.server_name, record.alpn = hello.server_name, hello.alpn
     conn.legacy_version = hello.legacy_version
-    return hello, bytes(stage.received)
+    return hello, received
+
+
+def _refusal(conn: Lifecycle, error: ClientGone | ReadTimeout | HelloError) -> Refusal:
+    alert = None
+    if isinstance(error, HelloError):
+        alert, conn.legacy_version = error.alert, error.legacy_version
+        if str(error) == PLAINTEXT_PULSAR:
+            conn.last_bytes = _tls_port_error()
+    return Refusal(_RESULTS[type(error)], str(error), alert)
 
 
 def _tls_port_error() -> bytes:

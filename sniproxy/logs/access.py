@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from json.encoder import encode_basestring_ascii
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -26,6 +26,7 @@ SUMMARY_INTERVAL_S = 10
 """Seconds between summaries of repeated refusals: one line for each client, server name and result."""
 
 _MAX_SUMS = 1000  # combinations of client, server name and result
+_PADDED = {result: f"{result:<15}" for result in Result}
 _ENDED_WELL = (Result.OK, Result.DRAINED, Result.IDLE_TIMEOUT)
 
 
@@ -51,17 +52,15 @@ def json_line(connection: Connection) -> str:
 
 def readable_line(connection: Connection) -> str:
     """The connection as one readable line, without a line end."""
-    name = connection.server_name or "-"
-    line = f"{connection.result:<15} {connection.client}  {name}"
-    if connection.target is not None:
-        line += f" -> {connection.target}"
-    if connection.bytes_up or connection.bytes_down:
-        line += f"  up {amount(connection.bytes_up)}, down {amount(connection.bytes_down)}, {connection.total_s:.2f} s"
-    if connection.alert is not None:
-        line += f"  alert {connection.alert.title}"
-    if connection.reason:
-        line += f"  ({bounded(connection.reason)})"
-    return line
+    one = connection
+    target = "" if one.target is None else f" -> {one.target}"
+    moved = alert = ""
+    if one.bytes_up or one.bytes_down:
+        moved = f"  up {amount(one.bytes_up)}, down {amount(one.bytes_down)}, {one.total_s:.2f} s"
+    if one.alert is not None:
+        alert = f"  alert {one.alert.title}"
+    reason = f"  ({bounded(one.reason)})" if one.reason else ""
+    return f"{_PADDED[one.result]} {one.client}  {one.server_name or '-'}{target}{moved}{alert}{reason}"
 
 
 class ReadableLog:
@@ -105,11 +104,14 @@ class ReadableLog:
 
 
 class AccessLog:
-    """Observer that writes each ended connection to a file, standard output or the program's log.
+    """Writes each ended connection to a file, standard output or the program's log.
 
     @param path: a file, or C{-} for standard output: JSON lines, but readable lines on a terminal. None: readable
         lines in the program's log.
+    @ivar write: the observer of ended connections.
     """
+
+    write: Observer
 
     def __init__(self, reactor: IReactorTime, path: str | None) -> None:
         """@raise CannotOpen: the file cannot be opened."""
@@ -117,20 +119,16 @@ class AccessLog:
         self._writer = None if path is None else LineWriter(reactor, path)
         self._readable: ReadableLog | None = None
         if self._writer is None:
-            self._readable = ReadableLog(reactor, write_to_program_log)
+            self.write = self._readable = ReadableLog(reactor, partial(write_line, log))
         elif self._writer.on_terminal:
-            self._readable = ReadableLog(reactor, self._writer.write)
+            self.write = self._readable = ReadableLog(reactor, self._writer.write)
+        else:
+            self.write = _json_observer(self._writer)
 
     @property
     def lost(self) -> int:
         """Lines dropped because they could not be written."""
         return 0 if self._writer is None else self._writer.lost
-
-    def __call__(self, connection: Connection) -> None:
-        if self._readable is not None:
-            self._readable(connection)
-        elif self._writer is not None:
-            self._writer.write(json_line(connection))
 
     def reopen(self) -> None:
         """Open the file again, after a log rotation."""
@@ -150,20 +148,22 @@ class ConnectionCounter:
 
     Connections that the client closed before its first byte (port scans, health checks) are counted, but not passed.
 
+    @param write: the other observer, which may be changed; None: there is none yet.
     @ivar ended: passed connections, by result. @ivar silent: connections closed before the first byte.
     """
 
-    def __init__(self, write: Observer) -> None:
+    def __init__(self, write: Observer | None = None) -> None:
         self.ended: dict[Result, int] = {}
         self.silent = 0
-        self._write = write
+        self.write = write
 
     def __call__(self, connection: Connection) -> None:
         if connection.result is Result.CLIENT_GONE and not connection.received:
             self.silent += 1
             return
         self.ended[connection.result] = self.ended.get(connection.result, 0) + 1
-        self._write(connection)
+        if self.write is not None:
+            self.write(connection)
 
     def summary(self) -> str:
         """The counts in one line."""
@@ -173,9 +173,8 @@ class ConnectionCounter:
         return ", ".join(parts) or "no connections"
 
 
-def write_to_program_log(line: str) -> None:
-    """Write a line to the program's log."""
-    write_line(log, line)
+def _json_observer(writer: LineWriter) -> Observer:
+    return lambda connection: writer.write(json_line(connection))
 
 
 def _text(value: str | None) -> str:

@@ -19,7 +19,7 @@ from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import lookups_of
 from sniproxy.net.opensockets import AttemptSockets, Connecting, DialSockets
 from sniproxy.net.overlapping import ATTEMPT_DELAY_S, MIN_ATTEMPT_S, Overlapping
-from sniproxy.net.sockopts import tune_tcp
+from sniproxy.net.veto import LoopGuard
 from sniproxy.util.names import ip_literal
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import Deadline, timer_wheel_of
@@ -34,6 +34,10 @@ _INET, _INET6, _STREAM = int(socket.AF_INET), int(socket.AF_INET6), socket.SOCK_
 Veto = Callable[[Target, str | None], str | None]
 """Returns the reason to deny a target, or None. Called before the target's name is looked up, without an address, and
 for each resolved address when it is dialled. OSError: no decision is possible for this address."""
+
+
+Begun = tuple[socket.socket, int]
+"""A socket and an errno: 0 if it is connected, EINPROGRESS or EALREADY while it connects."""
 
 
 class DialError(Exception):
@@ -54,12 +58,19 @@ class Dialer:
 
     @param veto: see L{Veto}. It checks the address that is dialled, so a name that changes its addresses gains nothing.
     @param holds: called with the change in the number of sockets that a dial uses beyond its first.
+    @param guard: what C{veto} asks, for the plans of routes. None: routes get no plans.
     """
 
     def __init__(
-        self, reactor: IReactor, veto: Veto, closer: LingeringCloser, holds: Callable[[int], None] = lambda _: None
+        self,
+        reactor: IReactor,
+        veto: Veto,
+        closer: LingeringCloser,
+        holds: Callable[[int], None] = lambda _: None,
+        guard: LoopGuard | None = None,
     ) -> None:
         self.holds = holds
+        self.guard = guard
         self.reactor = reactor
         self.veto = veto
         self.closer = closer
@@ -72,6 +83,7 @@ class Dialer:
         trying: Callable[[Target], None],
         failed: Callable[[Target, str], None] | None = None,
         client: str | None = None,
+        begun: Begun | None = None,
     ) -> socket.socket:
         """Connect to the first target that accepts.
 
@@ -84,21 +96,23 @@ class Dialer:
         @param failed: called with each permitted target that could not be connected, and the reason.
         @param client: the client that formed the name of a C{client_formed} target, as admission counts clients. None:
             its lookups have no limit per client.
+        @param begun: the first target is being dialled already (L{begin}), and C{trying} was called. None: it is not.
         @return: a connected, non-blocking socket.
         @raise DialError: no target could be connected.
         """
         if not targets:
             raise DialError(Result.CONNECT_FAILED, "there is no target")
-        tried = targets[0]
-        trying(tried)
-        first = self._begin(tried)
-        if first is not None and not first[1]:  # often connected at once
-            return first[0]
+        tried, first = targets[0], begun
+        if first is None:
+            trying(tried)
+            first = self._begin(tried)
+            if first is not None and not first[1]:  # often connected at once
+                return first[0]
         errors: list[str] = []
         results: set[Result] = set()
         sockets = DialSockets(self.holds)
 
-        def begin(target: Target, length: float) -> Deferred[socket.socket]:
+        def attempt(target: Target, length: float) -> Deferred[socket.socket]:
             nonlocal first, tried
             begun, first = first, None
             if target is not tried:
@@ -115,7 +129,7 @@ class Dialer:
                 failed(target, str(error))
             results.add(error.result)
 
-        dialling: Overlapping[socket.socket] = Overlapping(self.reactor, targets, seconds, begin, lost)
+        dialling: Overlapping[socket.socket] = Overlapping(self.reactor, targets, seconds, attempt, lost)
         connected = await dialling.result
         if connected is not None:
             target, sock = connected
@@ -130,7 +144,7 @@ class Dialer:
                 raise DialError(result, "; ".join(errors))
         raise AssertionError("a dial that fails has a result")
 
-    def _begin(self, target: Target) -> _Begun | None:
+    def _begin(self, target: Target) -> Begun | None:
         """Start dialling a target that is an address. On a fast network it is often connected at once.
 
         @return: None: the target is a name, or is denied.
@@ -141,24 +155,23 @@ class Dialer:
         if ip_literal(host) is None or self.veto(target, None) is not None:
             return None
         try:
-            return None if self.veto(target, host) is not None else _begin(host, target.port)
+            return None if self.veto(target, host) is not None else begin(host, target.port)
         except OSError:  # the attempt meets the same error and reports it
             return None
 
 
-_Begun = tuple[socket.socket, int]
-"""A socket and an errno: 0 if it is connected, EINPROGRESS or EALREADY while it connects."""
+def begin(host: str, port: int) -> Begun:
+    """Start connecting to an IP address. The socket has no keep-alive: the tunnel sets it (L{sniproxy.relay.vanished}).
 
-
-def _begin(address: str, port: int) -> _Begun:
-    """Start connecting. @raise OSError: no descriptor is left, or the system lacks the address family."""
-    sock = socket.socket(_INET6 if ":" in address else _INET, _STREAM)
+    @raise OSError: no descriptor is left, or the system lacks the address family.
+    """
+    sock = socket.socket(_INET6 if ":" in host else _INET, _STREAM)
     if not _NONBLOCK:
         sock.setblocking(False)
-    tune_tcp(sock)
-    number = sock.connect_ex((address, port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    number = sock.connect_ex((host, port))
     if number == errno.EINPROGRESS:  # a connect to this machine is usually complete by now
-        number = sock.connect_ex((address, port))
+        number = sock.connect_ex((host, port))
     return sock, 0 if number == errno.EISCONN else number
 
 
@@ -174,7 +187,7 @@ class _Attempt:
         dialer: Dialer,
         target: Target,
         seconds: float,
-        begun: _Begun | None,
+        begun: Begun | None,
         client: str | None,
         sockets: DialSockets,
     ) -> None:
@@ -264,7 +277,7 @@ class _Attempt:
         self._sockets.discard(connecting)
         connecting.give_up()
 
-    def _begin(self, address: str, begun: _Begun | None = None) -> bool:
+    def _begin(self, address: str, begun: Begun | None = None) -> bool:
         """@return: the socket is connected or connecting. A name may have many addresses that fail at once."""
         waits = False
 
@@ -280,7 +293,7 @@ class _Attempt:
                 self._try_next()
 
         try:
-            sock, number = begun or _begin(address, self._target.port)
+            sock, number = begun or begin(address, self._target.port)
         except OSError as error:  # no descriptor is left, or the system lacks the address family
             self._local = self._local or error.errno in (errno.EMFILE, errno.ENFILE)
             self._errors[address] = os.strerror(error.errno or errno.EIO)

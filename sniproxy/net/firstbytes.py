@@ -15,7 +15,8 @@ from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 T = TypeVar("T")
 
-_READ_BYTES = 65_536
+READ_BYTES = 65_536
+"""Maximum bytes of one read."""
 
 
 class ClientGone(Exception):
@@ -56,13 +57,17 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         @raise ClientGone: the client left. L{parse} may raise others.
         """
         try:
-            data = self.sock.recv(_READ_BYTES)
+            data = self.sock.recv(READ_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
             raise ClientGone(error.strerror) from error
         if not data:
             raise ClientGone("it closed the connection")
+        return self.take(data)
+
+    def take(self, data: bytes) -> T | None:
+        """Parse bytes that were read. @return: None: the message is not complete. L{parse} may raise."""
         if not self.received:
             self.received = data  # usually the only read
         else:

@@ -15,12 +15,12 @@ _ABORT = struct.pack("ii", 1, 0)
 def tune(sock: socket.socket) -> None:
     """Send small writes at once, and detect a silent peer after two minutes."""
     if sock.family != socket.AF_UNIX:
-        tune_tcp(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(sock)
 
 
-def tune_tcp(sock: socket.socket) -> None:
-    """As L{tune}, for a socket that is known to be TCP."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def keep_alive(sock: socket.socket) -> None:
+    """Detect a silent peer after two minutes. @param sock: it is known to be TCP."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)

@@ -18,15 +18,19 @@ class LoopGuard:
     """Knows the proxy's listening addresses and recognises them among resolved targets.
 
     @ivar ports: the ports of these addresses. Targets on other ports are never denied.
+    @ivar changes: how often the addresses have changed. An answer of L{denies} may be kept until then, if it
+        L{is_settled}.
     """
 
     def __init__(self, listeners: Iterable[tuple[str, int]] = ()) -> None:
         self.ports: set[int] = set()
+        self.changes = 0
         self._listeners: list[tuple[IPAddress, int]] = []
         self.change(listeners)
 
     def change(self, listeners: Iterable[tuple[str, int]]) -> None:
         """The proxy listens on these addresses now, and on no others."""
+        self.changes += 1
         self.ports.clear()
         self._listeners.clear()
         for host, port in listeners:
@@ -34,6 +38,7 @@ class LoopGuard:
 
     def add(self, host: str, port: int) -> None:
         """@param host: an IP address; ``0.0.0.0`` or ``::`` for all."""
+        self.changes += 1
         self.ports.add(port)
         self._listeners.append((_plain(host), port))
 
@@ -51,6 +56,16 @@ class LoopGuard:
             if address == own or ((own.is_unspecified or address.is_unspecified) and _is_local(address)):
                 return "a listener of this proxy (loop)"
         return None
+
+    def is_settled(self, host: str, port: int) -> bool:
+        """Whether L{denies} does not depend on the addresses that this machine has at the moment.
+
+        @param host: an IP address.
+        """
+        address = _plain(host)
+        return not any(
+            port == own_port and (own.is_unspecified or address.is_unspecified) for own, own_port in self._listeners
+        )
 
 
 class DestinationVeto:

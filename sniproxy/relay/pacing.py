@@ -141,12 +141,14 @@ class Paced:
             if not self._held and self._ended:
                 self._tell_end()
         if not self._held:
-            stopped, self._stopped = self._stopped, {}
-            for direction in stopped:
+            # If one of them ends the tunnel, the other has no source any more.
+            sides = [direction.source for direction in self._stopped]
+            self._stopped = {}
+            for side in sides:
                 try:
-                    direction.source.relay.pump(direction)
+                    side.relay.pump(side.inbound)
                 except Exception:
-                    end_failed(direction.source)
+                    end_failed(side)
         if self._held or self._stopped:
             self.pace.wait(self)
 

@@ -145,7 +145,7 @@ class Relay:
         if done := self._stop():
             for side in (self._client, self._upstream):
                 self._closer(side.sock)
-            done(ending)
+            self._part(done, ending)
 
     def pump(self, direction: Direction) -> None:
         """Move the bytes that can be moved now: the source is readable, or the destination is writable."""
@@ -166,12 +166,12 @@ class Relay:
 
     def lost(self, side: Side, error: OSError) -> None:
         """The connection of one side is broken."""
-        other = self._upstream if side is self._client else self._client
         if done := self._stop():
+            other = self._upstream if side is self._client else self._client
             self._closer.abort(side.sock)
             # If all bytes and the end of this side were passed on, a reset could discard those still in transit.
             (self._closer if side.inbound.ended else self._closer.abort)(other.sock)
-            done(Ending(Result.RESET, how_broken(side.name, error)))
+            self._part(done, Ending(Result.RESET, how_broken(side.name, error)))
 
     def _read(self, direction: Direction) -> bool:
         """@return: bytes or the end were read."""
@@ -241,7 +241,7 @@ class Relay:
         elif done := self._stop():
             self._closer.close(self._client.sock)
             self._closer.close(self._upstream.sock)
-            done(Ending(Result.OK))
+            self._part(done, Ending(Result.OK))
 
     def _check_idle(self) -> None:
         """Compare byte counts since the last check, so that a message costs nothing for the timeout."""
@@ -276,3 +276,8 @@ class Relay:
             if not direction.ended:  # otherwise it is already released
                 direction.release()
         return done
+
+    def _part(self, done: Callable[[Ending], object], ending: Ending) -> None:
+        """Report the ending, and leave no reference cycle to the garbage collector."""
+        del self._up.source, self._up.target, self._down.source, self._down.target, self._client, self._upstream
+        done(ending)

@@ -7,11 +7,25 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from sniproxy.events import Refusal, Result
-from sniproxy.interfaces import IServerNameResolver, Resolution
+from sniproxy.interfaces import IServerNameResolver, Resolution, Target
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.clienthello import ClientHello
+
+
+@attrs.frozen
+class DialPlan:
+    """The only target of a route, an IP address that may be dialled, with all that each connection needs of it.
+
+    @ivar text: the target in the record of a connection. @ivar key: its key in L{UpstreamTable}.
+    """
+
+    target: Target
+    text: str
+    key: str
+    host: str
+    port: int
 
 
 @attrs.define
@@ -24,6 +38,8 @@ class LiveRoute:
         request.
     @ivar turns: the round robin state of the targets.
     @ivar quiet_until: the reactor's time before which further failures of the resolver are not logged.
+    @ivar plan: made by L{sniproxy.net.dialplan} at the first connection. None: not made yet, or there can be none.
+    @ivar planned_at: the state of the listeners for which C{plan} holds (L{LoopGuard.changes}). -1: it is not made yet.
     """
 
     server_name: str
@@ -34,6 +50,8 @@ class LiveRoute:
     fixed: Callable[[], Resolution | None] | None = None
     turns: Turns = attrs.field(factory=Turns)
     quiet_until: float = 0.0
+    plan: DialPlan | None = None
+    planned_at: int = -1
 
 
 @attrs.frozen

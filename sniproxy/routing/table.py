@@ -84,7 +84,8 @@ class RouteTable(Generic[R]):
 
     def choose(self, name: str, listener: str, default: R | None) -> R | None:
         """As L{match}, or the default route. An IP literal does not match the default route."""
-        found = self.match(name, listener)
+        exact = self._exact
+        found = exact.get((name, listener)) or exact.get((name, None)) or self.match(name, listener)
         return default if found is None and ip_literal(name) is None else found
 
     def why_none(self, name: str, listener: str) -> str:

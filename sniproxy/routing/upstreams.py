@@ -6,7 +6,6 @@ proxy check any host.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -86,23 +85,40 @@ class UpstreamTable:
         self.answered: dict[str, None] = {}
         self.plaintext: set[str] = set()
         """Addresses of the targets of plaintext listeners."""
-        self._connections: Counter[str] = Counter()
+        self._connections: dict[str, int] = {}
         self._drained: dict[DrainTarget, int] = {}
 
     def add_connection(self, target: Target) -> None:
         """Count a connection that dials a target."""
-        self._connections[address(target)] += 1
+        key = address(target)
+        self._connections[key] = self._connections.get(key, 0) + 1
+
+    def add_planned(self, key: str) -> bool:
+        """Count a connection to the only target of its route: L{record_answer}, L{usable} and L{add_connection} in one.
+
+        @param key: L{address} of the target.
+        @return: False: nothing is counted, because a drain or the health of targets has to be considered.
+        """
+        if self._drained or self.known or self.health.check is not None or self.health.eject:
+            return False
+        answered = self.answered
+        answered.pop(key, None)
+        answered[key] = None
+        if len(answered) > MAX_UPSTREAMS:
+            del answered[next(iter(answered))]
+        self._connections[key] = self._connections.get(key, 0) + 1
+        return True
 
     def remove_connection(self, target: Target) -> None:
         """Stop counting a connection of a target."""
         key = address(target)
-        self._connections[key] -= 1
-        if self._connections[key] <= 0:
-            del self._connections[key]
+        count = self._connections.pop(key, 0) - 1
+        if count > 0:
+            self._connections[key] = count
 
     def connections(self, target: Target) -> int:
         """The number of connections that dial or use a target."""
-        return self._connections[address(target)]
+        return self._connections.get(address(target), 0)
 
     def drain(self, goal: DrainTarget) -> None:
         """Stop sending new connections to a route or target."""

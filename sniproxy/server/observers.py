@@ -64,7 +64,7 @@ class Observers:
         self._event_log: EventLog | None = None
         self._lost_before = 0
         self._events_lost_before = 0
-        self._journal = ConnectionCounter(self._write_connection)
+        self._journal = ConnectionCounter()
         self._holds = holds
         self._observers: list[Observer] = [self._journal] + ([observer] if observer is not None else [])
         self._watchers: list[Callable[[Event], None]] = [self._write_event]
@@ -149,7 +149,7 @@ class Observers:
             if before is not None:
                 before.close()
                 self._lost_before += before.lost
-            self._access_log = opened
+            self._access_log, self._journal.write = opened, opened.write
 
         return change
 
@@ -258,10 +258,6 @@ class Observers:
             site.metrics.topics = topics.by_cluster
             self._watchers.append(topics.event)
         site.name_hosts(() if admin is None else admin.hosts)
-
-    def _write_connection(self, connection: Connection) -> None:
-        if self._access_log is not None:
-            self._access_log(connection)
 
     def _write_event(self, event: Event) -> None:
         if self._event_log is not None:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from twisted.logger import capturedLogs, formatEvent
+import errno
+import os
+import socket
+from typing import Any
 
-from sniproxy.events import Result
+from twisted.logger import capturedLogs, formatEvent
+from twisted.python.monkey import MonkeyPatcher
+
+from sniproxy.config.parser import parse
+from sniproxy.connection import dial
+from sniproxy.events import Connection, Result
+from sniproxy.interfaces import Target
+from sniproxy.net import dialer
+from sniproxy.net.dialer import begin
+from sniproxy.net.veto import DestinationVeto
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.tls.alerts import Alert
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.hellos import hello
-from tests.support.proxies import Backend, Proxy
-from tests.support.sockets import in_thread
+from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.sockets import in_thread, read_exactly, read_to_end
 
 
 class DialTests(ConversationCase):
@@ -48,6 +60,114 @@ class DialTests(ConversationCase):
                 with await in_thread(backends[turn].accept) as upstream:
                     await in_thread(upstream.recv, 1)
             self.assertEqual(backends[turn].address, (await proxy.ended(number)).target)
+
+
+class PlanTests(ConversationCase):
+    """The route has one target, an IP address, whose veto was asked before."""
+
+    async def tunnel(self, proxy: Proxy, backend: Backend) -> Connection:
+        """Open a tunnel and end it. @return: its record."""
+        number = len(proxy.records)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                self.assertTrue(await in_thread(read_exactly, upstream, len(hello(name=NAME))))
+        return await proxy.ended(number)
+
+    def veto(self, proxy: Proxy) -> list[Any]:
+        """Keep what the veto is asked from now on."""
+        asked: list[Any] = []
+        denies = DestinationVeto.denies
+
+        def counted(veto: DestinationVeto, target: Target, address: str | None) -> str | None:
+            asked.append(address)
+            return denies(veto, target, address)
+
+        self.patch(DestinationVeto, "denies", counted)
+        return asked
+
+    async def test_record(self) -> None:
+        """The record is as of any other tunnel, and the target's connections are counted while it is open."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        upstreams, target = proxy.service._upstreams, Target("127.0.0.1", backend.port)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as sock:
+                await in_thread(read_exactly, sock, len(hello(name=NAME)))
+                self.assertEqual(1, upstreams.connections(target))
+                self.assertEqual([backend.address], list(upstreams.answered))
+        record = await proxy.ended()
+        self.assertEqual((Result.OK, backend.address, 0.0), (record.result, record.target, record.resolve_s))
+        assert record.connect_s is not None
+        self.assertEqual(0, upstreams.connections(target))
+
+    async def test_veto_asked_once(self) -> None:
+        """The veto is asked at the first connection of a configuration, not at the next."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        asked = self.veto(proxy)
+        self.assertIsNone(proxy.service.reload(lambda: proxy.service.configuration))
+        for _ in range(3):
+            await self.tunnel(proxy, backend)
+        self.assertEqual([None, "127.0.0.1"], asked)
+
+    async def test_loop_after_reload(self) -> None:
+        """A reload listens on the target of a connection that was accepted before: that is a loop."""
+        backend = Backend(self)
+        backend.sock.close()
+        proxy = Proxy(self, route(backend.address))
+        await self.refused(proxy, hello(name=NAME), Result.CONNECT_FAILED, None)
+        with proxy.connect() as client:
+            while not proxy.service._connections.live:
+                await in_thread(int)
+            listener = f'[[listener]]\nname = "new"\nendpoint = "tcp:{backend.port}:interface=127.0.0.1"\n'
+            text = f"{LISTENER}{listener}"
+            self.assertIsNone(proxy.service.reload(lambda: parse(text, "test.toml")))
+            client.sendall(hello(name=NAME))
+            await in_thread(read_to_end, client)
+        record = await proxy.ended(1)
+        self.assertEqual(Result.DENIED, record.result)
+        self.assertIn("(loop)", record.reason)
+
+    async def test_drained_later(self) -> None:
+        """A drain holds for a route that has a plan, until it is undone."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        await self.tunnel(proxy, backend)
+        proxy.service.view.drain(backend.address, 10)
+        record = await self.refused(proxy, hello(name=NAME), Result.CONNECT_FAILED, None)
+        self.assertEqual(f"drained: {backend.address}", record.reason)
+
+    async def test_waits(self) -> None:
+        """A connect that takes its time is waited for, and its time is in the record."""
+        backend = Backend(self)
+        begun = []
+
+        def slow(host: str, port: int) -> tuple[socket.socket, int]:
+            sock, _ = begin(host, port)
+            begun.append(sock)
+            return sock, errno.EINPROGRESS
+
+        self.patch(dial, "begin", slow)
+        proxy = Proxy(self, route(backend.address))
+        record = await self.tunnel(proxy, backend)
+        self.assertEqual((Result.OK, 1), (record.result, len(begun)))
+        self.assertEqual(0, proxy.service._upstreams.connections(Target("127.0.0.1", backend.port)))
+
+    async def test_no_descriptor(self) -> None:
+        """Without a descriptor the connection fails as any other, and the next one succeeds."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+
+        def none(*arguments: object) -> None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        with MonkeyPatcher((dial, "begin", none), (dialer, "begin", none)):
+            record = await self.refused(proxy, hello(name=NAME), Result.CONNECT_FAILED, None)
+            self.assertIn("Too many open files", record.reason)
+        self.assertEqual(Result.OK, (await self.tunnel(proxy, backend)).result)
+        self.assertEqual(0, proxy.service._upstreams.connections(Target("127.0.0.1", backend.port)))
 
 
 class RefusalTests(ConversationCase):

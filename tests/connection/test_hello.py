@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from sniproxy.connection import hello as connection_hello
 from sniproxy.events import Result
 from sniproxy.pulsar.commands import read, type_name
 from sniproxy.pulsar.commands_pb2 import ServerError
@@ -13,7 +14,7 @@ from sniproxy.tls.nottls import PLAINTEXT_PULSAR
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.hellos import hello
 from tests.support.proxies import Backend, Proxy
-from tests.support.sockets import HandClock, in_thread, read_exactly, read_to_end
+from tests.support.sockets import HandClock, in_thread, read_exactly, read_to_end, reset
 
 
 class HelloTests(ConversationCase):
@@ -35,6 +36,18 @@ class HelloTests(ConversationCase):
             with await in_thread(backend.accept) as upstream:
                 self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
         self.assertEqual(Result.OK, (await proxy.ended()).result)
+
+    async def test_whole(self) -> None:
+        """A hello that arrives whole is read without the stage that waits for bytes."""
+        self.patch(connection_hello, "HelloStage", None)
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        data = hello(name=NAME) + b"early data"
+        with proxy.connect() as client:
+            client.sendall(data)
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
+        self.assertEqual((Result.OK, len(data)), ((await proxy.ended()).result, proxy.records[0].received))
 
 
 class RefusalTests(ConversationCase):
@@ -116,3 +129,11 @@ class RefusalTests(ConversationCase):
         for data in (b"", b"\x16\x03"):
             record = await self.refused(proxy, data, Result.CLIENT_GONE, None, end=True)
             self.assertEqual(len(data), record.received)
+
+    async def test_reset(self) -> None:
+        """A client that resets its connection instead of sending a hello: the reason is the system's."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        reset(proxy.connect())  # before the proxy accepts it
+        record = await proxy.ended()
+        self.assertEqual((Result.CLIENT_GONE, 0), (record.result, record.received))
+        self.assertEqual("Connection reset by peer", record.reason)

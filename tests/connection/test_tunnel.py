@@ -16,6 +16,8 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.direction import Direction
 from sniproxy.relay.engine import ENDED, EngineRelay, RelayEngine
 from sniproxy.relay.relay import Ending, Relay
+from sniproxy.relay.vanished import INTERVAL_S
+from sniproxy.util.timerwheel import TICK_S
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.fakeengine import use_fake
 from tests.support.hellos import hello
@@ -46,6 +48,22 @@ class TunnelTests(ConversationCase):
                 record = await proxy.ended(1)
         self.assertEqual((Result.IDLE_TIMEOUT, "no bytes for 7 s"), (record.result, record.reason))
         clock.advance(1)
+
+    async def test_keep_alive(self) -> None:
+        """Both sockets of a tunnel that lives for some seconds have keep-alive."""
+        backend = Backend(self)
+        clock = HandClock()
+        proxy = Proxy(self, route(backend.address), clock)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(upstream.recv, 1)
+                (conn,) = proxy.service._connections.live
+                assert conn.tunnel is not None
+                clock.advance(INTERVAL_S + TICK_S)
+                alive = [sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) for sock in conn.tunnel.sockets]
+                self.assertEqual([1, 1], alive)
+        await proxy.ended()
 
 
 class RelayTests(SocketTestCase):

@@ -20,7 +20,6 @@ from sniproxy.logs.access import (
     ReadableLog,
     json_line,
     readable_line,
-    write_to_program_log,
 )
 from sniproxy.tls.alerts import Alert
 from sniproxy.util.text import MAX_TEXT_CHARS
@@ -204,10 +203,10 @@ class AccessLogTests(SynchronousTestCase):
         """A file gets JSON lines, the new file after a rotation the later ones; no line is lost."""
         path = Path(self.mktemp())
         log = AccessLog(Clock(), str(path))
-        log(FULL)
+        log.write(FULL)
         path.rename(f"{path}.1")
         log.reopen()
-        log(REFUSED)
+        log.write(REFUSED)
         log.close()
         self.assertEqual(
             [json_line(FULL), json_line(REFUSED)],
@@ -221,19 +220,23 @@ class AccessLogTests(SynchronousTestCase):
         self.addCleanup(os.close, ours)
         self.addCleanup(os.close, terminal)
         log = AccessLog(Clock(), os.ttyname(terminal))
-        log(REFUSED)
-        log(REFUSED)
+        log.write(REFUSED)
+        log.write(REFUSED)
         log.close()
         self.assertEqual(readable_line(REFUSED), os.read(ours, 4096).decode().splitlines()[0])
 
     def test_program_log(self) -> None:
-        """Without a path, readable lines go to the program's log; it has no file to open again, and loses nothing."""
-        log = AccessLog(Clock(), None)
+        """Without a path, readable lines go to the program's log; it has no file to open again, and loses nothing.
+
+        Braces are not a format.
+        """
+        log, one = AccessLog(Clock(), None), ended(target="{client} {0}")
         with capturedLogs() as events:
-            log(FULL)
+            log.write(one)
             log.reopen()
             log.close()
-        self.assertEqual(([readable_line(FULL)], 0), ([event["line"] for event in events], log.lost))
+        self.assertEqual([readable_line(one)], [event["log_format"].format(**event) for event in events])
+        self.assertEqual(0, log.lost)
 
 
 class JournalTests(SynchronousTestCase):
@@ -260,14 +263,13 @@ class JournalTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """Without connections, the summary says so."""
-        self.assertEqual(ConnectionCounter(lambda connection: None).summary(), "no connections")
+        self.assertEqual(ConnectionCounter().summary(), "no connections")
 
-
-class OwnLogTests(SynchronousTestCase):
-    """write_to_program_log: a line in the program's log."""
-
-    def test_braces(self) -> None:
-        """Braces in the line are not a format."""
-        with capturedLogs() as events:
-            write_to_program_log("ok {client} {0}")
-        self.assertEqual([event["log_format"].format(**event) for event in events], ["ok {client} {0}"])
+    def test_changed(self) -> None:
+        """The other observer may come later, and be replaced."""
+        journal = ConnectionCounter()
+        journal(FULL)
+        written: list[Connection] = []
+        journal.write = written.append
+        journal(REFUSED)
+        self.assertEqual(([REFUSED], 2), (written, sum(journal.ended.values())))

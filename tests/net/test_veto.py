@@ -38,6 +38,19 @@ class LoopGuardTests(TestCase):
         """0.0.0.0 as a target is this machine, and so matches a listener on loopback."""
         self.assertIsNotNone(LoopGuard([("127.0.0.1", 4443)]).denies("0.0.0.0", 4443))
 
+    def test_settled(self) -> None:
+        """An answer depends on this machine's addresses if the listener, or the target, has all addresses."""
+        guard = LoopGuard([("0.0.0.0", 1), ("::", 2), ("127.0.0.1", 3)])
+        for host, port, settled in (
+            ("192.0.2.7", 1, False),
+            ("192.0.2.7", 2, False),
+            ("192.0.2.7", 3, True),
+            ("127.0.0.1", 3, True),
+            ("0.0.0.0", 3, False),
+            ("192.0.2.7", 4, True),
+        ):
+            self.assertEqual(settled, guard.is_settled(host, port), (host, port))
+
     def test_no_such_family(self) -> None:
         """Without IPv6 in the kernel an IPv6 address is not local; without a descriptor the guard raises OSError."""
         guard = LoopGuard([("0.0.0.0", 4443)])

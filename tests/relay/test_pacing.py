@@ -47,6 +47,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.source: Any = self
+        self.inbound: Any = self
         self.relay: Any = self
         self.pumped: list[object] = []
 

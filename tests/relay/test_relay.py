@@ -46,8 +46,9 @@ class RelayTests(TestCase):
             reactor, ours_client, ours_upstream, b"", closer=closer, idle=9.0, half_closed=9.0, account=BufferAccount()
         )
         done = relay.run()
+        ours = relay._client
         relay.lost(relay._upstream, TimeoutError(110, "Connection timed out"))
-        relay.lost(relay._client, ConnectionResetError(104, "reset"))
+        relay.lost(ours, ConnectionResetError(104, "reset"))
         relay.end(Ending(Result.DRAINED))
         self.assertEqual(Ending(Result.RESET, "the target's connection was lost: Connection timed out"), await done)
         client.close()

@@ -10,7 +10,8 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from sniproxy.relay.vanished import BATCH, INTERVAL_S, PROBES, USER_TIMEOUT_MS, VanishedPeers, set_user_timeout
+from sniproxy.net.sockopts import KEEPALIVE_IDLE
+from sniproxy.relay.vanished import BATCH, INTERVAL_S, PROBES, USER_TIMEOUT_MS, VanishedPeers, check_peer
 from sniproxy.util.timerwheel import TICK_S
 from tests.support.sockets import connected
 
@@ -33,7 +34,7 @@ class FakeSocket:
         if option == socket.TCP_INFO:
             self.looks += 1
             return bytes((1, 0, self.retransmits, self.probes, 0, 0, 0, 0))[:size]
-        return self.timeout
+        return 1 if option == socket.SO_KEEPALIVE else self.timeout
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
         assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
@@ -67,26 +68,26 @@ class BoundSilenceTests(TestCase):
         for retransmitted, probes, timeout in ((0, 0, 0), (1, 0, 120_000), (0, PROBES, 120_000), (0, PROBES - 1, 0)):
             for before in (0, 120_000):
                 sock: Any = FakeSocket(retransmitted, probes, before)
-                set_user_timeout(sock)
+                check_peer(sock)
                 self.assertEqual(timeout, sock.timeout, (retransmitted, probes, before))
 
     def test_kernel(self) -> None:
         """The kernel tells of a peer that acknowledges nothing, and of one that does again."""
         theirs, ours = connected()
         with theirs, ours:
-            set_user_timeout(ours)
+            check_peer(ours)
             self.assertEqual(0, user_timeout(ours))
             deaf(theirs)
             ours.send(b"x")
             while not retransmits(ours):  # 0.2 s on loopback
                 pass
-            set_user_timeout(ours)
+            check_peer(ours)
             self.assertEqual(USER_TIMEOUT_MS, user_timeout(ours))
             theirs.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
             self.assertEqual(b"x", theirs.recv(1))
             while retransmits(ours):
                 pass
-            set_user_timeout(ours)
+            check_peer(ours)
             self.assertEqual(0, user_timeout(ours))
 
     def test_paused_reader(self) -> None:
@@ -97,18 +98,27 @@ class BoundSilenceTests(TestCase):
             with self.assertRaises(BlockingIOError):
                 while True:
                     ours.send(bytes(65_536))
-            set_user_timeout(ours)
+            check_peer(ours)
             self.assertEqual(0, user_timeout(ours))
+
+    def test_keep_alive(self) -> None:
+        """A socket without keep-alive gets it, with the proxy's times."""
+        theirs, ours = connected()
+        with theirs, ours:
+            self.assertEqual(0, ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            check_peer(ours)
+            self.assertEqual(1, ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            self.assertEqual(KEEPALIVE_IDLE, ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
 
     def test_others(self) -> None:
         """Unix sockets, closed ones and those whose connection has ended are left alone."""
         a, b = socket.socketpair()
         with a, b:
-            set_user_timeout(a)
-        set_user_timeout(a)
+            check_peer(a)
+        check_peer(a)
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
-            set_user_timeout(sock)
+            check_peer(sock)
 
 
 class VanishedPeersTests(TestCase):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
@@ -30,8 +30,22 @@ def read(pieces: Iterable[bytes]) -> ClientHello | Fault | None:
             if hello is not None:
                 return hello
     except HelloError as error:
-        return Fault(type(error), str(error), error.alert, error.legacy_version)
+        return fault_of(error)
     return None
+
+
+def fault_of(error: HelloError) -> Fault:
+    """An error as a value."""
+    return Fault(type(error), str(error), error.alert, error.legacy_version)
+
+
+def parsed(parse: Callable[[bytes], ClientHello], message: bytes) -> tuple[object, ...]:
+    """All that a parser says of a message, for comparison; of a hello also the random."""
+    try:
+        hello = parse(message)
+    except HelloError as error:
+        return (fault_of(error),)
+    return attrs.astuple(hello)
 
 
 def byte_by_byte(data: bytes) -> list[bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sniproxy.tls import clienthello
+from sniproxy.tls import clienthello, hellomessage
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.clienthello import MAX_HANDSHAKE_BYTES, ClientHello, ClientHelloReader, HelloTooLong, NotTLS
 from tests.support import hellos
@@ -141,11 +141,11 @@ class ReadableTests(ReadingTests):
 
     def test_remembered(self) -> None:
         """No long input is kept: a list with 16 kB of other entries is parsed and released."""
-        kept = clienthello._known_name.cache_info().currsize
+        kept = hellomessage._known_name.cache_info().currsize
         body = vector(b"\x01" + vector(bytes(16_000), 2) + b"\x00" + vector(b"long.test", 2), 2)
         found = self.readable(hello(None, extensions=(extension(0, body), *TLS13)))
         self.assertEqual("long.test", found.server_name)
-        self.assertEqual(kept, clienthello._known_name.cache_info().currsize)
+        self.assertEqual(kept, hellomessage._known_name.cache_info().currsize)
 
 
 class FragmentTests(ReadingTests):
@@ -315,13 +315,13 @@ class LinearTests(ReadingTests):
     def test_parsed_once(self) -> None:
         """The message is parsed once, when it is complete."""
         calls: list[int] = []
-        parse = clienthello._parse
+        parse = hellomessage.parse_hello
 
         def counted(data: bytes) -> ClientHello:
             calls.append(len(data))
             return parse(data)
 
-        self.patch(clienthello, "_parse", counted)
+        self.patch(clienthello, "parse_hello", counted)
         read(byte_by_byte(hello(record_size=3)))
         self.assertEqual(calls, [len(message())])
 

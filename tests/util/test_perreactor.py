@@ -20,6 +20,7 @@ class PerReactorTests(SynchronousTestCase):
         one, other = Clock(), Clock()
         self.assertIs(made(one), made(one))
         self.assertIsNot(made(one), made(other))
+        self.assertIs(made(one), made(one))
 
     def test_set(self) -> None:
         """A reactor can bring its own object."""
@@ -27,6 +28,10 @@ class PerReactorTests(SynchronousTestCase):
         clock = Clock()
         made.set(clock, "own")
         self.assertEqual(["own", "made"], [made(clock), made(Clock())])
+        made.set(clock, "another")
+        self.assertEqual("another", made(clock))
+        made.set(clock, "a third")
+        self.assertEqual("a third", made(clock))
 
     def test_dropped(self) -> None:
         """A reactor that is no longer used is not kept alive."""

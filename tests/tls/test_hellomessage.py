@@ -1,4 +1,4 @@
-"""Tests for sniproxy.tls.clienthello: faults inside a hello, rule by rule."""
+"""Tests for sniproxy.tls.hellomessage: faults inside a hello, rule by rule."""
 
 from __future__ import annotations
 
