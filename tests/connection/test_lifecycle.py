@@ -169,7 +169,7 @@ class FaultTests(ConversationCase):
     async def test_internal_error(self) -> None:
         """A fault of the proxy gives a plain close, and is logged with its traceback."""
         proxy = Proxy(self, route("127.0.0.1:9"))
-        self.patch(proxy.service._built.routing.table, "match", None)
+        self.patch(proxy.service._built.routing.table, "choose", None)
         record = await self.refused(proxy, hello(name=NAME), Result.INTERNAL_ERROR, None)
         self.assertEqual("internal error: see the program's log", record.reason)
         self.assertEqual(1, len(self.flushLoggedErrors(TypeError)))
