@@ -74,7 +74,7 @@ fuzz: $(VENV)/.made-fuzz
 	for target in hello layouts frames inspection commands reassembly segments; do \
 		$(BIN)/python -m fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 
-# Half an hour on an idle machine; writes its tables into bench/RESULTS.md, plots and summary into docs. bench-pulsar: with real brokers and clients.
+# An hour on an idle machine; writes its tables into bench/RESULTS.md, plots and summary into docs. bench-pulsar: with real brokers and clients.
 # bench-quick: all of it in short, to see that it runs.
 bench: dev
 	$(BIN)/python -m bench.inspector --write

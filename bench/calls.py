@@ -27,7 +27,7 @@ from attrs import Factory, define
 from bench.cases import TestBed
 from bench.childprocess import LoadError
 from bench.clients import Destination, Sample, echo, tunnels
-from bench.measure import environment
+from bench.measure import environment, thread_seconds
 from bench.peers import PEERS
 from bench.report import DOCUMENT
 from bench.table import markdown, write_into
@@ -92,13 +92,24 @@ def noted(lines: Iterable[str]) -> Calls:
     return found
 
 
+def busiest(before: Mapping[int, float], after: Mapping[int, float]) -> int:
+    """The thread with the most CPU time in between. The engine relays in a thread of its own."""
+    return max(after, key=lambda thread: after[thread] - before.get(thread, 0.0))
+
+
 def _recorded(pid: int, load: Callable[[], Sample]) -> Calls:
-    """Record the calls of a process during a load. Raises `LoadError`."""
+    """Record the calls of a process's busiest thread during a load. Raises `LoadError`."""
     with tempfile.TemporaryDirectory() as folder:
         data = str(Path(folder) / "perf.data")
         events = ["-e", "raw_syscalls:sys_enter", "-e", "raw_syscalls:sys_exit"]
-        record = ["perf", "record", "-q", "-m", "4096", "-p", str(pid), "-o", data, *events, "sleep", str(RECORDED_S)]
-        timer = threading.Timer((LOAD_S - RECORDED_S) / 2, partial(subprocess.run, record, capture_output=True))
+        record = ["perf", "record", "-q", "-m", "4096", "-o", data, *events]
+        before = thread_seconds(pid)
+
+        def run() -> None:
+            command = [*record, "-t", str(busiest(before, thread_seconds(pid))), "sleep", str(RECORDED_S)]
+            subprocess.run(command, capture_output=True)
+
+        timer = threading.Timer((LOAD_S - RECORDED_S) / 2, run)
         timer.start()
         load()
         timer.join()

@@ -49,8 +49,13 @@ def cpu_seconds(pid: int) -> float:
 
     From schedstat, in nanoseconds; ``stat`` has ticks of 10 ms. Raises `OSError` if there is no such process.
     """
+    return sum(thread_seconds(pid).values())
+
+
+def thread_seconds(pid: int) -> dict[int, float]:
+    """User and system CPU seconds of each thread of a process, by its identifier. Raises `OSError`."""
     tasks = Path(f"/proc/{pid}/task")
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+    return {int(task.name): int((task / "schedstat").read_text().split()[0]) / 1e9 for task in tasks.iterdir()}
 
 
 def family(pid: int) -> list[int]:

@@ -7,7 +7,7 @@ import shutil
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.calls import Calls, main, messages_table, noted, steps_table, tunnels_table
+from bench.calls import Calls, busiest, main, messages_table, noted, steps_table, tunnels_table
 
 MESSAGE = """
  100.000000010:  raw_syscalls:sys_exit: NR 45 = 64
@@ -49,6 +49,15 @@ class NotedTests(SynchronousTestCase):
         """Sums use medians, so that an outlier has no effect."""
         found = Calls({"close": [1.0, 2.0, 999.0], "epoll_wait": [5.0]}, {("close", "close"): [1.0, 1.0, 500.0]})
         self.assertEqual((6.0, 3.0), (found.kernel, found.program))
+
+
+class ThreadTests(SynchronousTestCase):
+    """The recorded thread."""
+
+    def test_busiest(self) -> None:
+        """It is the one with the most CPU time during the load, also if it is new."""
+        self.assertEqual(busiest({1: 9.0, 2: 1.0}, {1: 9.1, 2: 1.5}), 2)
+        self.assertEqual(busiest({1: 9.0}, {1: 9.1, 3: 0.5}), 3)
 
 
 class TableTests(SynchronousTestCase):

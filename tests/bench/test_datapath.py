@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.clients import Sample
 from bench.datapath import main, measure
 from bench.peer import Peer
 from bench.peers import PEERS
+from bench.relays import note
 from bench.results import Result, Runs
 
 
@@ -67,3 +69,30 @@ class DatapathTests(SynchronousTestCase):
         self.assertEqual(asked, ["ours", "haproxy", "nginx", "direct", "direct", "haproxy", "ours"])
         self.assertEqual(found.peers["nginx"], Runs({}, "it lost 3 bytes"))
         self.assertEqual(found.peers["ours"], Runs({"MB/s": [2.0, 2.0]}))
+
+    def test_relays(self) -> None:
+        """The relays that served are stored; one that changes between runs fails."""
+        served = iter(("engine", "engine", "python"))
+
+        def run(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
+            note(bed.relays, "ours", next(served))
+            return {"MB/s": 1.0}
+
+        case, lengths = evolve(CASES["bulk1"], run=run), Lengths(0, 0, 0, (), (), (), 0, 0)
+        self.assertEqual(measure(case, ["ours"], lengths, 2).relays, {"ours": "engine"})
+        served = iter(("engine", "python"))
+        failed = measure(case, ["ours"], lengths, 2).peers["ours"].failed or ""
+        self.assertIn("the engine relay served one run of ours", failed)
+
+    def test_pinned(self) -> None:
+        """A pinned case runs on one CPU, and says so."""
+        seen = []
+
+        def run(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
+            seen.append(len(os.sched_getaffinity(0)))
+            return {"MB/s": 1.0}
+
+        case = evolve(CASES["bulk1-pinned"], run=run)
+        result = measure(case, ["ours"], Lengths(0, 0, 0, (), (), (), 0, 0), 1)
+        self.assertEqual(seen, [1])
+        self.assertIn("all on one CPU", result.how)

@@ -40,6 +40,20 @@ class TableTests(SynchronousTestCase):
         self.assertRegex(text, r"\| nginx +\| +fails \|")
         self.assertIn("\nnginx fails: it lost 3 bytes\n", text)
 
+    def test_relay(self) -> None:
+        """Our proxy has the relay that served beside its name."""
+        result = Result(
+            "", "", {"ours": Runs({"MB/s": [1.0]}), "haproxy": Runs({"MB/s": [1.0]})}, {}, {"ours": "python"}
+        )
+        self.assertIn("| ours (python) ", table(CASES["bulk1"], result))
+        self.assertIn(" ours (python) ", summary({"bulk1": result}))
+
+    def test_skipped(self) -> None:
+        """What was skipped is not a failure."""
+        text = table(CASES["instructions"], Result("", "", {"ours": Runs({}, "skipped: no valgrind")}))
+        self.assertRegex(text, r"\| ours +\| +skipped \|")
+        self.assertIn("\nours skipped: no valgrind\n", text)
+
     def test_numbers(self) -> None:
         """Figures for several numbers have a column for each number."""
         self.assertRegex(table(CASES["scale"], SCALE), r"\| KiB each \| +100 \| +1,000 \|\n")
