@@ -12,57 +12,42 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from sniproxy.connection.lifecycle import Lifecycle
-from sniproxy.connection.resolve import resolve
 from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import Begun, DialError, begin
-from sniproxy.net.dialplan import plan_of
-from sniproxy.routing.router import LiveRoute
+from sniproxy.routing.router import DialPlan
 from sniproxy.tls.alerts import Alert
-from sniproxy.tls.clienthello import ClientHello
 
 log = Logger()
 
 
-async def connect(conn: Lifecycle, route: LiveRoute, hello: ClientHello | None) -> socket.socket:
-    """Find the targets of a route and connect to one.
+async def dial(conn: Lifecycle, targets: Sequence[Target], plan: DialPlan | None = None) -> socket.socket:
+    """Connect to the first target that can be reached, within what is left of C{timeouts.connect}.
 
-    @param hello: None on a plaintext listener.
-    @return: the target's socket. @raise Refusal: as L{resolve} and L{dial}.
+    @param plan: of the route. None: there is none.
+    @return: the target's socket.
+    @raise Refusal: C{denied}, C{connect_failed} or C{connect_timeout}.
     """
-    began = conn.context.reactor.seconds()
-    begun = _begin_planned(conn, route)
-    if begun is None:
-        return await dial(conn, await resolve(conn, route, hello))
-    record = conn.record
-    record.resolve_s = 0.0
+    if plan is None or targets is not plan.targets:
+        return await _dial(conn, targets)
+    reactor, record = conn.context.reactor, conn.record
+    began = reactor.seconds()
+    conn.context.upstreams.add_planned(plan.key)
+    record.target, conn.target = plan.text, plan.targets[0]
+    try:
+        begun = begin(plan.host, plan.port)
+    except OSError:  # the ordinary dial meets the same error and reports it
+        return await _dial(conn, targets)
     if begun[1]:  # not connected yet
-        assert conn.target is not None
-        return await dial(conn, [conn.target], begun)
-    record.connect_s = conn.context.reactor.seconds() - began
+        return await _dial(conn, targets, begun)
+    record.connect_s = reactor.seconds() - began
     return begun[0]
 
 
-def _begin_planned(conn: Lifecycle, route: LiveRoute) -> Begun | None:
-    """Dial the target of the route's plan. @return: None: there is no plan, or it cannot be used now."""
-    context = conn.context
-    dialer = context.dialer
-    plan = None if dialer.guard is None else plan_of(route, dialer.veto, dialer.guard)
-    if plan is None or not context.upstreams.add_planned(plan.key):
-        return None
-    conn.record.target, conn.target = plan.text, plan.target
-    try:
-        return begin(plan.host, plan.port)
-    except OSError:  # the ordinary dial meets the same error and reports it
-        return None
-
-
-async def dial(conn: Lifecycle, targets: Sequence[Target], begun: Begun | None = None) -> socket.socket:
-    """Connect to the first target that can be reached, within what is left of C{timeouts.connect}.
+async def _dial(conn: Lifecycle, targets: Sequence[Target], begun: Begun | None = None) -> socket.socket:
+    """L{dial} without a plan, or when the connect waits.
 
     @param begun: the first target is being dialled already, and may be. None: none is.
-    @return: the target's socket.
-    @raise Refusal: C{denied}, C{connect_failed} or C{connect_timeout}.
     """
     context, record, permit = conn.context, conn.record, conn.permit
     upstreams = context.upstreams

@@ -7,9 +7,10 @@ plaintext listener a FIN behind unread bytes is a legal half-close (C{printf ...
 
 from __future__ import annotations
 
-from sniproxy.connection.dial import connect
-from sniproxy.connection.hello import read_hello, read_hello_at_once
+from sniproxy.connection.dial import dial
+from sniproxy.connection.hello import read_hello
 from sniproxy.connection.lifecycle import Lifecycle
+from sniproxy.connection.resolve import resolve
 from sniproxy.connection.termination import Terminator, end_tls
 from sniproxy.connection.tunnel import start_relay
 from sniproxy.routing.router import LiveRoute
@@ -20,13 +21,13 @@ async def handle_tls(conn: Lifecycle, terminator: Terminator | None = None) -> N
 
     @raise Refusal: there is no tunnel.
     """
-    found = read_hello_at_once(conn)
-    hello, received = await read_hello(conn, found) if isinstance(found, bytes) else found
+    hello, received = await read_hello(conn)
     route = conn.context.routing.choose(hello, conn.record.listener)
     if terminator is not None:
         terminator.server_name(hello.server_name)
     conn.enter_route(route)
-    upstream = await connect(conn, route, hello)
+    targets = await resolve(conn, route, hello)
+    upstream = await dial(conn, targets, route.plan)
     if terminator is not None:
         upstream, received = await end_tls(conn, terminator, upstream, received), b""
     start_relay(conn, upstream, received)
@@ -39,5 +40,6 @@ async def handle_plaintext(conn: Lifecycle, route: LiveRoute) -> None:
     """
     conn.may_half_close = True
     conn.enter_route(route)
-    upstream = await connect(conn, route, None)
+    targets = await resolve(conn, route, None)
+    upstream = await dial(conn, targets, route.plan)
     start_relay(conn, upstream, b"")

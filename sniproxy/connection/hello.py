@@ -20,10 +20,33 @@ _RESULTS: Mapping[type[Exception], Result] = {
 }
 
 
-def read_hello_at_once(conn: Lifecycle) -> tuple[ClientHello, bytes] | bytes:
-    """Read the hello if it has arrived as a whole, as nearly all have: without a coroutine, the reactor or a deadline.
+async def read_hello(conn: Lifecycle) -> tuple[ClientHello, bytes]:
+    """Read the client's hello.
 
-    @return: as L{read_hello}; or the bytes that have arrived, for L{read_hello}.
+    @return: the hello, and all bytes that were read, for the target.
+    @raise Refusal: the client sent no valid hello before C{timeouts.hello}.
+    """
+    found = _read_at_once(conn)
+    if not isinstance(found, bytes):
+        return found
+    context = conn.context
+    assert conn.sock is not None
+    stage = HelloStage(context.reactor, conn.sock, context.timeouts.hello, context.account)
+    try:
+        hello = stage.take(found) if found else None
+        if hello is None:
+            hello = await stage.first()
+    except (ClientGone, ReadTimeout, HelloError) as error:
+        raise _refusal(conn, error) from error
+    finally:
+        conn.record.received = len(stage.received)
+    return _record(conn, hello, bytes(stage.received))
+
+
+def _read_at_once(conn: Lifecycle) -> tuple[ClientHello, bytes] | bytes:
+    """Read the hello if it has arrived as a whole, as nearly all have: without the reactor or a deadline.
+
+    @return: as L{read_hello}; or the bytes that have arrived.
     @raise Refusal: the connection is broken.
     """
     assert conn.sock is not None
@@ -36,27 +59,6 @@ def read_hello_at_once(conn: Lifecycle) -> tuple[ClientHello, bytes] | bytes:
     except OSError as error:
         raise _refusal(conn, ClientGone(error.strerror)) from error
     return data if hello is None else _record(conn, hello, data)
-
-
-async def read_hello(conn: Lifecycle, data: bytes) -> tuple[ClientHello, bytes]:
-    """Read the rest of the hello.
-
-    @param data: what has arrived.
-    @return: the hello, and all bytes that were read, for the target.
-    @raise Refusal: the client sent no valid hello before C{timeouts.hello}.
-    """
-    context = conn.context
-    assert conn.sock is not None
-    stage = HelloStage(context.reactor, conn.sock, context.timeouts.hello, context.account)
-    try:
-        hello = stage.take(data) if data else None
-        if hello is None:
-            hello = await stage.first()
-    except (ClientGone, ReadTimeout, HelloError) as error:
-        raise _refusal(conn, error) from error
-    finally:
-        conn.record.received = len(stage.received)
-    return _record(conn, hello, bytes(stage.received))
 
 
 def _record(conn: Lifecycle, hello: ClientHello, received: bytes) -> tuple[ClientHello, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, as_coroutine
+from sniproxy.net.dialplan import plan_of
 from sniproxy.net.listener import own_port
 from sniproxy.routing.patterns import captured
 from sniproxy.routing.router import LiveRoute
@@ -25,15 +26,22 @@ REPEAT_INTERVAL_S = 60.0
 """Seconds before the same failure is logged again. The access log has every failure."""
 
 
-async def resolve(conn: Lifecycle, route: LiveRoute, hello: ClientHello | None) -> list[Target]:
+async def resolve(conn: Lifecycle, route: LiveRoute, hello: ClientHello | None) -> Sequence[Target]:
     """Ask the route's resolver, unless the route itself names all targets.
+
+    A route whose only target is an IP address has a plan (L{sniproxy.net.dialplan}); nothing is asked again for it.
 
     @param hello: None on a plaintext listener.
     @return: the targets, in the order to dial them.
     @raise Refusal: the resolver refused, failed, or gave no answer within C{timeouts.connect}; or the name leads back
         to this proxy.
     """
-    reactor, record = conn.context.reactor, conn.record
+    reactor, record, dialer = conn.context.reactor, conn.record, conn.context.dialer
+    if dialer.guard is not None and conn.context.upstreams.all_alike:
+        plan = plan_of(route, dialer.veto, dialer.guard)
+        if plan is not None:
+            record.resolve_s = 0.0
+            return plan.targets
     began = reactor.seconds()
     fixed = None if route.fixed is None else route.fixed()
     if fixed is not None:

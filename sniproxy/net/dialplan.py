@@ -37,4 +37,4 @@ def _make(route: LiveRoute, veto: Callable[[Target, str | None], str | None], gu
         return None
     if veto(target, None) is not None or veto(target, host) is not None:
         return None  # the dial reports the reason
-    return DialPlan(target, str(target), address(target), host, port)
+    return DialPlan((target,), str(target), address(target), host, port)

@@ -18,10 +18,11 @@ from sniproxy.tls.clienthello import ClientHello
 class DialPlan:
     """The only target of a route, an IP address that may be dialled, with all that each connection needs of it.
 
-    @ivar text: the target in the record of a connection. @ivar key: its key in L{UpstreamTable}.
+    @ivar targets: the target alone. @ivar text: the target in the record of a connection.
+    @ivar key: its key in L{UpstreamTable}.
     """
 
-    target: Target
+    targets: tuple[Target]
     text: str
     key: str
     host: str

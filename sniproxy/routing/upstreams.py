@@ -93,21 +93,22 @@ class UpstreamTable:
         key = address(target)
         self._connections[key] = self._connections.get(key, 0) + 1
 
-    def add_planned(self, key: str) -> bool:
-        """Count a connection to the only target of its route: L{record_answer}, L{usable} and L{add_connection} in one.
+    @property
+    def all_alike(self) -> bool:
+        """Whether no drain and no health of targets has to be considered."""
+        return not (self._drained or self.known or self.health.check is not None or self.health.eject)
 
-        @param key: L{address} of the target.
-        @return: False: nothing is counted, because a drain or the health of targets has to be considered.
+    def add_planned(self, key: str) -> None:
+        """Count a connection to the only target of its route: L{record_answer} and L{add_connection} in one.
+
+        Call it only if targets are L{all_alike}. @param key: L{address} of the target.
         """
-        if self._drained or self.known or self.health.check is not None or self.health.eject:
-            return False
         answered = self.answered
         answered.pop(key, None)
         answered[key] = None
         if len(answered) > MAX_UPSTREAMS:
             del answered[next(iter(answered))]
         self._connections[key] = self._connections.get(key, 0) + 1
-        return True
 
     def remove_connection(self, target: Target) -> None:
         """Stop counting a connection of a target."""

@@ -45,14 +45,17 @@ class PlanTests(SynchronousTestCase):
         """One target that is an IP address: the veto is asked before its lookup and for the address, once."""
         planned = route("10.0.0.7:6651")
         for _ in range(2):
-            self.assertEqual(DialPlan(TARGET, "10.0.0.7:6651", "10.0.0.7:6651", "10.0.0.7", 6651), self.plan(planned))
+            self.assertEqual(
+                DialPlan((TARGET,), "10.0.0.7:6651", "10.0.0.7:6651", "10.0.0.7", 6651), self.plan(planned)
+            )
         self.assertEqual([(TARGET, None), (TARGET, "10.0.0.7")], self.asked)
 
     def test_ipv6(self) -> None:
         """The key and the text have brackets, the address has none."""
         plan = self.plan(route("[2001:db8::7]:6651"))
         self.assertEqual(
-            DialPlan(Target("2001:db8::7", 6651), "[2001:db8::7]:6651", "[2001:db8::7]:6651", "2001:db8::7", 6651), plan
+            DialPlan((Target("2001:db8::7", 6651),), "[2001:db8::7]:6651", "[2001:db8::7]:6651", "2001:db8::7", 6651),
+            plan,
         )
 
     def test_label(self) -> None:

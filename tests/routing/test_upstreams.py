@@ -39,26 +39,26 @@ class StandingTests(SynchronousTestCase):
     def test_planned(self) -> None:
         """The connection of a plan counts as another one does, and its target is remembered as answered."""
         upstreams = UpstreamTable()
-        self.assertTrue(upstreams.add_planned(address(ONE)))
+        upstreams.add_planned(address(ONE))
         upstreams.add_connection(ONE)
         self.assertEqual((2, [address(ONE)]), (upstreams.connections(ONE), list(upstreams.answered)))
         upstreams.record_answer([TWO], None, 0.0)
-        self.assertTrue(upstreams.add_planned(address(ONE)))
+        upstreams.add_planned(address(ONE))
         self.assertEqual([address(TWO), address(ONE)], list(upstreams.answered))
         for number in range(MAX_UPSTREAMS):
-            self.assertTrue(upstreams.add_planned(f"10.1.0.1:{number}"))
+            upstreams.add_planned(f"10.1.0.1:{number}")
         self.assertEqual((MAX_UPSTREAMS, False), (len(upstreams.answered), address(TWO) in upstreams.answered))
 
-    def test_not_planned(self) -> None:
-        """With a drain, health checks or ejection a plan cannot be used, and nothing is counted."""
+    def test_all_alike(self) -> None:
+        """With a drain, health checks, ejection or a target that is tracked, targets are not all alike."""
+        self.assertTrue(UpstreamTable().all_alike)
         drained, checked, ejecting, tracked = [UpstreamTable() for _ in range(4)]
         drained.drain(DrainTarget("route", "a.test"))
         checked.health = Health(check="tcp")
         ejecting.health = Health(eject=30.0)
         tracked.reconfigure(Health(), [(ONE, None)])
         for upstreams in (drained, checked, ejecting, tracked):
-            self.assertFalse(upstreams.add_planned(address(ONE)))
-            self.assertEqual((0, {}), (upstreams.connections(ONE), upstreams.answered))
+            self.assertFalse(upstreams.all_alike)
 
     def test_drained(self) -> None:
         """A drained target, given by address or label, is not used until an undo; skipped turns are counted."""
