@@ -31,8 +31,10 @@ $(VENV)/.made-%: setup.cfg pyproject.toml $(LOCK)
 run: $(firstword $(wildcard $(VENV)/.made-dev $(VENV)/.made-test) $(VENV)/.made-run)
 	@exec $(BIN)/python -u -m sniproxy.demo --port $(PORT) $(if $(ONCE),--once)
 
+# TRIAL: another program that runs the tests.
+TRIAL ?= $(BIN)/trial
 test: venv
-	$(BIN)/trial $(if $(TESTS),$(TESTS),tests)
+	$(TRIAL) $(if $(TESTS),$(TESTS),tests)
 
 # The native relay, into the sources. Nothing else here compiles it.
 ENGINE := engine/target/release/lib_engine.so

@@ -30,9 +30,6 @@ SOURCE = ROOT / "sniproxy"
 
 MIN_PERCENT = 90.0
 
-MISSING_CAPABILITY = "kernel capability missing: "
-"""The reason of skipped tests whose files are not judged."""
-
 EXCEPTIONS: dict[str, tuple[float, str]] = {}
 """Files below the bound: the least percentage of each, and the reason."""
 
@@ -66,13 +63,9 @@ def module_of(test) -> str:
     return test.id().rsplit(".", 2)[0]
 
 
-def run(coverage: Coverage, tests: list[str]) -> tuple[bool, set[str], set[str]]:
-    """Run tests, with the module of each as the context.
-
-    @return: whether all passed, the modules that ran, and those of which a missing capability of the kernel skipped
-        tests.
-    """
-    ran, skipped = set(), set()
+def run(coverage: Coverage, tests: list[str]) -> tuple[bool, set[str]]:
+    """Run tests, with the module of each as the context. @return: whether all passed, and the modules that ran."""
+    ran = set()
 
     class Reporter(TreeReporter):
         context = ""
@@ -85,18 +78,13 @@ def run(coverage: Coverage, tests: list[str]) -> tuple[bool, set[str], set[str]]
                 coverage.switch_context(module)
             super().startTest(method)
 
-        def addSkip(self, test, reason):
-            if str(reason).startswith(MISSING_CAPABILITY):
-                skipped.add(module_of(test))
-            super().addSkip(test, reason)
-
     coverage.start()
     try:
         suite = TestLoader().loadByNames(tests, recurse=True)
         result = TrialRunner(Reporter).run(suite)
     finally:
         coverage.stop()
-    return result.wasSuccessful(), ran, skipped
+    return result.wasSuccessful(), ran
 
 
 def percentage(coverage: Coverage, path: Path, scratch: str) -> float:
@@ -115,7 +103,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         data = os.path.join(scratch, "data")
         coverage = Coverage(data_file=data, config_file=False, branch=True, source=[str(SOURCE)], messages=False)
-        passed, ran, skipped = run(coverage, sys.argv[1:] or default_tests())
+        passed, ran = run(coverage, sys.argv[1:] or default_tests())
         judged = [path for path in sources() if own_module(path) in ran]
         figures = {path: percentage(coverage, path, scratch) for path in judged}
     bad = 0
@@ -123,9 +111,7 @@ def main() -> int:
     for path, percent in figures.items():
         name = str(path.relative_to(ROOT))
         floor, why = EXCEPTIONS.get(name, (MIN_PERCENT, ""))
-        if any(re.match(own_contexts(path), module) for module in skipped):
-            note, wrong = "not judged: the kernel lacks what some of its tests need", False
-        elif percent < floor:
+        if percent < floor:
             note, wrong = f"WRONG: below {floor:.0f} %", True
         elif why and percent >= MIN_PERCENT:
             note, wrong = "WRONG: no longer an exception", True
