@@ -203,7 +203,7 @@ class AdminTests(SocketTestCase):
         self.assertIsNone(proxy.service.reload(lambda: parse(LISTENER + text, "test.toml")))
 
     async def test_reload(self) -> None:
-        """The admin endpoint comes, stays, moves and goes, and what it has counted stays; a loop to it is seen."""
+        """The admin endpoint is added, kept, moved and removed; its counts stay, and a loop to it is always denied."""
         proxy = Proxy(self, "")
         self.assertIsNone(proxy.service.admin_address)
         addresses = set()
