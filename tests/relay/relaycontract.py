@@ -285,20 +285,16 @@ class RelayContract(SocketTestCase):
 
     async def test_reset_after_the_end(self) -> None:
         """An upstream that has sent its whole answer and its end, and then resets, takes nothing back."""
-        tunnel = self.tunnel()
-        answer = random.Random(5).randbytes(MEBI)
-
-        def serve() -> None:
-            tunnel.upstream.sendall(answer)
-            tunnel.upstream.shutdown(socket.SHUT_WR)
-
-        serving = in_thread(serve)
-        await in_thread(read_exactly, tunnel.client, MEBI - 1)
-        await serving
+        tunnel = self.tunnel(buffers=65536)
+        answer = random.Random(5).randbytes(100_000)  # a part of it waits in the relay's socket
+        tunnel.upstream.sendall(answer)
+        tunnel.upstream.shutdown(socket.SHUT_WR)
+        while not tunnel.relay.half_closed:
+            await in_thread(int)
         reset(tunnel.upstream)
         tunnel.client.sendall(b"more")
         self.assertEqual(Result.RESET, (await tunnel.done).result)
-        self.assertTrue(await in_thread(read_to_end, tunnel.client) == answer[-1:])
+        self.assertTrue(await in_thread(read_to_end, tunnel.client) == answer)
         tunnel.client.close()
         await tunnel.closer.settled()
 
@@ -309,6 +305,17 @@ class RelayContract(SocketTestCase):
         await in_thread(tunnel.upstream.recv, 1, socket.MSG_PEEK)
         tunnel.upstream.sendall(b"alert")
         tunnel.upstream.close()  # with unread bytes: a reset
+        self.assertEqual(b"alert", await in_thread(read_exactly, tunnel.client, 5))
+        self.assertEqual(Result.RESET, (await tunnel.done).result)
+
+    async def test_last_words_before_a_reset_that_a_write_finds(self) -> None:
+        """So they are if the relay has bytes for the upstream, and finds the reset by writing them."""
+        tunnel = self.tunnel()
+        tunnel.client.sendall(b"never read")
+        await in_thread(tunnel.upstream.recv, 1, socket.MSG_PEEK)
+        tunnel.client.sendall(b"more")  # reported first
+        tunnel.upstream.sendall(b"alert")
+        tunnel.upstream.close()
         self.assertEqual(b"alert", await in_thread(read_exactly, tunnel.client, 5))
         self.assertEqual(Result.RESET, (await tunnel.done).result)
 

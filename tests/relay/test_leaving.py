@@ -106,6 +106,8 @@ class LeavingTests(SocketTestCase):
         self.far.close()
         await self.rounds()
         self.assertEqual([], self.reasons)
+        self.watch()
+        await self.told(CLOSED)
 
     async def test_no_room(self) -> None:
         """Where the system cannot watch one more socket, the client is not watched."""
