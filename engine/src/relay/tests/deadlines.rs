@@ -94,6 +94,26 @@ fn a_peer_that_acknowledges_nothing_gets_a_time_limit() {
 }
 
 #[test]
+fn a_tunnel_that_lives_on_is_kept_alive() {
+    let mut rig = Rig::new();
+    let (client, target, _) = rig.open(b"", NO_DEADLINES);
+    rig.settle();
+    let token = rig.relay.tunnels.iter(0..9).next().unwrap().0;
+    let fds = rig.relay.tunnels.get(token).unwrap().sides.each_ref().map(|fd| fd.as_raw_fd());
+    let set = |side: usize, level, option| sys::option::<i32>(sys::borrow(fds[side]), level, option).unwrap();
+    for side in [CLIENT, TARGET] {
+        assert_eq!(set(side, libc::SOL_SOCKET, libc::SO_KEEPALIVE), 0);
+    }
+    rig.advance(CHECK_INTERVAL_MS);
+    for side in [CLIENT, TARGET] {
+        assert_eq!(set(side, libc::SOL_SOCKET, libc::SO_KEEPALIVE), 1);
+        let options = [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT];
+        assert_eq!(options.map(|option| set(side, libc::IPPROTO_TCP, option)), [60, 15, 4]);
+    }
+    drop((client, target));
+}
+
+#[test]
 fn checks_in_batches() {
     let mut rig = Rig::new();
     let far: Vec<_> = (0..CHECK_BATCH + 1).map(|_| rig.open(b"", NO_DEADLINES)).collect();
