@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.server import build as building
 from sniproxy.server import resolverset
+from tests.support.conversation import route
 from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_exactly
 
@@ -127,3 +129,13 @@ class ReloadBesideTests(SocketTestCase):
         text = '[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\ntype = "static"\ntarget = "a:1"\n'
         self.assertIsNone(await proxy.service.reload_beside(partial(self.read, text)))
         self.assertEqual([threading.main_thread()], threads)
+
+    async def test_freed(self) -> None:
+        """The routes of the configuration before are freed, without the collector of cycles."""
+        proxy = Proxy(self, LISTENER + route("127.0.0.1:9"))
+        (before,) = (weakref.ref(one) for one in proxy.service._built.routing.table.routes())
+        self.may_read.set()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.assertIsNone(await proxy.service.reload_beside(partial(self.read, "")))
+        self.assertIsNone(before())
