@@ -175,15 +175,15 @@ class ProxyService(Service):
             log.failure("internal error while reading the configuration")
             why = f"internal error while reading it: {type(error).__name__}: {error}"
         else:
-            # What has one object for each route goes last, in slices. The rest is freed at once, with `before`.
-            dropped: list[object] = [*before.configuration.routes, *before.routing.table.routes()]
-            del before
-            await offload(lambda: free(dropped))
             self.view.reloaded()
             routes = counted(len(self.configuration.routes), "route")
             log.info("reloaded {file}: {routes}", file=self.configuration.filename, routes=routes)
             for warning in warnings:
                 log.warn("warning: {text}", text=warning)
+            # The objects of the routes are freed last, in slices; all else at once, with `before`.
+            dropped: list[object] = [*before.configuration.routes, *before.routing.table.routes()]
+            del before
+            await offload(lambda: free(dropped))
             return None
         self.view.reload_failed(why)
         log.error("reload failed, keeping the current configuration: {why}", why=why)
