@@ -135,7 +135,7 @@ class ReloadBesideTests(SocketTestCase):
         """The routes of the configuration before are freed in slices, without the collector of cycles."""
         proxy = Proxy(self, LISTENER + route("127.0.0.1:9"))
         (before,) = (weakref.ref(one) for one in proxy.service._built.routing.table.routes())
-        freed = []
+        freed: list[bool] = []
 
         def free(objects: list[object]) -> None:
             real(objects)
