@@ -83,7 +83,7 @@ class BridgeTestBed:
         proxy = Proxy(PROXY.format(name=NAME, port=broker.port), "auto")
         stack.callback(proxy.stop)
         port = proxy.ports["proxy"]
-        self.bridge = Proxy(BRIDGE.format(name=NAME, port=broker.port, proxy=port, trust=trust), "python")
+        self.bridge = Proxy(BRIDGE.format(name=NAME, port=broker.port, proxy=port, trust=trust), "auto")
         stack.callback(self.bridge.stop)
         self.ways = {
             "direct": ClientPath(broker.port, trust),

@@ -48,7 +48,7 @@ class Refusal(Exception):
         self.alert = alert
 
 
-@attrs.define
+@attrs.define(weakref_slot=False)  # it exists for each idle tunnel
 class Connection:
     """The record of one client connection. The stages fill it in; it is complete when the connection ends.
 

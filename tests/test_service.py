@@ -9,9 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
-from twisted.trial.unittest import SkipTest
 
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
@@ -19,7 +17,6 @@ from sniproxy.config.schema import ConfigError
 from sniproxy.events import Result
 from sniproxy.logs.writer import CannotOpen
 from sniproxy.relay import engine
-from sniproxy.relay.relay import Ending
 from sniproxy.server import resolverset
 from tests.support.conversation import NAME, route
 from tests.support.fakeengine import use_fake, use_none
@@ -96,20 +93,6 @@ class RelayTests(SocketTestCase):
         status = proxy.service.view.relay_status()
         self.assertEqual(("python", "no engine here"), (status.relay, status.why))
         self.assertEqual([], fake.opened)
-
-    async def test_keep_alive(self) -> None:
-        """The sockets of a tunnel in the engine detect a silent peer: Python does not see them any more."""
-        proxy, *_ = await self.open("")
-        (conn,) = proxy.service.view.live()
-        if not isinstance(conn.tunnel, engine.EngineRelay):
-            raise SkipTest(proxy.service.view.relay_status().why)
-        taken: Deferred[engine.GivenBack] = Deferred()
-        conn.tunnel.give_back(taken.callback)
-        back = await taken
-        for sock in (back.client, back.target):
-            self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-            sock.close()
-        conn.finish(Ending(Result.OK))
 
     async def test_required(self) -> None:
         """Asked for the engine and without it, the proxy does not start; a reload keeps the current configuration."""

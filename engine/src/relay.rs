@@ -215,11 +215,9 @@ impl Relay {
             }
         }
         tunnel.release(context);
-        let sides = tunnel.sides;
-        let mut place = 0;
-        let sides = sides.map(|fd| {
-            place += 1;
-            if returned[place - 1] {
+        let ([client, target], [client_returned, target_returned]) = (tunnel.sides, returned);
+        let sides = [(client, client_returned), (target, target_returned)].map(|(fd, returned)| {
+            if returned {
                 self.epoll.unwatch(fd.as_fd());
                 return Some(fd);
             }
@@ -239,17 +237,14 @@ impl Relay {
     fn sweep(&mut self) {
         let now = self.context.now;
         let (mut over, mut next) = (Vec::new(), u64::MAX);
-        for (token, tunnel) in self.tunnels.iter_from(0) {
+        for (token, tunnel) in self.tunnels.iter(0..usize::MAX) {
             match tunnel.expiry() {
                 Some(expiry) if expiry <= now => over.push(token),
                 Some(expiry) => next = next.min(expiry),
                 None => {}
             }
         }
-        self.context.sweep_at = next.max(now + SWEEP_INTERVAL_MS);
-        if next == u64::MAX {
-            self.context.sweep_at = u64::MAX;
-        }
+        self.context.sweep_at = if next == u64::MAX { next } else { next.max(now + SWEEP_INTERVAL_MS) };
         for token in over {
             self.finish(token, Kind::Idle, 0);
         }
@@ -260,9 +255,7 @@ impl Relay {
     fn check(&mut self) {
         let first = self.checking.unwrap_or(0);
         let Silence { user_timeout, probes } = self.silence;
-        for (_, tunnel) in
-            self.tunnels.iter_from(first).take_while(|(token, _)| (*token as u32 >> 1) < (first + CHECK_BATCH) as u32)
-        {
+        for (_, tunnel) in self.tunnels.iter(first..first + CHECK_BATCH) {
             tunnel.bound_silence(user_timeout, probes);
         }
         self.checking = Some(first + CHECK_BATCH).filter(|next| *next < self.tunnels.places());
@@ -281,7 +274,7 @@ impl Relay {
                 self.tunnels.insert(|_| tunnel);
             }
         }
-        let tokens: Vec<_> = self.tunnels.iter_from(0).map(|(token, _)| token).collect();
+        let tokens: Vec<_> = self.tunnels.iter(0..usize::MAX).map(|(token, _)| token).collect();
         for token in tokens {
             if let Some(tunnel) = self.tunnels.get(token) {
                 tunnel.release(&mut self.context);

@@ -1,5 +1,7 @@
 //! Entries with stable tokens. A token of a removed entry finds nothing, even after its place was reused.
 
+use std::ops::Range;
+
 /// The lowest bit of a token is the caller's.
 pub struct Slab<T> {
     places: Vec<Place<T>>,
@@ -48,9 +50,9 @@ impl<T> Slab<T> {
         Some(entry)
     }
 
-    /// The tokens and entries of the places from `first` on.
-    pub fn iter_from(&mut self, first: usize) -> impl Iterator<Item = (u64, &mut T)> {
-        let places = self.places.iter_mut().enumerate().skip(first);
+    /// The tokens and entries of some places. The range may exceed them.
+    pub fn iter(&mut self, range: Range<usize>) -> impl Iterator<Item = (u64, &mut T)> {
+        let places = self.places.iter_mut().enumerate().take(range.end).skip(range.start);
         places.filter_map(|(index, place)| {
             let token = u64::from(place.generation) << 32 | (index as u64) << 1;
             place.entry.as_mut().map(|entry| (token, entry))
@@ -89,7 +91,7 @@ mod tests {
         let mut slab = Slab::new();
         let tokens: Vec<_> = (0..4).map(|number| slab.insert(|_| number)).collect();
         slab.remove(tokens[1]);
-        let found: Vec<_> = slab.iter_from(1).map(|(token, entry)| (token, *entry)).collect();
+        let found: Vec<_> = slab.iter(1..9).map(|(token, entry)| (token, *entry)).collect();
         assert_eq!(found, [(tokens[2], 2), (tokens[3], 3)]);
         assert!(!slab.is_empty() && slab.places() == 4);
     }

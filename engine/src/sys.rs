@@ -144,6 +144,16 @@ pub fn unanswered(fd: BorrowedFd) -> Option<(u8, u8)> {
     Some((info[2], info[3]))
 }
 
+/// Detects a silent peer after two minutes, where that is off. The numbers are those of `sniproxy/net/sockopts.py`.
+pub fn keep_alive(fd: BorrowedFd) {
+    if option::<i32>(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE) == Ok(0) {
+        set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, &1);
+        for (option, value) in [(libc::TCP_KEEPIDLE, 60), (libc::TCP_KEEPINTVL, 15), (libc::TCP_KEEPCNT, 4)] {
+            set_option(fd, libc::IPPROTO_TCP, option, &value);
+        }
+    }
+}
+
 /// Milliseconds without an acknowledgement after which the kernel ends the connection. 0: none.
 pub fn set_user_timeout(fd: BorrowedFd, milliseconds: u32) {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, &milliseconds);

@@ -63,6 +63,8 @@ pub struct Tunnel {
     pub first: Option<u8>,
     /// Sides with TCP_USER_TIMEOUT set, as bits.
     pub timed: u8,
+    /// Keep-alive is on. A short tunnel does without the system calls.
+    kept_alive: bool,
 }
 
 impl Tunnel {
@@ -75,7 +77,17 @@ impl Tunnel {
             token: AtomicU64::new(NO_TOKEN),
         });
         let ways = [Direction::new(sent, head), Direction::new(0, Vec::new())];
-        Self { key, shared, sides: [client, target], ways, deadlines, active: 0, first: None, timed: 0 }
+        Self {
+            key,
+            shared,
+            sides: [client, target],
+            ways,
+            deadlines,
+            active: 0,
+            first: None,
+            timed: 0,
+            kept_alive: false,
+        }
     }
 
     /// Handles the events of one side.
@@ -212,10 +224,13 @@ impl Tunnel {
     }
 
     /// Lets the kernel end a connection whose peer has left data or window probes unanswered, and only such a one: see
-    /// `sniproxy/relay/vanished.py`.
+    /// `sniproxy/relay/vanished.py`. Turns on keep-alive, for connections that are silent in both directions.
     pub fn bound_silence(&mut self, user_timeout: u32, probes: u8) {
         for (side, fd) in self.sides.iter().enumerate() {
             if let Some((retransmits, probed)) = sys::unanswered(fd.as_fd()) {
+                if !self.kept_alive {
+                    sys::keep_alive(fd.as_fd());
+                }
                 let (bit, silent) = (1 << side, retransmits > 0 || probed >= probes);
                 if silent != (self.timed & bit != 0) {
                     sys::set_user_timeout(fd.as_fd(), if silent { user_timeout } else { 0 });
@@ -223,6 +238,7 @@ impl Tunnel {
                 }
             }
         }
+        self.kept_alive = true;
     }
 
     /// Undoes `bound_silence`, for the sockets get another owner.

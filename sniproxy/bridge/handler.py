@@ -97,15 +97,16 @@ async def reach(conn: Lifecycle, bridge: BridgeRuntime, brokers: list[Broker]) -
 
     @raise Refusal: of the last broker; none can be reached.
     """
-    for number, broker in enumerate(brokers):
+    last: Refusal | None = None
+    for broker in brokers:
         try:
             return broker, await _connect(conn, bridge, broker)
         except Refusal as refusal:
             bridge.warn(f"{host_port(*broker)} cannot be reached: {refusal}")
-            if number == len(brokers) - 1:
-                # A plain close, without an error frame: clients then try again.
-                raise Refusal(refusal.result, str(refusal)) from refusal
-    raise AssertionError("a service URL has a host")
+            last = refusal
+    assert last is not None  # a service URL has a host
+    # A plain close, without an error frame: clients then try again.
+    raise Refusal(last.result, str(last)) from last
 
 
 async def _connect(conn: Lifecycle, bridge: BridgeRuntime, broker: Broker) -> TLSSocket:

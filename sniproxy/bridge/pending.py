@@ -113,5 +113,3 @@ class PendingLookups:
             for field in (unknown[at] for at in range(len(unknown))):
                 if field.field_number == _AUTH_DATA and isinstance(field.data, bytes):
                     self._login = attrs.evolve(self._login, data=field.data)
-        else:
-            raise CommandError("a command with more than one type")

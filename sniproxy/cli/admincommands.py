@@ -210,6 +210,8 @@ def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
             f"{_duration(one['time'] - configuration['since'])} ago; reloads: {reloads['succeeded']} succeeded, "
             f"{reloads['failed']} failed"
         )
+        if "relay" in one:  # older instances have none
+            yield f"{which}{_relay(one['relay'])}"
     document = merged_status(list(documents.values()))
     totals = document["totals"]
     yield from _configuration_lines(document)
@@ -232,6 +234,12 @@ def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
     omitted = document["warning_count"] - len(document["warnings"])
     if omitted:
         yield f"{counted(omitted, 'more warning')} in the log of the proxy"
+
+
+def _relay(relay: dict[str, Any]) -> str:
+    if relay["relay"] == "engine":
+        return f"relay: engine, {counted(relay['threads'], 'thread')}"
+    return f"relay: python: {bounded(relay['why'])}" if relay["why"] else "relay: python"
 
 
 def _configuration_lines(document: dict[str, Any]) -> Iterator[str]:

@@ -30,7 +30,8 @@ BATCH = 128
 """Maximum ends handled before the reactor serves other descriptors."""
 
 _BROKEN = select.EPOLLERR | select.EPOLLHUP  # always reported
-_ENDS = select.EPOLLRDHUP | select.EPOLLET
+_LOSS = select.EPOLLET
+_ENDS = select.EPOLLRDHUP | _LOSS
 
 
 class Watched(Protocol):
@@ -39,7 +40,7 @@ class Watched(Protocol):
     fd: int
 
     def peer_left(self, broken: bool) -> None:
-        """The peer has ended its side. @param broken: both sides have ended, or the connection was lost."""
+        """The peer has left. @param broken: both sides have ended, or the connection is lost."""
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor stops, or L{peer_left} raised an exception."""
@@ -69,17 +70,20 @@ class EndWatch:
         self._holds -= 1
         self._close_if_idle()
 
-    def watch(self, peer: Watched) -> None:
-        """Report the peer's end. If it has left already, or is watched already, the next round reports it again.
+    def watch(self, peer: Watched, fin: bool = False) -> None:
+        """Report the loss of the connection. If it is lost or watched already, the next round reports it again.
 
         A socket for which the system has no room is not watched.
+
+        @param fin: also report that the peer has ended its side.
         """
+        events = _ENDS if fin else _LOSS
         try:
             ends = self._open()
             if self._watched.get(peer.fd) is peer:
-                ends.modify(peer.fd, _ENDS)
+                ends.modify(peer.fd, events)
             else:
-                ends.register(peer.fd, _ENDS)
+                ends.register(peer.fd, events)
                 self._watched[peer.fd] = peer
         except OSError:  # epoll_ctl(2): no memory, or too many are watched
             self._close_if_idle()
@@ -148,7 +152,7 @@ class ClientWatch(SocketDescriptor):
         self._half_close = half_close
         self._left = left
         self._ends: EndWatch = end_watch_of(reactor)
-        self._ends.watch(self)
+        self._ends.watch(self, fin=True)
 
     def stop(self) -> None:
         """Stop watching. The socket stays its owner's."""

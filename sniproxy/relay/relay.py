@@ -230,9 +230,10 @@ class Relay:
                 self._pause(direction.source)
                 self._reactor.addWriter(direction.target)
                 return
+        if direction.blocked:
+            self._reactor.removeWriter(direction.target)
         direction.ended = True
         direction.release()
-        self._reactor.removeWriter(direction.target)
         if not opposite.ended:
             self._pause(direction.source)
             if not self._idle or self._half_closed < self._idle:
@@ -268,11 +269,11 @@ class Relay:
             return None
         if self._timer is not None:
             self._timer.cancel()
-        for side in (self._client, self._upstream):
-            self._reactor.removeReader(side)
-            self._reactor.removeWriter(side)
-            self._ends.unwatch(side)
         for direction in (self._up, self._down):
+            self._reactor.removeReader(direction.source)
+            self._ends.unwatch(direction.source)
+            if direction.blocked:
+                self._reactor.removeWriter(direction.target)
             if not direction.ended:  # otherwise it is already released
                 direction.release()
         return done

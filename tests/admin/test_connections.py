@@ -11,6 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import HTTPChannel
 
 from sniproxy.admin.connections import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, AdminChannel
 from sniproxy.admin.metrics import Metrics
@@ -201,6 +202,51 @@ class ConnectionTests(SynchronousTestCase):
         transport.protocol.dataReceived(READY[:-2] + b"X: y\r\n" * 200 + b"\r\n")
         self.send(transport, b"")
         self.assertIn(b"400 Bad Request", transport.value())
+
+    def test_end_of_answer(self) -> None:
+        """After an answer with Connection: close, bytes that follow are not parsed, and the transport stays paused."""
+        transport = self.connected()
+        self.send(transport, READY[:-2] + b"Connection: close\r\n\r\n")
+        self.assertTrue(transport.disconnecting)
+        self.send(transport, READY)
+        self.assertEqual(1, transport.value().count(b"200 OK"))
+
+    def test_paused_by_the_client(self) -> None:
+        """A client that does not read while its request is parsed stays paused when the request is parsed."""
+        transport = self.connected()
+        transport.protocol.dataReceived(READY[:20])
+        transport.protocol.pauseProducing()
+        self.send(transport, b"")
+        self.assertEqual("paused", transport.producerState)
+        transport.protocol.resumeProducing()
+        self.send(transport, READY[20:])
+        self.assertIn(b"200 OK", transport.value())
+        self.assertEqual("producing", transport.producerState)
+
+    def test_internal_error(self) -> None:
+        """An exception while a request is parsed is logged, and aborts the connection."""
+
+        def fail(channel: object, data: bytes) -> None:
+            raise ZeroDivisionError
+
+        self.patch(HTTPChannel, "dataReceived", fail)
+        transport = self.connected()
+        self.send(transport, READY)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assertTrue(transport.disconnected)
+        self.assertEqual(0, self.held)
+
+    def test_answered_after_the_end(self) -> None:
+        """A connection that was closed to make room counts no more when its request is answered."""
+        connections = self.site.connections
+        transport = self.connected()
+        connections.closed(transport.protocol)
+        connections.mark_busy(transport.protocol)
+        connections.mark_idle(transport.protocol)
+        self.assertEqual((0, 0), (len(connections), self.held))
+        transport.protocol.abort()
+        transport.protocol.abort()
+        self.assertEqual((0, 0), (len(connections), self.held))
 
     def test_stop(self) -> None:
         """A site that stops listening aborts all connections, also busy ones."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
-from prometheus_client import ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.process import ProcessMetrics
+from sniproxy.admin.process import LISTING_INTERVAL_S, ProcessMetrics
 
 
 class ProcessTests(SynchronousTestCase):
@@ -38,6 +40,27 @@ class ProcessTests(SynchronousTestCase):
         self.addCleanup(os.close, more)
         (after,) = (one.samples[0].value for one in ProcessMetrics().collect() if one.name == "process_open_fds")
         self.assertEqual(before + 1, after)
+
+    def test_old_kernels(self) -> None:
+        """A kernel that does not count descriptors has them listed, at most every ten seconds."""
+        now = 0.0
+        self.patch(time, "monotonic", lambda: now)
+        self.patch(Path, "stat", lambda path: SimpleNamespace(st_size=0))
+        folder = Path(self.mktemp())
+        (folder / "fd").mkdir(parents=True)
+        metrics = ProcessMetrics(folder)
+        counts = []
+        for now in (0.0, LISTING_INTERVAL_S - 1, LISTING_INTERVAL_S):
+            (folder / "fd" / f"{now:g}").touch()
+            counts.append(metrics._descriptors())
+        self.assertEqual([1, 1, 3], counts)
+
+    def test_registry(self) -> None:
+        """The registry collects nothing when the metrics are registered, and all on request."""
+        self.assertEqual([], list(ProcessMetrics().describe()))
+        registry = CollectorRegistry()
+        registry.register(ProcessMetrics())
+        self.assertLess(0, registry.get_sample_value("process_open_fds") or 0)
 
     def test_none(self) -> None:
         """Without /proc there are no metrics."""

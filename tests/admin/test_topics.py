@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.topics import MAX_RECENT, Topics, nothing_inspected
+from sniproxy.admin.topics import BATCH, MAX_RECENT, Topics, nothing_inspected
 from sniproxy.inspector.entries import TopicEntry
 from sniproxy.inspector.ledger import Ledger
 from sniproxy.pulsar.events import Event, Fields
@@ -85,6 +85,23 @@ class LedgerTests(TopicsTestCase):
         for name in ("moved", "failures"):
             self.assertEqual(["east.test"], [one["cluster"] for one in document[name]], name)
         self.assertEqual({"east.test": 1, "west.test": 1}, self.topics.by_cluster())
+
+    def test_many(self) -> None:
+        """Of many topics a limit keeps those with the most lookups; sums are of all."""
+        names = [f"t{number}" for number in range(3 * BATCH)]
+        self.tell(*(lookup(topic=name) for name in names))
+        most = sorted([names[0], names[BATCH + 1], names[-1]])  # as topics with equal counts are
+        self.tell(*(lookup(topic=name) for name in most))
+        document = self.document(limit=3)
+        self.assertEqual(most, [topic["topic"] for topic in document["topics"]])
+        self.assertEqual((len(names), len(names) + 3), (document["count"], document["brokers"][0]["lookups"]))
+        self.assertEqual(4, sum(1 for _ in self.topics.document_steps(NOW)))  # one for each batch, and one behind them
+
+    def test_many_folded(self) -> None:
+        """Many partitions are folded in several steps."""
+        self.tell(*(lookup(topic=f"persistent://a/b/t-partition-{number}") for number in range(3 * BATCH)))
+        (topic,) = self.document(fold_partitions=True)["topics"]
+        self.assertEqual(3 * BATCH, topic["partitions"])
 
     def test_fold(self) -> None:
         """Partitions are separate entries, or one folded entry."""

@@ -10,7 +10,9 @@ from typing import Any
 import trustme
 from msgspec.structs import replace
 
-from sniproxy.bridge import runtime
+from sniproxy.bridge import handler, runtime
+from sniproxy.bridge.runtime import BridgeRuntime
+from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
@@ -81,6 +83,33 @@ class RefusalTests(BridgeCase):
         sock.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=f"{B1}:6651")))
         await in_thread(sock.recv, 1)
         self.assertEqual(["CONNECT"], crowd.heard(B1))
+
+    async def test_without_permit(self) -> None:
+        """A connection that counts for no limit reaches its broker, too."""
+        original = handler.read_connect
+
+        async def read_connect(conn: Lifecycle, bridge: BridgeRuntime) -> tuple[pb.CommandConnect, bytes]:
+            found = await original(conn, bridge)
+            assert conn.permit is not None
+            conn.permit.release()
+            conn.permit = None
+            return found
+
+        self.patch(handler, "read_connect", read_connect)
+        crowd = Crowd(self, {VIP: connects(B1)})
+        client = self.client(crowd)
+        self.assertEqual(B1, (await client.owner(TOPIC)).host)
+        await client._brokers.close()
+        self.assertEqual(Result.OK, (await crowd.bridge.ended()).result)
+
+    async def test_leaves_at_once(self) -> None:
+        """A client that leaves before its first frame is whole is not dialled for."""
+        crowd = Crowd(self, {})
+        sock = self.raw(crowd)
+        sock.sendall(b"\x00")
+        sock.close()
+        record = await crowd.bridge.ended()
+        self.assertEqual((Result.CLIENT_GONE, None), (record.result, record.target))
 
     async def test_reload(self) -> None:
         """A bridge with an unchanged table, even at another position, keeps the named brokers over a reload."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.bridge import pending
 from sniproxy.bridge.pending import MAX_BYTES, MAX_LOOKUP_BYTES, PendingLookups
 from sniproxy.client.logins import by_token
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
+from sniproxy.pulsar.walker import MAX_HEAD_BYTES
 from sniproxy.util.buffered import BufferAccount
 from tests.bridge.connects import secrets
 
@@ -60,6 +62,37 @@ class PendingLookupsTests(SynchronousTestCase):
         self.assertEqual(b"second", secrets(self.pending.login.connect())[-1])
         self.assertNotIn("second", repr(self.pending.login))
 
+    def test_unknown_fields(self) -> None:
+        """Of an AUTH_RESPONSE only bytes in the field of credentials count."""
+        response = pb.CommandAuthResponse(client_version="c", response=pb.AuthData(auth_method_name="token"))
+        response.response.MergeFromString(b"\x1a\x05other\x10\x07")
+        self.pending.client(write(self.connect) + write(response))
+        self.assertEqual([b"first"], secrets(self.pending.login.connect()))
+
+    def test_many(self) -> None:
+        """Of too many lookups the oldest are forgotten, and count no more as buffered."""
+        self.patch(pending, "MAX_REQUESTS", 2)
+        few = PendingLookups(self.connect, self.account)
+        few.client(write(self.connect) + b"".join(map(self.lookup, range(4))))
+        size = pb.CommandLookupTopic(topic=TOPIC, request_id=3).ByteSize()
+        self.assertEqual(2 * size, self.account.bytes)
+        self.assertEqual([False, False, True, True], [few.take(number) is not None for number in range(4)])
+        self.assertEqual(0, self.account.bytes)
+
+    def test_again(self) -> None:
+        """A second lookup with the number of one that waits takes its place."""
+        self.pending.client(write(self.connect) + self.lookup(1) + self.lookup(1, "other"))
+        found = self.pending.take(1)
+        assert found is not None
+        self.assertEqual("other", found.topic)
+        self.assertIsNone(self.pending.take(1))
+
+    def test_longer_than_a_head(self) -> None:
+        """A lookup that is too long to hold is skipped; those behind it are read."""
+        self.pending.client(write(self.connect) + self.lookup(1, "t" * (MAX_HEAD_BYTES + 1)) + self.lookup(2))
+        self.assertTrue(self.pending.readable)
+        self.assertEqual([False, True], [self.pending.take(number) is not None for number in (1, 2)])
+
     def test_bytes(self) -> None:
         """Stored lookups are bounded in bytes and count as buffered; the oldest are dropped."""
         for number in range(300):
@@ -74,8 +107,8 @@ class PendingLookupsTests(SynchronousTestCase):
         """After bytes that are not Pulsar, nothing more is read."""
         no_command = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:-1])
         for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", no_command):
-            pending = PendingLookups(self.connect, self.account)
-            pending.client(data)
-            pending.client(self.lookup(1))
-            self.assertFalse(pending.readable)
-            self.assertIsNone(pending.take(1))
+            unread = PendingLookups(self.connect, self.account)
+            unread.client(data)
+            unread.client(self.lookup(1))
+            self.assertFalse(unread.readable)
+            self.assertIsNone(unread.take(1))

@@ -129,6 +129,16 @@ class FollowerTests(TestCase):
         silent.accept()[0].close()
         self.assertRaises(BlockingIOError, silent.accept)
 
+    async def test_shared(self) -> None:
+        """Lookups that wait for one broker share its connection; each gets its own answer, but one that has ended."""
+        follower = self.follower(Allowing(None))
+        follows = [Deferred.fromCoroutine(self.follow(follower, number)) for number in range(4)]
+        follows[2].cancel()
+        self.failureResultOf(follows.pop(2), CancelledError)
+        self.assertEqual([0, 1, 3], [(await follow).request_id for follow in follows])
+        self.assertEqual(["CONNECT", "LOOKUP", "LOOKUP", "LOOKUP"], [name for name, _ in self.broker.heard])
+        self.assertEqual([1], self.held)
+
     async def test_left(self) -> None:
         """When all lookups are cancelled, the dial is cancelled."""
         silent = socket.create_server(("127.0.0.1", 0))

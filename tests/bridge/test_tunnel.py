@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred, gatherResults
 
+from sniproxy.bridge import redirects as redirects_module
+from sniproxy.bridge import tunnel
 from sniproxy.client.failures import FailureKind
 from sniproxy.client.logins import by_token
 from sniproxy.events import Result
@@ -23,7 +26,19 @@ from tests.support.sockets import in_thread, read_to_end
 from tests.tls.material import CA, folder
 
 
-class LookupTests(BridgeCase):
+class TunnelCase(BridgeCase):
+    """Reads what a bridge sends to a client."""
+
+    async def commands(self, sock: socket.socket, count: int) -> list[Any]:
+        """The first commands that a client receives."""
+        reader = FrameReader()
+        frames: list[Any] = []
+        while len(frames) < count:
+            frames += reader.feed(await in_thread(sock.recv, 65536))
+        return [fields_of(read(frame.command)) for frame in frames]
+
+
+class LookupTests(TunnelCase):
     """Both phases of a plain client."""
 
     async def test_both_phases(self) -> None:
@@ -101,6 +116,55 @@ class LookupTests(BridgeCase):
         self.assertEqual(FailureKind.AUTHORIZATION, (await self.failure(client.owner(f"{TOPIC}-2"))).kind)
         self.assertEqual(B1, (await client.owner(f"{TOPIC}-3")).host)
 
+    async def test_client_leaves(self) -> None:
+        """When the client leaves, its redirects are followed no more, and the connections for them end."""
+        asked: Deferred[None] = Deferred()
+
+        def wait(name: str, fields: Any) -> Iterable[Message]:
+            if name == "LOOKUP":
+                asked.callback(None)
+            return []
+
+        crowd = Crowd(self, {VIP: redirects(B1), B1: wait})
+        sock = self.raw(crowd)
+        sock.sendall(write(pb.CommandConnect(client_version="c")))
+        sock.sendall(write(pb.CommandLookupTopic(topic=TOPIC, request_id=1)))
+        await asked
+        admission = crowd.bridge.service._connections.admission
+        self.assertEqual(1, admission.extra_descriptors)
+        sock.close()
+        await crowd.bridge.ended()
+        self.assertEqual(0, admission.extra_descriptors)
+        await crowd.proxy.ended()
+
+    async def test_too_many(self) -> None:
+        """A redirect beyond the limit is a failure for the client, at once."""
+        self.patch(tunnel, "MAX_REQUESTS", 1)
+        crowd = Crowd(self, {VIP: redirects(B1), B1: lambda name, fields: []})
+        sock = self.raw(crowd)
+        lookups = [pb.CommandLookupTopic(topic=TOPIC, request_id=number) for number in (1, 2)]
+        sock.sendall(write(pb.CommandConnect(client_version="c")) + b"".join(map(write, lookups)))
+        _, answer = await self.commands(sock, 2)
+        self.assertEqual((2, Answer.Failed), (answer.request_id, answer.response))
+        self.assertIn("follows too many redirects", answer.message)
+
+    async def test_internal_error(self) -> None:
+        """An exception while a redirect is followed is logged; the connection continues."""
+
+        async def follow(follower: object, service: object, lookup: Any, answer: object) -> Answer:
+            if lookup.request_id == 1:
+                raise ZeroDivisionError
+            return lookup_answer(lookup, Answer.Connect, url(B1))
+
+        self.patch(redirects_module.Follower, "follow", follow)
+        crowd = Crowd(self, {VIP: redirects(B1)})
+        sock = self.raw(crowd)
+        lookups = [pb.CommandLookupTopic(topic=TOPIC, request_id=number) for number in (1, 2)]
+        sock.sendall(write(pb.CommandConnect(client_version="c")) + b"".join(map(write, lookups)))
+        _, answer = await self.commands(sock, 2)
+        self.assertEqual((2, Answer.Connect), (answer.request_id, answer.response))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
     async def test_redirect_to_nowhere(self) -> None:
         """A redirect with an invalid or disallowed URL fails without a dial, and does not reach the client."""
         for to, why in (
@@ -115,11 +179,7 @@ class LookupTests(BridgeCase):
             sock = self.raw(crowd)
             lookups = [pb.CommandLookupTopic(topic=TOPIC, request_id=number) for number in (1, 2)]
             sock.sendall(write(pb.CommandConnect(client_version="c")) + b"".join(map(write, lookups)))
-            reader = FrameReader()
-            frames: list[Any] = []
-            while len(frames) < 3:
-                frames += reader.feed(await in_thread(sock.recv, 65536))
-            answers = [fields_of(read(frame.command)) for frame in frames[1:]]
+            _, *answers = await self.commands(sock, 3)
             self.assertEqual([1, 2], sorted(answer.request_id for answer in answers))
             for answer in answers:
                 self.assertEqual(Answer.Failed, answer.response)
@@ -148,7 +208,7 @@ class LookupTests(BridgeCase):
         self.assertEqual(["bridge"], [entry.cluster for entry in inspector.ledger.topics()])
 
 
-class StreamTests(BridgeCase):
+class StreamTests(TunnelCase):
     """The bytes of an owner's connection."""
 
     async def test_messages(self) -> None:
@@ -193,12 +253,9 @@ class StreamTests(BridgeCase):
         )
         sock = self.raw(crowd)
         sock.sendall(write(pb.CommandConnect(client_version="c")) + write(pb.CommandPing()))
-        reader = FrameReader()
-        frames: list[Any] = []
-        while len(frames) < 2:
-            frames += reader.feed(await in_thread(sock.recv, 65536))
+        _, said = await self.commands(sock, 2)
         green = crowd.bridge.service.addresses["green"]
-        self.assertEqual(f"pulsar://127.0.0.1:{green[1]}", fields_of(read(frames[1].command)).brokerServiceUrl)
+        self.assertEqual(f"pulsar://127.0.0.1:{green[1]}", said.brokerServiceUrl)
 
     async def test_broker_that_speaks_something_else(self) -> None:
         """Bytes of a broker that are not Pulsar end the connection, and do not reach the client."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 from pathlib import Path
 
 from sniproxy import ctl
-from sniproxy.cli.adminclient import AdminError, as_url, fetch_ledger
+from sniproxy.cli.adminclient import AdminError, as_url, drain, fetch_ledger, fetch_status, undrain
 from tests.support.adminendpoint import ADMIN
-from tests.support.conversation import route
+from tests.support.conversation import NAME, route
 from tests.support.lookups import ASK, TOPIC, answer
 from tests.support.proxies import Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly
@@ -84,6 +85,38 @@ class TopicsTests(SocketTestCase):
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         error = await self.assertFailure(in_thread(fetch_ledger, self.url(proxy)), AdminError)
         self.assertIn('inspect = "pulsar"', str(error))
+
+    async def test_unix_socket(self) -> None:
+        """An endpoint on a Unix socket needs no token to drain, and to cancel the drain."""
+        path = os.path.relpath(self.mktemp())
+        proxy = Proxy(self, f'{route("127.0.0.1:9")}[admin]\nendpoint = "unix:{path}"\n')
+        url = f"unix:{path}"
+        self.assertEqual(0, (await in_thread(fetch_status, url, 5))["live"])
+        draining = await in_thread(drain, url, NAME, 2.5)
+        self.assertEqual((NAME, 2.5), (draining["name"], draining["rate"]))
+        self.assertEqual([NAME], [status.name for status in proxy.service.view.drains.status()])
+        self.assertEqual(NAME, (await in_thread(undrain, url, NAME))["name"])
+        self.assertEqual([], list(proxy.service.view.drains.status()))
+        error = await self.assertFailure(in_thread(drain, url, "unknown.test", 1.0), AdminError)
+        self.assertIn("HTTP 404: ", str(error))
+
+    async def answered(self, body: str) -> str:
+        """The error for this answer of the endpoint."""
+        backend = Backend(self)
+        fetching = self.assertFailure(in_thread(fetch_ledger, f"http://{backend.address}"), AdminError)
+        with await in_thread(backend.accept) as server:
+            await in_thread(server.recv, 4096)
+            server.sendall(f"HTTP/1.0 200 OK\r\n\r\n{body}".encode())
+        return str(await fetching)
+
+    async def test_other_answers(self) -> None:
+        """Answers of another program, or of another release, are errors with the reason."""
+        self.assertEqual("the answer is not a JSON object", await self.answered("[]"))
+        self.assertIn("check that this is the [admin] endpoint", await self.answered("hello"))
+        self.assertEqual(
+            "unexpected answer, perhaps from another release: KeyError('topics')",
+            await self.answered('{"inspecting": true}'),
+        )
 
     async def test_no_endpoint(self) -> None:
         """A closed port and another server give errors."""

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from twisted.internet.threads import blockingCallFromThread
 
 from sniproxy import __version__, ctl
 from sniproxy.admin.documents import status_document
-from sniproxy.admin.sources import ListenerStatus, Status
+from sniproxy.admin.sources import ListenerStatus, RelayStatus, Status
 from sniproxy.cli.adminclient import AdminError, drain
 from sniproxy.cli.admincommands import add_drain, lines, run_drain
 from sniproxy.cli.exitstatus import INTERRUPTED
@@ -111,7 +111,7 @@ class StatusTests(CommandCase):
                 "route *.b.test: {1}.inside.test:6651",
                 "route c.test: resolver one, then resolver two",
             ],
-            list(lines({"": document}))[2:9],
+            list(lines({"": document}))[3:10],
         )
         self.assertEqual(
             [
@@ -122,8 +122,24 @@ class StatusTests(CommandCase):
                 "health: check tcp, interval 5.0, rise 2, fall 3, eject 0.0",
                 "policy: allow_cidrs 10.0.0.0/8, allow_ports 6651, 6652",
             ],
-            list(lines({"": document}))[16:22],
+            list(lines({"": document}))[17:23],
         )
+
+    def test_relay(self) -> None:
+        """The relay is named, with the reason if it is not the engine; older instances do not have it."""
+        status = Status(True, 1.0, "test.toml", 2.0, [])
+        totals = {"ended": 0, "refused": 0, "bytes_up": 0, "bytes_down": 0}
+        settings = dump_configuration(parse(TEXT, "test.toml"), 1000)
+        document = status_document(status, (), totals, (), 3.0, 1000, None, settings)
+        for relay, expected in (
+            (RelayStatus("engine", "", 2), "relay: engine, 2 threads"),
+            (RelayStatus("python", "no engine here"), "relay: python: no engine here"),
+            (RelayStatus(), "relay: python"),
+        ):
+            document["relay"] = asdict(relay)
+            self.assertEqual(expected, list(lines({"": document}))[2])
+        del document["relay"]
+        self.assertNotIn("relay", "".join(lines({"": document})))
 
     async def test_bare_address(self) -> None:
         """A host and port without http:// are the same endpoint."""

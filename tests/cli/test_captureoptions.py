@@ -27,6 +27,14 @@ class OptionTests(SynchronousTestCase):
         options = self.parse("inspect", "f", "--follow", "x,y", "--follow", "z")
         self.assertEqual(([], [], ["x,y", "z"]), (options.port, options.commands, options.follow))
 
+    def test_bad_ports(self) -> None:
+        """Ports that are no numbers, or out of range, are wrong usage."""
+        said = StringIO()
+        self.patch(sys, "stderr", said)
+        for ports in ("x", "1,,2", "0", "65536", "-"):
+            self.assertEqual(2, self.assertRaises(SystemExit, self.parse, "inspect", "f", "--port", ports).code)
+            self.assertIn(f"invalid ports '{ports}'; write numbers from 1 to 65535", said.getvalue())
+
     def test_topics(self) -> None:
         """topics takes one capture, or endpoints."""
         options = self.parse("topics", "u", "v", "w", "--csv")

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
+import io
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Never
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import ctl
+from sniproxy.cli.commands import Streams, add_commands
+from sniproxy.cli.explain import command as explain_command
+from tests.support.reactor import reactor
+
+
+class UsageError(Exception):
+    """What the usage errors of the tests' parser raise."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises errors."""
+
+    def error(self, message: str) -> Never:
+        raise UsageError(message)
 
 
 class CommandTests(SynchronousTestCase):
@@ -27,3 +47,35 @@ class CommandTests(SynchronousTestCase):
         program = "import sys, sniproxy.ctl; sniproxy.ctl.parser(); print('twisted' in sys.modules)"
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         self.assertEqual("False\n", ran.stdout)
+
+    def run_command(self, *arguments: str) -> tuple[int, str, str]:
+        """The exit status, the output and the errors of a command."""
+        top = Parser()
+        add_commands(top.add_subparsers())
+        options = top.parse_args(arguments)
+        out, error = io.StringIO(), io.StringIO()
+        status = options.run(options, Streams(io.BytesIO(), out, error))
+        return status, out.getvalue(), error.getvalue()
+
+    def test_admin_errors(self) -> None:
+        """A proxy that cannot be reached is one line and status 1, in status and in drain."""
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        for command in (("status", url), ("drain", "a.test", "--admin", url)):
+            status, out, error = self.run_command(*command)
+            self.assertEqual((1, ""), (status, out))
+            self.assertRegex(error, r"\Asniproxyctl: [^\n]*Connection refused; check that this is [^\n]*\n\Z")
+
+    def test_usage(self) -> None:
+        """Bad values of lookup and explain are usage errors of the command."""
+
+        def run_now(command: Callable[[object], Coroutine[Any, Any, int]]) -> None:
+            running = Deferred.fromCoroutine(command(reactor))
+            self.failureResultOf(running).raiseException()
+
+        self.patch(explain_command, "run_in_reactor", run_now)
+        for command, said in (
+            (("lookup", "t", "--service-url", "http://a.test"), "http://a.test"),
+            (("explain", "a.test", "--config", "missing.toml"), "cannot read missing.toml: No such file"),
+        ):
+            self.assertIn(said, str(self.assertRaises(UsageError, self.run_command, *command)))

@@ -34,6 +34,11 @@ class LookupOptionsTests(SynchronousTestCase):
             self.assertIsNone(getattr(options, name))
         self.assertEqual((options.listener, options.json), ("", False))
 
+    def test_timeout(self) -> None:
+        """A timeout may have a fraction, and is a day at most."""
+        for text, seconds in (("0.5", 0.5), ("86400", 86_400.0)):
+            self.assertEqual(seconds, self.parse("t", "--service-url", "u", "--timeout", text).timeout)
+
     def test_refused(self) -> None:
         """A missing service URL and an invalid timeout are wrong usage; --token cannot be abbreviated."""
         said = StringIO()
@@ -42,6 +47,7 @@ class LookupOptionsTests(SynchronousTestCase):
             ["t"],
             ["t", "--service-url", "u", "--timeout", "0"],
             ["t", "--service-url", "u", "--timeout", "nan"],
+            ["t", "--service-url", "u", "--timeout", "86401"],
             ["t", "--service-url", "u", "--timeout", "x"],
             ["t", "--service-url", "u", "--tok", "x"],
         ):

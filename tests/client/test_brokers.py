@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import trustme
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint, serverFromString
 from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.protocol import ServerFactory
 from twisted.trial.unittest import TestCase
@@ -120,6 +122,31 @@ class LinkTests(BrokersCase):
         await self.brokers(where, certificate=client_certificate(file)).link(NAME, 6651).open()
         failure = await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.TLS_REFUSED)
         self.assertIn("may require a client certificate", failure.cure)
+
+    async def test_unix_socket(self) -> None:
+        """The peer of a connection that is no TCP, as an endpoint plugin may open it, has no address."""
+        path = os.path.relpath(self.mktemp())
+        port = await serverFromString(reactor, f"unix:{path}").listen(broker())
+        self.addCleanup(port.stopListening)
+        self.patch(Link, "_endpoint", lambda link: UNIXClientEndpoint(reactor, path))
+        link = self.brokers(tls=False).link("b1.test", 6650)
+        await link.open()
+        self.assertEqual((True, None), (link.is_open, link.address))
+
+    async def test_closed_before(self) -> None:
+        """Links that were never opened, or that the broker has closed, need no close."""
+        where = self.listen(Scripted(lambda name, fields: [connected(), b""]), self.tls)
+        brokers = self.brokers(where)
+        link, unopened = brokers.link(NAME, 6651), brokers.link("b2.test", 6651)
+        session = await link.open()
+        await session.closed
+        await brokers.close()
+        self.assertTrue(link.ended)
+        self.assertFalse(unopened.ended)
+        for one in (link, unopened):
+            one.abort()
+        assert session.failed is not None
+        self.assertIn("connection closed after CONNECTED", session.failed.reason)
 
     async def test_cancelled(self) -> None:
         """A cancelled attempt leaves no connection open."""

@@ -1,19 +1,24 @@
 """Tests for sniproxy.client.diagnosis. tests.client.test_brokers has real TLS errors."""
 
 from datetime import UTC, datetime
+from typing import Any
 
+import trustme
+from cryptography import x509
 from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet import error as net
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.client.diagnosis import DialledTarget, explain_connect_failure, explain_end
-from sniproxy.client.failures import FailureKind, Stage
+from sniproxy.client.failures import ClientError, FailureKind, Stage
 
 PROXIED = DialledTarget("b1.test", "127.0.0.1:4443", proxied=True, tls=True)
 DIRECT = DialledTarget("b1.test", "b1.test:6651", proxied=False, tls=True)
 PLAIN = DialledTarget("b1.test", "b1.test:6650", proxied=False, tls=False)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+VALID = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 class TargetTests(SynchronousTestCase):
@@ -98,3 +103,43 @@ class EndedTests(SynchronousTestCase):
             self.assertEqual(failure.kind, FailureKind.CLOSED)
             self.assertIn(f"connection closed {stage.value}", failure.reason)
             self.assertIn(cure, failure.cure)
+
+    def test_reset(self) -> None:
+        """A reset is told from a close."""
+        failure = explain_end(net.ConnectionLost("Connection reset by peer"), DIRECT, [], NOW, Stage.TALK)
+        self.assertIn("connection reset after CONNECTED", failure.reason)
+
+
+class CertificateTests(SynchronousTestCase):
+    """explain_end: certificates."""
+
+    def chain(self, *names: str, **more: Any) -> list[x509.Certificate]:
+        issued = trustme.CA(organization_name="Test").issue_cert(*names, **more)
+        return [x509.load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())]
+
+    def test_name(self) -> None:
+        """A certificate for other names is reported with them, or that it has none."""
+        for chain, names in ((self.chain("b2.test", "vip.test"), "only b2.test, vip.test"), ([], "only no name")):
+            failure = explain_end(VerificationError(errors=[]), PROXIED, chain, NOW, Stage.HANDSHAKE)
+            self.assertEqual(FailureKind.CERTIFICATE_NAME, failure.kind)
+            self.assertIn(f"the certificate does not cover b1.test, {names}", failure.reason)
+            self.assertIn("or the proxy routed to another broker", failure.cure)
+
+    def unverified(self, chain: list[x509.Certificate], now: datetime) -> ClientError:
+        error = SSL.Error([("SSL routines", "", "certificate verify failed")])
+        return explain_end(error, PROXIED, chain, now, Stage.HANDSHAKE)
+
+    def test_expired(self) -> None:
+        """A certificate that has expired, or is not valid yet, is reported with its dates and the clock's."""
+        chain = self.chain("b1.test", not_after=datetime(2027, 1, 1, tzinfo=UTC))
+        for now in (datetime(2028, 5, 6, 7, 8, tzinfo=UTC), datetime(1900, 5, 6, 7, 8, tzinfo=UTC)):
+            failure = self.unverified(chain, now)
+            self.assertEqual(FailureKind.CERTIFICATE_EXPIRED, failure.kind)
+            self.assertIn("to 2027-01-01 00:00 UTC", failure.reason)
+            self.assertIn(f"but it is {now:%Y}-05-06 07:08", failure.reason)
+
+    def test_untrusted(self) -> None:
+        """A valid certificate from an unknown authority is reported with its issuer."""
+        failure = self.unverified(self.chain("b1.test", not_after=datetime(2027, 1, 1, tzinfo=UTC)), VALID)
+        self.assertEqual(FailureKind.CERTIFICATE_UNTRUSTED, failure.kind)
+        self.assertIn("O=Test", failure.reason)

@@ -73,6 +73,20 @@ class SessionTests(SynchronousTestCase):
         self.session.dataReceived(bytes.fromhex("00010000 00000008"))
         self.assertEqual(self.failure(waiting).kind, FailureKind.NOT_PULSAR)
 
+    def test_frame_limit(self) -> None:
+        """A limit of its own, or a broker that announces none, leaves the limit of frames unchanged."""
+        for limit, announced, size, fails in ((100, 5 << 20, 101, True), (None, 0, 1000, False)):
+            self.setUp()
+            self.session = BrokerSession(self.clock, "b1.test", 30, explain, False, limit)
+            self.session.makeConnection(StringTransport())
+            logged_in = self.start(self.session.log_in(NO_LOGIN.connect()))
+            answer = connected("v1")
+            answer.max_message_size = announced
+            self.hear(answer)
+            self.successResultOf(logged_in)
+            self.session.dataReceived(size.to_bytes(4, "big") + b"\0\0\0\x08")
+            self.assertEqual(fails, self.session.failed is not None)
+
     def test_requests(self) -> None:
         """Answers are matched by request id, in any order and fragmentation."""
         first, second = self.ask(), self.ask()
@@ -228,6 +242,49 @@ class SessionTests(SynchronousTestCase):
         self.hear(message, section=b"\0\0\0\0")
         self.assertRaises(ClientError, self.session.raise_if_ended)
 
+    def test_after_the_end(self) -> None:
+        """What a broker sends behind the frame that ended the session is ignored."""
+        waiting = self.start(self.session.log_in(NO_LOGIN.connect()))
+        self.said()
+        refused = pb.CommandError(request_id=ABOUT_ALL, error=pb.AuthenticationError, message="no")
+        self.session.dataReceived(write(refused) + write(pb.CommandPing()) + write(connected()))
+        self.assertEqual(self.failure(waiting).kind, FailureKind.AUTHENTICATION)
+        self.assertEqual(self.said(), [])
+        self.hear(pb.CommandPing())
+        self.assertEqual(self.said(), [])
+
+    def test_twice(self) -> None:
+        """The first end counts: a session that has ended is closed already, and keeps its failure."""
+        self.session.connectionLost(Failure(ConnectionResetError("reset")))
+        failure = self.session.failed
+        self.assertEqual("reset before CONNECTED", str(failure))
+        self.successResultOf(self.session.close())
+        self.session.abort()
+        self.assertIs(failure, self.session.failed)
+        self.assertEqual((False, False), (self.transport.disconnecting, self.transport.disconnected))
+
+    def test_late_handshake(self) -> None:
+        """An end of the handshake that comes too late changes nothing; an abort ends all waits."""
+        self.setUp(tls=True)
+        waiting = self.start(self.session.wait_secured())
+        self.session.abort()
+        self.assertIn("closed by this client", self.failure(waiting).reason)
+        self.session.handshakeCompleted()
+        self.session.connectionLost(Failure(ConnectionResetError("reset")))
+        self.assertIn("closed by this client", self.failure(self.ask()).reason)
+
+    def test_closed_queue(self) -> None:
+        """Commands for a producer or consumer that was closed are dropped; the wait of one that is open ends."""
+        closed, opened = self.session.open_queue("consumer", 1), self.session.open_queue("consumer", 2)
+        self.session.close_queue("consumer", 1)
+        where = pb.MessageIdData(ledgerId=1, entryId=2)
+        self.hear(pb.CommandMessage(consumer_id=1, message_id=where), section=encode_section(b"", b"x"))
+        waits = [self.start(queue.take()) for queue in (closed, opened)]
+        self.session.abort()
+        self.assertIn("closed by this client", self.failure(waits[1]).reason)
+        self.clock.advance(30)
+        self.assertEqual(FailureKind.TIMEOUT, self.failure(waits[0]).kind)
+
     def test_close(self) -> None:
         """A close ends when the peer closes, or after a timeout."""
         for answers in (True, False):
@@ -242,3 +299,5 @@ class SessionTests(SynchronousTestCase):
             else:
                 self.clock.advance(30)
                 self.assertTrue(self.transport.disconnected)
+                self.session.connectionLost(Failure(ConnectionResetError()))
+                self.successResultOf(gone)

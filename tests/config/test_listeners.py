@@ -1,8 +1,10 @@
-"""Tests for sniproxy.config.listeners; tests.config.test_parser has more, with whole files."""
+"""Tests for sniproxy.config.listeners, with whole files."""
 
 from __future__ import annotations
 
+from sniproxy.config.model import ResolverTable, Route, Termination
 from sniproxy.config.parser import parse
+from sniproxy.routing.templates import parse_template
 from tests.support import configerrors
 from tests.support.configerrors import LISTENER
 
@@ -20,3 +22,60 @@ class MakeListenerTests(configerrors.ErrorCase):
     def test_both(self) -> None:
         """A plaintext listener cannot terminate TLS."""
         self.refused('plaintext = true\ntarget = "b"\ncertificates = "c"\nupstream_trust = "t"', "terminates no TLS")
+
+    def test_plaintext(self) -> None:
+        """A plaintext listener has one target or resolver; a TLS listener has none, and cannot be inspected."""
+        start = '[[listener]]\nendpoint = "tcp:6650"\n'
+        table = 'plaintext = true\ninspect = "pulsar"\ntarget = "b"\nname = "p"'
+        (listener,) = parse(start + table, "f.toml").listeners
+        resolver = ResolverTable("static", {"target": ["b"]}, "listener[0]", templates=(parse_template("b"),))
+        route = Route("plaintext", "p", resolver)
+        self.assertEqual((route, True), (listener.plaintext, listener.inspect))
+        for text, said in (
+            ("plaintext = true", "listener[0]: it has neither"),
+            ('target = "b"', 'listener[0].target = "b": a TLS listener uses the routes'),
+            ('inspect = "pulsar"', 'listener[0].inspect = "pulsar": the proxy cannot inspect TLS'),
+            (
+                'plaintext = true\ntarget = "b"\ninspect = "kafka"',
+                'listener[0].inspect = "kafka": the only inspector is',
+            ),
+        ):
+            self.refused_file(start + text, said)
+
+    def test_deferred_accept(self) -> None:
+        """It needs a TCP listener and Linux; it is off by default."""
+        (listener,) = parse(LISTENER, "f.toml").listeners
+        self.assertFalse(listener.deferred_accept)
+        for more in ("", 'plaintext = true\ntarget = "b"\n'):
+            (listener,) = parse(f"{LISTENER}{more}deferred_accept = true", "f.toml").listeners
+            self.assertTrue(listener.deferred_accept)
+        unix = '[[listener]]\nendpoint = "unix:/run/s.sock"\ndeferred_accept = true'
+        self.refused_file(unix, "listener[0].deferred_accept = true: only available on Linux and for TCP")
+
+    def test_termination(self) -> None:
+        """Paths of a listener that terminates TLS start from the folder of the file; both keys are required."""
+        text = 'certificates = "certs"\nupstream_trust = "/etc/ca.pem"\ninspect = "pulsar"\nname = "t"\n'
+        (listener,) = parse(LISTENER + text, "dir/f.toml").listeners
+        self.assertEqual(Termination("dir/certs", "/etc/ca.pem", None, "listener[0]"), listener.termination)
+        self.assertTrue(listener.inspect)
+        (listener,) = parse(LISTENER + text + 'upstream_certificate = "own.pem"', "dir/f.toml").listeners
+        assert listener.termination is not None
+        self.assertEqual("dir/own.pem", listener.termination.certificate)
+        for more, *said in (
+            (
+                'certificates = "c"',
+                "listener[0].upstream_trust: required together with certificates; write the path of a PEM",
+            ),
+            (
+                'upstream_trust = "c"',
+                "listener[0].certificates: required together with upstream_trust; write the path of the PEM",
+            ),
+            ('upstream_certificate = "c"', "listener[0].certificates: required together with"),
+            ('certificates = ""\nupstream_trust = "c"', 'listener[0].certificates = "": write the path'),
+            ('certificates = "c"\nupstream_trust = "c"\ntarget = "b"', 'listener[0].target = "b"'),
+            (
+                'certificates = "c"\nupstream_trust = "c"\nplaintext = true\ntarget = "b"',
+                'listener[0].certificates = "c": a plaintext listener terminates no TLS',
+            ),
+        ):
+            self.refused(more, *said)

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sniproxy.config.describe import warnings
 from sniproxy.config.inspectlog import InspectLog
-from sniproxy.config.model import Configuration, ResolverTable, Route, Termination
+from sniproxy.config.model import Configuration, ResolverTable, Route
 from sniproxy.config.parser import from_options, parse
 from sniproxy.config.schema import ConfigError, Timeouts
 from sniproxy.routing.policy import Policy, make_policy
@@ -114,11 +114,34 @@ class ParseTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, parse, LISTENER, "f.toml", "")
         self.assertIn("--access-log", str(error))
 
-    def test_same_name_on_two_listeners(self) -> None:
-        """The same name may have a route for each listener, and one for all."""
-        route = '[[route]]\nserver_name = "a.test"\ntarget = "b"\n'
-        text = '[[listener]]\nendpoint = "tcp:1"\nname = "x"\n' + route + route + 'listener = "x"\n'
-        self.assertEqual([route.listener for route in parse(text, "f.toml").routes], [None, "x"])
+
+class NotesTests(SynchronousTestCase):
+    """Notes: of [health] without check, the keys that have no effect."""
+
+    def warned(self, health: str) -> str:
+        text = f'[[listener]]\nendpoint = "tcp:1"\n[default]\ntarget = "10.0.0.7:1"\n{health}\n'
+        return "\n".join(parse(text, "f.toml").notes)
+
+    def test_without_check(self) -> None:
+        """Keys without effect are named, with the cure; an empty table, too."""
+        self.assertEqual(
+            "[health] checks nothing: check is missing; interval alone has no effect; "
+            'write check = "tcp" or check = "tls"',
+            self.warned("[health]\ninterval = 3"),
+        )
+        self.assertIn("fall, rise alone have no effect;", self.warned("[health]\nrise = 2\nfall = 4"))
+        self.assertIn("check is missing; write", self.warned("[health]"))
+        self.assertIn("missing; rise alone has no effect", self.warned("[health]\neject = 30\nfall = 4\nrise = 2"))
+
+    def test_good(self) -> None:
+        """With check, with eject and fall, or without the table there is no note."""
+        for health in (
+            "",
+            '[health]\ncheck = "tcp"\nrise = 2',
+            "[health]\neject = 30",
+            "[health]\neject = 30\nfall = 4",
+        ):
+            self.assertEqual("", self.warned(health), health)
 
 
 class ExampleTests(SynchronousTestCase):
@@ -175,74 +198,6 @@ class ErrorTests(configerrors.ErrorCase):
         for text in ("", "listener = []"):
             self.refused_file(text, "listener", 'endpoint = "tcp:4443"')
 
-    def test_endpoints(self) -> None:
-        """An unusable endpoint is refused with the cure."""
-        for endpoint, cure in (
-            ("tls:4443", "use tcp:"),
-            ("ssl:4443", "use tcp:"),
-            ("haproxy:tcp:4443", "turn off send-proxy"),
-            ("4443", "write tcp:4443"),
-            ("tcp:x", "a number from 0"),
-        ):
-            self.refused_file(f'[[listener]]\nendpoint = "{endpoint}"', f'listener[0].endpoint = "{endpoint}"', cure)
-
-    def test_plaintext(self) -> None:
-        """A plaintext listener has one target or resolver; a TLS listener has none, and cannot be inspected."""
-        start = '[[listener]]\nendpoint = "tcp:6650"\n'
-        listener = parse(start + 'plaintext = true\ninspect = "pulsar"\ntarget = "b"\nname = "p"', "f.toml").listeners[
-            0
-        ]
-        route = Route("plaintext", "p", static("listener[0]", "b"))
-        self.assertEqual((route, True), (listener.plaintext, listener.inspect))
-        for text, said in (
-            ("plaintext = true", "listener[0]: it has neither"),
-            ('target = "b"', 'listener[0].target = "b": a TLS listener uses the routes'),
-            ('inspect = "pulsar"', 'listener[0].inspect = "pulsar": the proxy cannot inspect TLS'),
-            (
-                'plaintext = true\ntarget = "b"\ninspect = "kafka"',
-                'listener[0].inspect = "kafka": the only inspector is',
-            ),
-        ):
-            self.refused_file(start + text, said)
-
-    def test_deferred_accept(self) -> None:
-        """It needs a TCP listener and Linux; it is off by default."""
-        (listener,) = parse(LISTENER, "f.toml").listeners
-        self.assertFalse(listener.deferred_accept)
-        for more in ("", 'plaintext = true\ntarget = "b"\n'):
-            (listener,) = parse(f"{LISTENER}{more}deferred_accept = true", "f.toml").listeners
-            self.assertTrue(listener.deferred_accept)
-        unix = '[[listener]]\nendpoint = "unix:/run/s.sock"\ndeferred_accept = true'
-        self.refused_file(unix, "listener[0].deferred_accept = true: only available on Linux and for TCP")
-
-    def test_termination(self) -> None:
-        """Paths of a listener that terminates TLS start from the folder of the file; both keys are required."""
-        text = 'certificates = "certs"\nupstream_trust = "/etc/ca.pem"\ninspect = "pulsar"\nname = "t"\n'
-        (listener,) = parse(LISTENER + text, "dir/f.toml").listeners
-        self.assertEqual(Termination("dir/certs", "/etc/ca.pem", None, "listener[0]"), listener.termination)
-        self.assertTrue(listener.inspect)
-        (listener,) = parse(LISTENER + text + 'upstream_certificate = "own.pem"', "dir/f.toml").listeners
-        assert listener.termination is not None
-        self.assertEqual("dir/own.pem", listener.termination.certificate)
-        for more, *said in (
-            (
-                'certificates = "c"',
-                "listener[0].upstream_trust: required together with certificates; write the path of a PEM",
-            ),
-            (
-                'upstream_trust = "c"',
-                "listener[0].certificates: required together with upstream_trust; write the path of the PEM",
-            ),
-            ('upstream_certificate = "c"', "listener[0].certificates: required together with"),
-            ('certificates = ""\nupstream_trust = "c"', 'listener[0].certificates = "": write the path'),
-            ('certificates = "c"\nupstream_trust = "c"\ntarget = "b"', 'listener[0].target = "b"'),
-            (
-                'certificates = "c"\nupstream_trust = "c"\nplaintext = true\ntarget = "b"',
-                'listener[0].certificates = "c": a plaintext listener terminates no TLS',
-            ),
-        ):
-            self.refused(more, *said)
-
     def test_inspect_log(self) -> None:
         """The path of the event log starts from the folder of the file; reveal is read."""
         wanted = parse(f'{LISTENER}[inspect_log]\npath = "e.jsonl"\nreveal = true', "dir/f.toml").inspect_log
@@ -252,63 +207,6 @@ class ErrorTests(configerrors.ErrorCase):
         self.assertEqual(InspectLog("-", False, ("a/*",), ("lookup", "SEND")), wanted)
         table = '[inspect_log]\npath = "-"\ncommands = ["LOKUP"]'
         self.refused(table, "inspect_log.commands", "unknown command LOKUP; did you mean LOOKUP")
-
-    def test_admin(self) -> None:
-        """The admin endpoint is parsed as the endpoint of a listener."""
-        admin = parse(f'{LISTENER}[admin]\nendpoint = "tcp:9090:interface=127.0.0.1"', "f.toml").admin
-        assert admin is not None
-        self.assertEqual(("127.0.0.1", 9090, ()), (admin.endpoint.host, admin.endpoint.port, admin.hosts))
-        self.refused('[admin]\nendpoint = "tls:9090"', 'admin.endpoint = "tls:9090"', "use tcp:")
-
-    def test_admin_token(self) -> None:
-        """The path of the token starts from the folder of the configuration; a unix socket is private."""
-        admin = parse(f'{LISTENER}[admin]\nendpoint = "unix:/run/s"\ntoken_file = "token"', "/etc/x/f.toml").admin
-        assert admin is not None
-        self.assertEqual("/etc/x/token", admin.token_file)
-        self.assertTrue(admin.endpoint.text.endswith(":mode=600"))
-        table = '[admin]\nendpoint = "tcp:9090:interface=127.0.0.1"\n'
-        self.refused(f'{table}token_file = ""', "admin.token_file", "write the path of the file with the token")
-
-    def test_same_address(self) -> None:
-        """Two listeners cannot have the same address; two free ports are accepted."""
-        self.refused('[[listener]]\nendpoint = "tcp:4443"\nname = "b"', "listener[1].endpoint", "uses this address")
-        parse('[[listener]]\nendpoint = "tcp:0"\nname = "a"\n[[listener]]\nendpoint = "tcp:0"\nname = "b"', "f.toml")
-
-    def test_listener_names(self) -> None:
-        """Names of listeners are unique, configured or not."""
-        self.refused('name = "x"\n[[listener]]\nendpoint = "tcp:2"\nname = "x"', 'listener[1].name = "x"', "its own")
-        self.refused('[[listener]]\nendpoint = "tcp:4443"', 'listener[1].endpoint = "tcp:4443"', "uses this address")
-        self.refused('name = " "', 'listener[0].name = " "', "remove the key")
-
-    def test_server_names(self) -> None:
-        """An invalid name or wildcard is refused."""
-        self.refused(self.route("a b.test"), 'route[0].server_name = "a b.test"', "' ' is not allowed")
-        self.refused(self.route("*"), 'route[0].server_name = "*"', "[default]")
-        self.refused(self.route("a.*.test"), 'route[0].server_name = "a.*.test"', "'*.example.com'")
-        self.refused(self.route(""), 'route[0].server_name = ""', "empty")
-
-    def test_expressions(self) -> None:
-        """An invalid expression is refused; a valid one is kept as written, in file order."""
-        self.refused(self.route("~("), 'route[0].server_name = "~("', "invalid regular expression")
-        read = parse(LISTENER + self.route("~b.*") + self.route("~a.*"), "f.toml")
-        self.assertEqual(["~b.*", "~a.*"], [route.server_name for route in read.routes])
-
-    def test_templates(self) -> None:
-        """Unknown placeholders, and ones that the route cannot fill, are refused; others are kept."""
-        self.refused(self.route("*.a", '"{host}:1"'), 'route[0].target = "{host}:1"', "unknown placeholder {host}")
-        self.refused(self.route("a", '["b", "{1}:1"]'), 'route[0].target = "{1}:1"', "the wildcard in server_name")
-        self.refused(self.route("~(a)b", '"{2}:1"'), "nothing for {2}")
-        self.refused('[no_server_name]\ntarget = "{server_name}"', "no_server_name.target", "no server name")
-        self.refused('[default]\ntarget = "{1}"', "default.target", "nothing for {1}")
-        plain = 'plaintext = true\ntarget = "{server_name}"'
-        self.refused_file(f'[[listener]]\nendpoint = "tcp:1"\n{plain}', "listener[0].target", "no server name")
-        for text in (
-            self.route("*.a", '"{1}.b:{port}"'),
-            self.route("~(a)(b)", '"{1}{2}"'),
-            '[default]\ntarget = "{server_name}"',
-            '[no_server_name]\ntarget = "b:{port}"',
-        ):
-            parse(LISTENER + text, "f.toml")
 
     def test_policy(self) -> None:
         """The keys of the policy are checked; the errors have value and cure."""
@@ -320,51 +218,10 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused("[policy]\nallow_ports = [0]", "policy.allow_ports = 0", "1 to 65535")
         self.refused("[policy]\nallow_port = [1]", "policy.allow_port = [1]", "did you mean allow_ports")
 
-    def test_duplicate_routes(self) -> None:
-        """A duplicate name is refused in any spelling, also for one listener."""
-        self.refused(self.route("a.test") + self.route("A.Test."), 'route[1].server_name = "A.Test."', "in one route")
-        more = 'listener = "tcp:4443"'
-        self.refused(self.route("*.a", more=more) + self.route("*.a", more=more), 'route[1].server_name = "*.a"')
-        self.refused(self.route("::1") + self.route("[0::1]"), 'route[1].server_name = "[0::1]"')
-
-    def test_targets(self) -> None:
-        """Each invalid target is named, in a route, [default] and [no_server_name]; an empty list is refused."""
-        self.refused(self.route("a", '["b:1", "c:0"]'), 'route[0].target = "c:0"', "1 to 65535")
-        self.refused(self.route("a", '"http://b"'), 'route[0].target = "http://b"', "pulsar+ssl://")
-        self.refused(self.route("a", '["b:1", "c:1 weight=x"]'), 'route[0].target = "c:1 weight=x"', "0 to 65535")
-        self.refused('[default]\ntarget = "c weight=-1"', 'default.target = "c weight=-1"', "bad weight '-1'")
-        self.refused(self.route("a", "[]"), "route[0].target = []", "at least one target")
-        self.refused('[default]\ntarget = "b c"', 'default.target = "b c"')
-        self.refused('[no_server_name]\ntarget = ""', 'no_server_name.target = ""')
-
-    def test_target_or_resolver(self) -> None:
-        """A route has either targets or a resolver, and the resolver must have a table."""
-        self.refused("[default]", "default: it has neither", "target = ", "resolver = ")
-        self.refused('[[route]]\nserver_name = "a"', "route[0]: it has neither")
-        self.refused(self.route("a", more='resolver = "x"'), "route[0]: it has both")
-        self.refused('[default]\nresolver = "x"', 'default.resolver = "x"', "[resolver.x]")
-
     def test_resolver_type(self) -> None:
         """The table of a resolver must have a type."""
         self.refused("[resolver.x]\na = 1", "resolver.x.type = (absent)", 'type = "static"')
         self.refused("[resolver.x]\ntype = 1", "resolver.x.type = 1")
-
-    def test_unknown_listener(self) -> None:
-        """The error for an unknown listener of a route lists the known ones."""
-        self.refused(self.route("a", more='listener = "x"'), 'route[0].listener = "x"', "listeners: tcp:4443")
-
-    def test_timeouts(self) -> None:
-        """Timeouts are over 0; idle and drain may be 0, which disables them; infinity and NaN are refused."""
-        for key in ("hello", "connect", "half_closed"):
-            self.refused(f"[timeouts]\n{key} = 0", f"timeouts.{key} = 0", "more than 0")
-        for key in ("idle", "drain"):
-            self.refused(f"[timeouts]\n{key} = -1", f"timeouts.{key} = -1", "0 or more")
-        for value in ("nan", "inf", "1e8"):
-            self.refused(f"[timeouts]\nidle = {value}", "timeouts.idle = ", "a number of seconds")
-
-    def test_empty_access_log(self) -> None:
-        """An empty path is refused."""
-        self.refused('[access_log]\npath = ""', 'access_log.path = ""', "standard output")
 
 
 class FromOptionsTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.schema import File, Timeouts, convert, shown
+from sniproxy.config.schema import ConfigError, Faults, File, Timeouts, convert, each_error, shown
 from tests.support import configerrors
 
 
@@ -42,6 +42,8 @@ class ConvertTests(configerrors.ErrorCase):
         self.refused(self.route("a", "7"), "route[0].target = 7", "write a string or a list")
         self.refused(self.route("a", '["b", 7]'), "route[0].target[1] = 7", "write a string")
         self.refused("[resolver]\nx = 7", "resolver.x = 7", "write a table")
+        self.refused("[health]\nrise = 2.5", "health.rise = 2.5", "it is a number with a fraction; write a number")
+        self.refused_file("timeouts = 3", "timeouts = 3: it is a number; write a table: [timeouts]")
         self.refused_file("listener = 7", "listener = 7", "write a list")
         self.refused_file("listener = [7]", "listener[0] = 7", "write a table")
 
@@ -59,3 +61,34 @@ class ShownTests(SynchronousTestCase):
             ("x" * 200, '"' + "x" * 76 + "..."),
         ):
             self.assertEqual(shown(value), text)
+
+
+class FaultsTests(SynchronousTestCase):
+    """Faults: errors that are collected before one is raised."""
+
+    def collect(self, *errors: Exception) -> Faults:
+        faults = Faults()
+        for error in errors:
+            with faults:
+                raise error
+        return faults
+
+    def test_none(self) -> None:
+        """Without an error the check passes."""
+        self.collect().check()
+
+    def test_one(self) -> None:
+        """One error is raised as it is."""
+        only = ConfigError("f.toml: a")
+        self.assertIs(only, self.assertRaises(ConfigError, self.collect(only).check))
+
+    def test_several(self) -> None:
+        """Several errors are raised as one, in order; errors of several count each."""
+        both = self.assertRaises(ConfigError, self.collect(ConfigError("a"), ConfigError("b")).check)
+        more = self.assertRaises(ConfigError, self.collect(both, ConfigError("c")).check)
+        self.assertEqual(["a", "b", "c"], [str(one) for one in each_error(more)])
+        self.assertEqual("a\nb\nc", str(more))
+
+    def test_others(self) -> None:
+        """An exception that is no error of the configuration is not collected."""
+        self.assertRaises(ZeroDivisionError, self.collect, ZeroDivisionError())

@@ -10,6 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from sniproxy.client.failures import ClientError
+from sniproxy.client.messages import Consumer, Message
 from sniproxy.demo.certificates import Authority
 from sniproxy.demo.client import Connected, DemoClient, Located, Published, ReadBack, Step
 from sniproxy.demo.cluster import DemoCluster, DemoTLS
@@ -64,6 +65,21 @@ class DemoClientTests(TestCase):
                 *(there, Published(1, 1), ReadBack(b"two")),
             ],
         )
+
+    async def test_another_message(self) -> None:
+        """A message that is not the published one is an error, and is not acknowledged."""
+        client = self.client()
+        acknowledged: list[object] = []
+        self.patch(Consumer, "acknowledge", lambda consumer, message: acknowledged.append(message))
+
+        async def receive(consumer: object) -> Message:
+            return Message(7, 7, b"other")
+
+        self.patch(Consumer, "receive", receive)
+        url = "pulsar+ssl://broker-1.pulsar.test:6651"
+        await self.fails(lambda: client.round_trip(url, TOPIC, b"one"), "received another message than was published")
+        self.assertEqual([Published(1, 0)], self.steps[1:])
+        self.assertEqual([], acknowledged)
 
     async def fails(self, visit: Callable[[], Any], reason: str) -> None:
         try:

@@ -1,5 +1,6 @@
 """Tests for sniproxy.demo.tour: `make run` in its own process, and its parts."""
 
+import errno
 import io
 import json
 import os
@@ -7,18 +8,23 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.error import CannotListenError, ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.client.failures import ClientError, FailureKind
-from sniproxy.demo.tour import MESSAGE, TIMEOUT_S, TOPIC, TourPrinter, main, run
+from sniproxy.demo import tour as module
+from sniproxy.demo.client import DemoClient
+from sniproxy.demo.cluster import TLS_PORT, DemoCluster
+from sniproxy.demo.tour import MESSAGE, TIMEOUT_S, TOPIC, Tour, TourPrinter, configuration, main, run
 from tests.support.reactor import as_reactor, reactor
+from tests.support.sockets import SocketTestCase
 
 
 class Demo(ProcessProtocol):
@@ -124,6 +130,74 @@ class WholeTests(TestCase):
             self.assertIn(part, line)
 
 
+class TourTests(SocketTestCase):
+    """Tour, in this process."""
+
+    def tour(self, port: int = 0) -> Tour:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.log, self.out = folder / "access.jsonl", io.StringIO()
+
+        def to_file(cluster: DemoCluster, port: int) -> str:
+            return configuration(cluster, port).replace('path = "-"', f'path = "{self.log}"')
+
+        self.patch(module, "configuration", to_file)
+        return Tour(reactor, TourPrinter(self.out), folder, port)
+
+    async def test_walk(self) -> None:
+        """The tour shows each step of both phases, in order; only its own connections are waited for and shown."""
+        tour = self.tour()
+        tour.start()
+        await tour.walk()
+        shown = [line.strip() for line in self.out.getvalue().splitlines() if line.startswith("  ")]
+        host, port = tour.address
+        delivered = "broker-2    delivers it to the consumer"  # before or after the receipt
+        self.assertEqual(
+            [
+                f"client      dials {host}:{port}, SNI = pulsar-vip.test: any broker",
+                "broker-1    accepts the connection; TLS ends here",
+                "client      verifies the certificate: it covers pulsar-vip.test",
+                "broker-1    answers a lookup of the topic",
+                "client      receives the answer: pulsar+ssl://broker-2.pulsar.test:6651",
+                "access log:",
+                f"client      dials {host}:{port} again, SNI = broker-2.pulsar.test: this broker",
+                "broker-2    accepts the connection; TLS ends here",
+                "client      verifies the certificate: it covers broker-2.pulsar.test",
+                "broker-2    stores a message",
+                "client      receives the receipt: message 1:0",
+                'client      reads it back: "Hello from behind the proxy"',
+                "access log:",
+            ],
+            [line for line in shown[3:] if line != delivered],
+        )
+        self.assertIn(delivered, shown)
+        logged = [json.loads(line)["server_name"] for line in self.log.read_text().splitlines()]
+        self.assertEqual(["pulsar-vip.test", "broker-2.pulsar.test"], logged)
+        self.out.truncate(0)
+        client = DemoClient(reactor, tour.address, tour._cluster.authority_pem, lambda step: None)
+        await client.look_up(f"pulsar+ssl://pulsar-vip.test:{TLS_PORT}", TOPIC)
+        self.assertEqual("", self.out.getvalue())
+        await tour.stop()
+
+    async def test_what_next(self) -> None:
+        """The hints have the address of the proxy and the file of the CA certificate, which is there."""
+        tour = self.tour()
+        tour.start()
+        tour.what_next()
+        host, port = tour.address
+        self.assertIn(f"-connect {host}:{port} -servername broker-1.pulsar.test -CAfile ", self.out.getvalue())
+        file = self.out.getvalue().split("-CAfile ")[1].split()[0]
+        self.assertEqual(tour._cluster.authority_pem, Path(file).read_bytes())
+        await tour.stop()
+
+    async def test_busy(self) -> None:
+        """A tour whose port is in use can be stopped."""
+        with socket.create_server(("127.0.0.1", 0)) as busy:
+            tour = self.tour(busy.getsockname()[1])
+            self.assertRaises(CannotListenError, tour.start)
+        await tour.stop()
+
+
 class TakesItsTime:
     """A tour that a test controls."""
 
@@ -219,6 +293,14 @@ class RunTests(SynchronousTestCase):
         """Ctrl-C during the tour is no failure."""
         self.assertEqual(self.run_tour(Deferred), (0, ["stop"], ""))
 
+    def test_interrupted_before(self) -> None:
+        """Ctrl-C before the reactor runs stops what has been started."""
+        tour: Any = TakesItsTime(Deferred)
+        reactor = Reactor(0)
+        self.patch(reactor, "callWhenRunning", lambda hook: None)
+        self.assertEqual(0, run(as_reactor(reactor), tour, TourPrinter(io.StringIO()), True))
+        self.assertEqual(["stop"], tour.did)
+
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
@@ -248,6 +330,37 @@ class PrinterTests(SynchronousTestCase):
 
 class OptionTests(SynchronousTestCase):
     """main: the command line."""
+
+    def test_runs(self) -> None:
+        """The tour runs with the port and in a folder that is removed; its status is the program's."""
+        found: list[Any] = []
+
+        def run(reactor: object, tour: Tour, printer: object, once: bool) -> int:
+            found.extend((tour.address, once, tour._ca_file.parent.is_dir(), tour._ca_file))
+            return 7
+
+        self.patch(module, "run", run)
+        self.patch(Tour, "start", lambda tour: None)
+        self.assertEqual(7, main(["--port", "65535", "--once"], io.StringIO()))
+        address, once, there, file = found
+        self.assertEqual((("127.0.0.1", 65535), True, True), (address, once, there))
+        self.assertFalse(file.parent.exists())
+
+    def test_busy(self) -> None:
+        """A port in use is one line with another port to choose, and status 1; nothing runs."""
+
+        def start(tour: Tour) -> None:
+            raise CannotListenError("127.0.0.1", tour.address[1], OSError(errno.EADDRINUSE, "in use"))
+
+        self.patch(Tour, "start", start)
+        self.patch(module, "run", self.fail)
+        for port, other in ((4443, 4444), (65535, 4443)):
+            err = io.StringIO()
+            self.patch(sys, "stderr", err)
+            self.assertEqual(1, main(["--port", str(port)], io.StringIO()))
+            (line,) = err.getvalue().splitlines()
+            self.assertTrue(line.startswith("sniproxy: "), line)
+            self.assertIn(f"choose another: make run PORT={other} ", line)
 
     def test_bad_port(self) -> None:
         """An invalid port is refused with status 2 before anything starts."""

@@ -152,7 +152,7 @@ class EndWatchTests(SocketTestCase):
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
         peer = Peer(ours, fails)
-        self.ends.watch(peer)
+        self.ends.watch(peer, fin=True)
         self.addCleanup(self.ends.unwatch, peer)
         return far, peer
 
@@ -169,10 +169,23 @@ class EndWatchTests(SocketTestCase):
         await self.told(peer, False)
         for _ in range(5):
             self.ends.doRead()
-        self.ends.watch(peer)
+        self.ends.watch(peer, fin=True)
         await self.told(peer, False, False)
         reset(far)
         await self.told(peer, False, False, True)
+
+    async def test_loss(self) -> None:
+        """Unless a FIN is asked for, only a loss is reported, also one that was there before."""
+        far, peer = self.peer()
+        self.ends.watch(peer)
+        far.shutdown(socket.SHUT_WR)
+        for _ in range(5):
+            await deferLater(reactor, 0)
+        self.assertEqual([], peer.told)
+        reset(far)
+        await self.told(peer, True)
+        self.ends.watch(peer)
+        await self.told(peer, True, True)
 
     async def test_fault(self) -> None:
         """An exception, even in how a socket is ended, reaches neither the others nor the reactor."""

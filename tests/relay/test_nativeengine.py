@@ -15,9 +15,11 @@ from twisted.trial.unittest import SkipTest
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
+from sniproxy.net.sockopts import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
 from sniproxy.relay import engine
 from sniproxy.relay.engine import BOTH, CLIENT, NOBODY, EngineRelay, EngineUnavailable, GivenBack, RelayEngine
 from sniproxy.relay.relay import Ending
+from sniproxy.relay.vanished import INTERVAL_S
 from sniproxy.util.buffered import BufferAccount
 from tests.relay import deadlinecontract, relaycontract
 from tests.relay.relaycontract import MEBI, AnyRelay
@@ -200,6 +202,25 @@ class NativeTests(NativeCase):
         await self.assertFailure(in_thread(self.target.recv, 1), ConnectionResetError)
         relay.tunnel.give_back(lambda back: self.fail("given back"))
         self.assertEqual(Result.RESET, (await relay.done).result)
+
+    async def test_keep_alive(self) -> None:
+        """A tunnel that lives on detects silent peers by keep-alive, as Python does not see its sockets any more."""
+        relay = self.open()
+        self.native._native.advance(INTERVAL_S)
+        for _ in range(3):
+            await self.crossed()
+        taken: Deferred[GivenBack] = Deferred()
+        relay.tunnel.give_back(taken.callback)
+        back = await taken
+        for sock in (back.client, back.target):
+            self.assertEqual(1, sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            for option, value in (
+                (socket.TCP_KEEPIDLE, KEEPALIVE_IDLE),
+                (socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL),
+                (socket.TCP_KEEPCNT, KEEPALIVE_COUNT),
+            ):
+                self.assertEqual(value, sock.getsockopt(socket.IPPROTO_TCP, option))
+            sock.close()
 
     async def test_held(self) -> None:
         """Bytes held for a slow reader are counted until it has read them."""

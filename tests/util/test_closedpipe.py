@@ -43,3 +43,10 @@ class QuietEndTests(SynchronousTestCase):
             print("said", file=stream)
             raise ZeroDivisionError
         self.assertEqual(b"said\n", os.read(out, 10))
+
+    def test_normal_end(self) -> None:
+        """What waits is written at the end of the body."""
+        out, stream = self.pipe(read=True)
+        with exit_on_broken_pipe(stream):
+            print("said", file=stream)
+        self.assertEqual(b"said\n", os.read(out, 10))

@@ -40,9 +40,8 @@ def file_warnings(configuration: Configuration) -> Iterator[str]:
     for key, path in _resolver_files(configuration):
         yield from _writable(key, folder / path, checked)
         yield from _readable(key, folder / path, key.endswith((".key", "_file")))
-    token_file = None if configuration.admin is None else configuration.admin.token_file
-    if isinstance(token_file, str):
-        yield from _readable("admin.token_file", folder / token_file, True)
+    if configuration.admin is not None and configuration.admin.token_file is not None:
+        yield from _readable("admin.token_file", Path(configuration.admin.token_file), True)
     for key, path in _key_files(configuration):
         yield from _readable(key, Path(path), False)
 

@@ -17,7 +17,7 @@ from sniproxy.config.tables import LISTED_TABLES, MAX_ERRORS
 from sniproxy.util.text import bounded
 
 _HEADER = re.compile(r"\s*(\[{1,2})\s*([^\[\]#]+?)\s*(\]{0,2})\s*(?:#.*)?")
-_PAIR = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*(=|:(?=[\s\"']))\s*(.*?)\s*")
+_PAIR = re.compile(r"^\s*([A-Za-z0-9_.-]+)\s*(=|:(?=[\s\"']))\s*(.*?)\s*")
 _ITEM = re.compile(r"\s*([^\s\"'=\[\]{},#]+)\s*,?\s*(?:#.*)?")
 _COMMENT = re.compile(r"\s+#[^\"']*$")
 _AT = re.compile(r"at line (\d+)")

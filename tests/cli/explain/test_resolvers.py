@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from sniproxy.cli.explain.resolvers import NoAnswer, ResolverQueries
 from sniproxy.config.parser import parse
-from sniproxy.interfaces import (
-    WatchState,
-)
+from sniproxy.interfaces import Resolution, WatchState
+from sniproxy.resolvers.static import StaticResolver
 from sniproxy.server.build import build
 from tests.cli.explain.scripted import Scripted, answers, fails, refuses, script, tables
 from tests.support.proxies import LISTENER
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
+
+ROUTE = '[[route]]\nserver_name = "a.test"\ntarget = "b.test"\n'
 
 
 class ResolverQueriesTests(SocketTestCase):
@@ -28,13 +31,12 @@ class ResolverQueriesTests(SocketTestCase):
         self.addCleanup(built.resolvers.stop)
         return ResolverQueries(built, reactor)
 
-    async def no(self, queries: ResolverQueries, name: str | None) -> NoAnswer:
+    def no(self, queries: ResolverQueries, name: str | None) -> Deferred[NoAnswer]:
         configuration = queries.built.configuration
         asked: Deferred[Any] = Deferred.fromCoroutine(
             queries.query(name, configuration.listeners[0], configuration.routes[0])
         )
-        error: NoAnswer = await self.assertFailure(asked, NoAnswer)
-        return error
+        return self.assertFailure(asked, NoAnswer)
 
     async def test_who(self) -> None:
         """With several resolvers: the one that answered, and why those before it did not."""
@@ -68,6 +70,47 @@ class ResolverQueriesTests(SocketTestCase):
         error = await self.no(self.queries(tables("f", "p")), "a.z.test")
         self.assertIn("f: refused: not here; p: ZooKeeper is silent", str(error))
         self.assertFalse(error.refused)
+
+    async def test_bad_answers(self) -> None:
+        """A resolver that does not answer in time, or returns no target, is a failure."""
+        clock = Clock()
+        queries = attrs.evolve(self.queries(f"{ROUTE}[timeouts]\nconnect = 3\n"), reactor=clock)
+        self.patch(StaticResolver, "resolve", lambda self, request: Deferred())
+        waiting = self.no(queries, "a.test")
+        clock.advance(3)
+        self.assertEqual("no answer from the resolver within 3 s", str(await waiting))
+        for answer in (None, Resolution([])):
+            self.patch(StaticResolver, "resolve", lambda self, request, answer=answer: answer)
+            self.assertEqual("the resolver returned no target", str(await self.no(queries, "a.test")))
+
+    async def test_probe(self) -> None:
+        """A probe fails if the resolver does; a refusal is an answer."""
+        for resolver, problem in (
+            (Scripted(answers("b.test"), WatchState("")), None),
+            (Scripted(refuses, WatchState("")), None),
+            (
+                Scripted(fails, WatchState("")),
+                "probe with sniproxy-explain.z.test: the resolver failed: Unavailable: ZooKeeper is silent",
+            ),
+        ):
+            script(self, p=resolver)
+            queries = self.queries(tables("p"))
+            configuration = queries.built.configuration
+            (listener,), (route,) = configuration.listeners, configuration.routes
+            probe: Deferred[Any] = Deferred.fromCoroutine(queries.probe(listener, route))
+            if problem is None:
+                await probe
+            else:
+                self.assertEqual(problem, str(await self.assertFailure(probe, NoAnswer)))
+            self.assertEqual(["sniproxy-explain.z.test"], [asked.server_name for asked in resolver.asked])
+
+    async def test_probe_of_other_routes(self) -> None:
+        """The probe of a route without a wildcard has a name that never exists."""
+        resolver = Scripted(answers("b.test"), WatchState(""))
+        script(self, p=resolver)
+        queries = self.queries(tables("p", server_name="a.z.test"))
+        await queries.probe(queries.built.configuration.listeners[0], queries.built.configuration.routes[0])
+        self.assertEqual(["sniproxy-explain.invalid"], [asked.server_name for asked in resolver.asked])
 
     async def test_watches(self) -> None:
         """The state of watching resolvers, and why the last refresh failed."""

@@ -7,6 +7,7 @@ import re
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.config.diagnostics.collecting import all_errors
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
@@ -16,6 +17,8 @@ from tests.support.reactor import as_reactor
 
 _KEY = re.compile(r"nowhere/f\.toml:(\d+: \S+?)(?:: | = )")
 """A message's line and key."""
+
+STRINGS = 'write strings in quotes: hello = "five"'
 
 
 class AllErrorsTests(SynchronousTestCase):
@@ -87,6 +90,29 @@ class AllErrorsTests(SynchronousTestCase):
                     "17: bridge[1].trust", "19: route[0].server_name", "23: resolver.x.odd", "24: resolver.x.servers",
                     "25: resolver.x.ipv4", "28: resolver.y.path"]  # fmt: skip
         self.assertEqual(expected, _KEY.findall(error))
+
+    def test_corrected_lines(self) -> None:
+        """A line with a syntax error is reported once, even if the corrected value is wrong, too."""
+        error = f"f.toml:4: hello = five: invalid TOML: Invalid value (at line 4, column 9); {STRINGS}"
+        self.assertEqual([error], self.errors(f"{LISTENER}[timeouts]\nhello = five\n"))
+
+    def test_unknown_place(self) -> None:
+        """An error that names no key, or not the file, is reported once, as it is."""
+        for message in ("f.toml: no idea why", "somewhere: no idea why"):
+
+            def check(data: object, message: str = message) -> None:
+                raise ConfigError(message)
+
+            self.assertEqual(message, str(all_errors("workers = 2", "f.toml", check)))
+
+    def test_broken_plugin(self) -> None:
+        """An exception of a resolver does not hide the errors of the file."""
+
+        def use(configuration: Configuration) -> None:
+            raise ZeroDivisionError
+
+        error = self.assertRaises(ConfigError, parse, f"{LISTENER}[timeouts]\nhello = 0\n", "f.toml", use=use)
+        self.assertIn("f.toml:4: timeouts.hello = 0", str(error))
 
     def test_stand_ins(self) -> None:
         """The placeholder of an invalid path is not reported as missing."""

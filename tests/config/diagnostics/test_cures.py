@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
 from tests.support import configerrors
 from tests.support.configerrors import LISTENER
 
@@ -14,6 +16,11 @@ class CureTests(configerrors.ErrorCase):
         for key in ('relay = "engine"', "relay_threads = 2", "workers = 2", "reuse_port = true"):
             self.refused(f"{self.route('a.test')}{key}", "belongs at the top of the file, before the first [table]")
         self.refused(f"{self.route('a.test')}idle = 3", "idle belongs to [timeouts]")
+        self.refused(f"{self.route('a.test')}timeouts = 3", "[timeouts] is a table of its own; known keys: server_name")
+
+    def test_misspelt(self) -> None:
+        """A key that is close to a known one."""
+        self.refused("[timeouts]\nidel = 3", "timeouts.idel = 3: unknown key; did you mean idle?")
 
     def test_other_names(self) -> None:
         """Names of keys in other programs are recognised."""
@@ -45,7 +52,14 @@ class CureTests(configerrors.ErrorCase):
             ("[admin]\nendpoint = 9090", 'write a string: "tcp:9090"'),
             ('[access_log]\npath = ["-"]', 'not a list: "-"'),
             ("[health]\nrise = 2.5", "it is a number with a fraction"),
+            (self.route("a.test", "7"), 'a string or a list, a host and a port: "10.0.0.7:7"'),
             ('[resolver.x]\ntype = "static"\ndeadline = "5s"', "more than 0: 5"),
         ):
             self.refused(text, cure)
+        for text, message in (
+            ('[timeouts]\nidle = "long"', 'timeouts.idle = "long": it is a string; write a number of seconds'),
+            ('[policy]\nallow_cidrs = "x"', 'policy.allow_cidrs = "x": it is a string; write a list'),
+            ("[[route]]\nserver_name = 7", "route[0].server_name = 7: it is a number; write a string"),
+        ):
+            self.assertTrue(str(self.assertRaises(ConfigError, parse, LISTENER + text, "f.toml")).endswith(message))
         self.refused_file(f"timeouts = 3\n{LISTENER}", "write a table: [timeouts]")

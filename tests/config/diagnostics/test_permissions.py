@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.diagnostics.permissions import file_warnings, root_warning
-from sniproxy.config.parser import parse
+from sniproxy.config.parser import from_options, parse
 from tests.support.configerrors import LISTENER
 
 KEY = "-----BEGIN PRIVATE KEY-----\n"
@@ -66,6 +66,25 @@ class PermissionTests(SynchronousTestCase):
         self.file("own.pem", 0o644, KEY)
         self.warned(ends, "listener[0].certificates: ")
         self.warned(ends.replace('"own.pem"', '"."'), "own.pem is a secret that all users of this machine can read")
+
+    def test_other_keys(self) -> None:
+        """The keys that the proxy and a bridge show to brokers, and the admin endpoint's token."""
+        for name in ("up.pem", "bridge.pem"):
+            self.file(name, 0o644, KEY)
+        self.file("own.pem", 0o600, KEY)
+        self.file("token", 0o644, "no PEM")
+        ends = 'certificates = "own.pem"\nupstream_trust = "ca.pem"\nupstream_certificate = "up.pem"\n'
+        bridge = '[[bridge]]\nendpoint = "tcp:1"\nservice_url = "pulsar+ssl://a.test"\ntrust = "ca.pem"\n'
+        admin = '[admin]\nendpoint = "unix:/run/s"\ntoken_file = "token"\n'
+        self.warned(LISTENER + ends, f"listener[0].upstream_certificate: {self.folder / 'up.pem'} is a secret")
+        self.warned(bridge)
+        self.warned(f'{bridge}certificate = "bridge.pem"', f"bridge[0].certificate: {self.folder / 'bridge.pem'} is")
+        self.warned(LISTENER + admin, f"admin.token_file: {self.folder / 'token'} is a secret")
+        self.warned(f'{bridge}certificate = "missing.pem"')
+
+    def test_options(self) -> None:
+        """Options of the command line are in no file."""
+        self.assertEqual([], list(file_warnings(from_options(["tcp:1"], ["a.test=b.test"], None))))
 
     def test_resolvers(self) -> None:
         """A file of names that others may write, and a world-readable token, give warnings."""

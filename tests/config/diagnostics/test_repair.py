@@ -39,3 +39,80 @@ class RepairTests(SynchronousTestCase):
         """For a missing key nothing changes, and False is returned."""
         self.assertFalse(repair({}, ("timeouts", "idle"), 1, None, 1))
         self.assertFalse(repair({"timeouts": {}}, ("timeouts", "idle"), 1, None, 1))
+
+    def test_missing_place(self) -> None:
+        """A path into a list or a value that does not have it changes nothing."""
+        data: dict[str, Any] = {"route": [], "timeouts": 3}
+        self.assertFalse(repair(data, ("route", 0), 7, None, 1))
+        self.assertFalse(repair(data, ("route", "x"), 7, None, 1))
+        self.assertFalse(repair(data, ("timeouts", "idle"), 7, None, 1))
+        self.assertEqual({"route": [], "timeouts": 3}, data)
+
+    def test_items(self) -> None:
+        """An item of a list becomes a valid item of that list."""
+        data: dict[str, Any] = {"policy": {"allow_ports": ["x", 1]}, "admin": {"hosts": ["a", 7]}}
+        self.assertTrue(repair(data, ("policy", "allow_ports", 0), "x", None, 1))
+        self.assertTrue(repair(data, ("admin", "hosts", 1), 7, None, 2))
+        self.assertEqual({"policy": {"allow_ports": [6651, 1]}, "admin": {"hosts": ["a", "repaired.invalid"]}}, data)
+
+    def test_last_item(self) -> None:
+        """A list whose only item is wrong goes."""
+        data: dict[str, Any] = {"policy": {"allow_ports": [0]}}
+        self.assertTrue(repair(data, ("policy", "allow_ports"), 0, None, 1))
+        self.assertEqual({"policy": {}}, data)
+
+    def test_tables(self) -> None:
+        """A value in place of tables becomes one listener, no route, a static resolver; names stay."""
+        data: dict[str, Any] = {"listener": 7, "route": "x", "resolver": {"r": 7}, "bridge": [{"name": "b"}]}
+        for number, path in enumerate((("listener",), ("route",), ("resolver", "r"))):
+            self.assertTrue(repair(data, path, None, None, number))
+        self.assertTrue(repair(data, ("bridge", 0), None, None, 9))
+        (listener,), (bridge,) = data["listener"], data["bridge"]
+        self.assertEqual(["endpoint"], list(listener))
+        self.assertEqual(([], {"r": {"type": "static"}}), (data["route"], data["resolver"]))
+        self.assertEqual(("b", "-"), (bridge["name"], bridge["trust"]))
+        self.assertNotEqual(listener["endpoint"], bridge["endpoint"])
+
+    def test_endpoints(self) -> None:
+        """A listener gets no name from an endpoint that is shared or no text, and [admin] never does."""
+        same, number = {"endpoint": "x"}, {"endpoint": 7}
+        data: dict[str, Any] = {"listener": [same, dict(same), number], "admin": {"endpoint": "y"}}
+        for path in (("listener", 0), ("listener", 2), ("admin",)):
+            self.assertTrue(repair(data, (*path, "endpoint"), None, None, 1))
+        for table in (same, number, data["admin"]):
+            self.assertEqual({"endpoint": "tcp:1:interface=127.255.0.2"}, table)
+
+    def repaired(self, kind: str, table: dict[str, Any], key: str, value: object = None) -> dict[str, Any]:
+        """The first table of a kind after the repair of a key."""
+        data: dict[str, Any] = {kind: [table]}
+        self.assertTrue(repair(data, (kind, 0, key), value, None, 1))
+        return table
+
+    def test_targets(self) -> None:
+        """A route keeps one target at least; a TLS listener has none."""
+        good = "repaired.invalid:6651"
+        for kind, table, key, value, expected in (
+            ("route", {"target": ["a:0", "b:1"]}, "target", "a:0", {"target": [good, "b:1"]}),
+            ("route", {"target": "a:0"}, "target", "a:0", {"target": good}),
+            ("route", {"target": "a:1", "resolver": "x"}, "target", None, {"target": "a:1"}),
+            ("route", {"resolver": "x"}, "resolver", "x", {"target": good}),
+            ("route", {}, "target", None, {"target": good}),
+            ("listener", {"plaintext": True}, "target", None, {"plaintext": True, "target": good}),
+            ("listener", {"target": "a:1"}, "target", "a:1", {}),
+        ):
+            self.assertEqual(expected, self.repaired(kind, table, key, value))
+
+    def test_termination(self) -> None:
+        """A listener that terminates TLS gets all needed files; a plaintext listener loses them."""
+        files = {"certificates": "repaired.pem", "upstream_trust": "repaired.pem"}
+        self.assertEqual(files, self.repaired("listener", {"certificates": 7}, "certificates", 7))
+        kept = self.repaired("listener", {"certificates": "c", "upstream_trust": ""}, "upstream_trust", "")
+        self.assertEqual({"certificates": "c", "upstream_trust": "repaired.pem"}, kept)
+        both = {"plaintext": True, "certificates": "c", "upstream_trust": "t"}
+        self.assertEqual({"plaintext": True}, self.repaired("listener", both, "certificates", "c"))
+
+    def test_needed_text(self) -> None:
+        """Needed keys of other tables get a valid value."""
+        self.assertEqual({"trust": "-"}, self.repaired("bridge", {}, "trust"))
+        url = {"service_url": "pulsar+ssl://repaired.invalid:6651"}
+        self.assertEqual(url, self.repaired("bridge", {"service_url": 7}, "service_url", 7))

@@ -51,9 +51,35 @@ class ReadTests(SynchronousTestCase):
             (5, "[timeouts] appears twice, first on line 1; merge the two"),
         )
 
+    def test_twice_elsewhere(self) -> None:
+        """The first line is not named if it is spelt in another way, or in another table."""
+        self.said('c = 1\n"a" = 1\na = 2', (3, "a is set twice; remove one"))
+        self.said('a = 0\n[timeouts]\n"a" = 1\na = 2', (4, "a is set twice; remove one"))
+
+    def test_keys(self) -> None:
+        """A key with spaces gets underscores."""
+        self.said("server name = 1\nhost  name= 1", (1, "server name = 1: invalid TOML: "), (2, "write host_name"))
+
+    def test_no_value(self) -> None:
+        """A value that is missing is asked for; the reading ends, for nothing can take its place."""
+        found = read("a =\nb = c", [])
+        self.assertIsNone(found.data)
+        ((line, message),) = found.faults
+        self.assertEqual(1, line)
+        self.assertTrue(message.endswith("write a value after ="), message)
+
     def test_not_understood(self) -> None:
         """A fault that cannot be repaired ends the reading, with the parser's message and its line."""
-        for text in ("a = {b", "a = [", '{"a": 1}', "a = " + "9" * 5000, "a = " + "[" * 5000, '"""'):
+        for text in (
+            "a = {b",
+            "a = [",
+            "a = [b,",
+            "[a]\nb = 1\n[a.b]",
+            '{"a": 1}',
+            "a = " + "9" * 5000,
+            "a = " + "[" * 5000,
+            '"""',
+        ):
             found = read(f"{text}\nb = c", [])
             self.assertIsNone(found.data, text)
             self.assertIn("invalid TOML", found.faults[0][1])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.logger import capturedLogs, formatEvent
 
-from sniproxy.server.workers.post import HEARTBEAT, READY, STOP
+from sniproxy.server.workers.post import HEARTBEAT, READY, REFUSED, RELOAD, RELOADED, STOP
 from sniproxy.server.workers.process import Worker, describe_end, wait_until_ready
+from sniproxy.server.workers.sockets import KeptSockets, available
 from tests.server.workers.running import configuration
 from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, HandClock, SocketTestCase, in_thread
@@ -26,8 +28,29 @@ class HowTests(SocketTestCase):
             (ProcessDone(0), "exited"),
             (ProcessTerminated(3), "exited with status 3"),
             (ProcessTerminated(signal=signal.SIGKILL), "was killed by SIGKILL"),
+            (OSError("lost"), "exited: lost"),
+            (None, "exited: None"),
         ):
             self.assertEqual(text, describe_end(reason))
+
+
+class ReportTests(SocketTestCase):
+    """The reports and orders of a worker."""
+
+    def test_reload(self) -> None:
+        """A worker reloads from the order until its report, whatever the report says."""
+        reported: list[str] = []
+        worker = Worker(0, 0.0, 0.0, lambda worker, what: reported.append(what), lambda worker, how: None)
+        worker.transport = SimpleNamespace(pipes={})  # it has closed its pipe for orders
+        for answer in (RELOADED, REFUSED):
+            worker.send_order(RELOAD, "text")
+            self.assertTrue(worker.reloading)
+            worker.childDataReceived(5, f"{HEARTBEAT}\n{answer}".encode())
+            self.assertTrue(worker.reloading)
+            worker.childDataReceived(5, b"\n")
+            self.assertFalse(worker.reloading)
+        self.assertEqual([HEARTBEAT, RELOADED, HEARTBEAT, REFUSED], reported)
+        self.assertFalse(worker.ready)
 
 
 class WorkerTests(SocketTestCase):
@@ -47,6 +70,32 @@ class WorkerTests(SocketTestCase):
         self.assertIs(worker, wait_until_ready([worker], 4 * TIMEOUT_S))
         self.assertIn("x.toml:1: colour = 1: unknown key", worker.error)
         self.assertEqual("exited with status 1", await ended)
+
+    async def test_silent(self) -> None:
+        """A worker that is not ready in time has failed."""
+        ended: Deferred[str] = Deferred()
+        worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
+        worker.start(reactor, self.arguments(Path("x.toml")), "", 0)
+        self.assertIs(worker, wait_until_ready([worker], 0.0))
+        worker.kill()
+        self.assertEqual("was killed by SIGKILL", await ended)
+
+    async def test_sockets(self) -> None:
+        """A worker passes its listening sockets on to the supervisor, which keeps them after its end."""
+        path = configuration(self)
+        kept = KeptSockets(reactor)
+        ended: Deferred[str] = Deferred()
+        worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
+        worker.start(reactor, self.arguments(path), path.read_text(), 0, kept)
+        self.assertIsNone(wait_until_ready([worker], 4 * TIMEOUT_S))
+        worker.kill()
+        await ended
+        kept.close_channel()
+        self.assertLess(0, len(kept))
+        kept.release()
+
+    if not available:
+        test_sockets.skip = "sockets are kept on Linux"  # type: ignore[attr-defined]
 
     async def test_told_when_it_is_gone(self) -> None:
         """An order to a worker that has closed its pipe is ignored."""

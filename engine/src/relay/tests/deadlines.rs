@@ -81,7 +81,7 @@ fn a_peer_that_acknowledges_nothing_gets_a_time_limit() {
     sys::set_option(target.as_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program);
     client.write_all(b"x").unwrap();
     rig.settle();
-    let token = rig.relay.tunnels.iter_from(0).next().unwrap().0;
+    let token = rig.relay.tunnels.iter(0..9).next().unwrap().0;
     let fds = rig.relay.tunnels.get(token).unwrap().sides.each_ref().map(|fd| fd.as_raw_fd());
     let limit = |side: usize| user_timeout(&sys::borrow(fds[side]));
     while sys::unanswered(sys::borrow(fds[TARGET])).unwrap().0 == 0 {} // 0.2 s on loopback
@@ -91,6 +91,26 @@ fn a_peer_that_acknowledges_nothing_gets_a_time_limit() {
     while sys::unanswered(sys::borrow(fds[TARGET])).unwrap().0 > 0 {}
     rig.advance(CHECK_INTERVAL_MS);
     assert_eq!(limit(TARGET), 0);
+}
+
+#[test]
+fn a_tunnel_that_lives_on_is_kept_alive() {
+    let mut rig = Rig::new();
+    let (client, target, _) = rig.open(b"", NO_DEADLINES);
+    rig.settle();
+    let token = rig.relay.tunnels.iter(0..9).next().unwrap().0;
+    let fds = rig.relay.tunnels.get(token).unwrap().sides.each_ref().map(|fd| fd.as_raw_fd());
+    let set = |side: usize, level, option| sys::option::<i32>(sys::borrow(fds[side]), level, option).unwrap();
+    for side in [CLIENT, TARGET] {
+        assert_eq!(set(side, libc::SOL_SOCKET, libc::SO_KEEPALIVE), 0);
+    }
+    rig.advance(CHECK_INTERVAL_MS);
+    for side in [CLIENT, TARGET] {
+        assert_eq!(set(side, libc::SOL_SOCKET, libc::SO_KEEPALIVE), 1);
+        let options = [libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT];
+        assert_eq!(options.map(|option| set(side, libc::IPPROTO_TCP, option)), [60, 15, 4]);
+    }
+    drop((client, target));
 }
 
 #[test]

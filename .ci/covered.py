@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Runs tests as trial does, and checks that each test file covers its own source file: `tests/a/test_b.py`, with
+`test_b_more.py` beside it, takes 90 % of the branches of `sniproxy/a/b.py`.
+
+    .venv/bin/python .ci/covered.py [TEST ...]     TEST: modules or packages; without one, all but peers and bench
+
+The suite runs once. Code that other test files or child processes run does not count; what importing runs counts. In a
+file without branches, the figure counts statements. Prints the files below the bound. The status is 1 if a test fails,
+if a file below the bound is not in EXCEPTIONS or is below its floor there, or if an exception is no longer needed.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ["COVERAGE_CORE"] = "ctrace"  # sys.monitoring, the default from Python 3.14 on, cannot tell contexts apart
+
+from coverage import Coverage
+from twisted.trial.reporter import TreeReporter
+from twisted.trial.runner import TestLoader, TrialRunner
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "sniproxy"
+
+MIN_PERCENT = 90.0
+
+MISSING_CAPABILITY = "kernel capability missing: "
+"""The reason of skipped tests whose files are not judged."""
+
+EXCEPTIONS: dict[str, tuple[float, str]] = {}
+"""Files below the bound: the least percentage of each, and the reason."""
+
+
+def default_tests() -> list[str]:
+    """All test modules but those of peers and benches."""
+    paths = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py"))
+    return [".".join(path.with_suffix("").parts) for path in paths if path.parts[1] not in ("peers", "bench")]
+
+
+def sources() -> list[Path]:
+    """The source files that define a function or a class. tests/test_architecture.py asks for a test file of each."""
+    code = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    paths = [path for path in sorted(SOURCE.rglob("*.py")) if not path.name.endswith("_pb2.py")]
+    return [path for path in paths if any(isinstance(node, code) for node in ast.parse(path.read_text()).body)]
+
+
+def own_module(path: Path) -> str:
+    """The test module of a source file."""
+    inner = path.relative_to(SOURCE)
+    return ".".join(["tests", *inner.parent.parts, f"test_{inner.stem.strip('_')}"])
+
+
+def own_contexts(path: Path) -> str:
+    """A pattern of the contexts that count for a source file: its test modules, and imports, whose context is empty."""
+    return rf"^({re.escape(own_module(path))}(_\w+)?)?$"
+
+
+def module_of(test) -> str:
+    """The module of a test. Trial wraps synchronous tests, so that the class of the object does not say it."""
+    return test.id().rsplit(".", 2)[0]
+
+
+def run(coverage: Coverage, tests: list[str]) -> tuple[bool, set[str], set[str]]:
+    """Run tests, with the module of each as the context.
+
+    @return: whether all passed, the modules that ran, and those of which a missing capability of the kernel skipped
+        tests.
+    """
+    ran, skipped = set(), set()
+
+    class Reporter(TreeReporter):
+        context = ""
+
+        def startTest(self, method):
+            module = module_of(method)
+            if module != self.context:
+                self.context = module
+                ran.add(module)
+                coverage.switch_context(module)
+            super().startTest(method)
+
+        def addSkip(self, test, reason):
+            if str(reason).startswith(MISSING_CAPABILITY):
+                skipped.add(module_of(test))
+            super().addSkip(test, reason)
+
+    coverage.start()
+    try:
+        suite = TestLoader().loadByNames(tests, recurse=True)
+        result = TrialRunner(Reporter).run(suite)
+    finally:
+        coverage.stop()
+    return result.wasSuccessful(), ran, skipped
+
+
+def percentage(coverage: Coverage, path: Path, scratch: str) -> float:
+    """What the tests of a source file cover of it."""
+    report = os.path.join(scratch, "report.json")
+    coverage.json_report(morfs=[str(path)], outfile=report, contexts=[own_contexts(path)])
+    with open(report) as file:
+        totals = json.load(file)["totals"]
+    kind = "branches" if totals["num_branches"] else "lines"
+    return 100.0 * totals[f"covered_{kind}"] / (totals["num_branches"] or totals["num_statements"] or 1)
+
+
+def main() -> int:
+    os.chdir(ROOT)
+    sys.path[0] = str(ROOT)
+    with tempfile.TemporaryDirectory() as scratch:
+        data = os.path.join(scratch, "data")
+        coverage = Coverage(data_file=data, config_file=False, branch=True, source=[str(SOURCE)], messages=False)
+        passed, ran, skipped = run(coverage, sys.argv[1:] or default_tests())
+        judged = [path for path in sources() if own_module(path) in ran]
+        figures = {path: percentage(coverage, path, scratch) for path in judged}
+    bad = 0
+    print(f"\nbranches that a test file covers of its own source file, below {MIN_PERCENT:.0f} % or wrong:")
+    for path, percent in figures.items():
+        name = str(path.relative_to(ROOT))
+        floor, why = EXCEPTIONS.get(name, (MIN_PERCENT, ""))
+        if any(re.match(own_contexts(path), module) for module in skipped):
+            note, wrong = "not judged: the kernel lacks what some of its tests need", False
+        elif percent < floor:
+            note, wrong = f"WRONG: below {floor:.0f} %", True
+        elif why and percent >= MIN_PERCENT:
+            note, wrong = "WRONG: no longer an exception", True
+        elif why:
+            note, wrong = f"exception, at least {floor:.0f} %: {why}", False
+        else:
+            continue
+        bad += wrong
+        print(f"  {percent:5.1f} %  {name}  {note}")
+    gone = [name for name in EXCEPTIONS if not (ROOT / name).exists()]
+    for name in gone:
+        print(f"          {name}  WRONG: there is no such file")
+    print(f"{len(figures)} files, {bad + len(gone)} wrong")
+    return 0 if passed and not bad and not gone else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
