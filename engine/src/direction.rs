@@ -20,6 +20,8 @@ pub struct Context {
     pub held: Arc<AtomicUsize>,
     /// Milliseconds, of the current turn.
     pub now: u64,
+    /// Bytes that the current direction has written to its destination in this turn.
+    pub moved: u64,
     /// When the next deadline of a tunnel may have come.
     pub sweep_at: u64,
     /// Tokens of sides that have not drained their socket.
@@ -41,10 +43,9 @@ pub enum Step {
     TargetBroke(Errno),
 }
 
+/// What was read and not written. An idle direction has none of it.
 #[derive(Default)]
-pub struct Direction {
-    /// Bytes written to the destination.
-    pub moved: u64,
+struct Held {
     /// Bytes to write before all others, from `at` on.
     head: Vec<u8>,
     at: u32,
@@ -53,6 +54,39 @@ pub struct Direction {
     pipe: Option<Pipe>,
     /// Bytes of this direction in `Context::held`.
     counted: u32,
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        self.head.len() - self.at as usize + self.inside as usize
+    }
+
+    /// Moves the bytes of the pipe into memory.
+    fn empty_pipe(&mut self, context: &mut Context) -> sys::Result<()> {
+        if let Some(pipe) = self.pipe.take() {
+            let start = self.head.len();
+            self.head.resize(start + self.inside as usize, 0);
+            let mut filled = start;
+            while filled < self.head.len() {
+                match sys::read(pipe.reader(), &mut self.head[filled..]) {
+                    Ok(count) if count > 0 => filled += count,
+                    result => {
+                        self.inside = 0;
+                        context.pipes.discard(pipe);
+                        return Err(result.err().unwrap_or(EIO));
+                    }
+                }
+            }
+            self.inside = 0;
+            context.pipes.give(pipe);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+pub struct Direction {
+    held: Option<Box<Held>>,
     /// The source's end was passed on behind all bytes.
     pub ended: bool,
     /// The source is not read, because the destination is full.
@@ -70,18 +104,27 @@ pub struct Direction {
 
 impl Direction {
     /// @param head: written first.
-    pub fn new(moved: u64, head: Vec<u8>) -> Self {
-        Self { moved, head, dry: true, ..Self::default() }
+    pub fn new(head: Vec<u8>) -> Self {
+        let mut direction = Self { dry: true, ..Self::default() };
+        if !head.is_empty() {
+            direction.hold(Held { head, ..Held::default() });
+        }
+        direction
     }
 
-    pub fn holds(&self) -> usize {
-        self.head.len() - self.at as usize + self.inside as usize
+    /// Whether bytes were read and not written.
+    pub fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.held = Some(Box::new(held));
     }
 
     /// Reads once, if nothing is held, and writes until all is written or there is no room.
     #[inline]
     pub fn step(&mut self, source: BorrowedFd, target: BorrowedFd, context: &mut Context) -> Step {
-        let result = if self.holds() > 0 {
+        let result = if self.holds() {
             self.flush(target, context)
         } else if self.bulky && !self.copies {
             match self.fill_pipe(source, context) {
@@ -111,11 +154,12 @@ impl Direction {
         self.dry = count < context.buffer.len();
         let mut rest = &context.buffer[..count];
         let result = send_all(target, &mut rest);
-        self.moved += (count - rest.len()) as u64;
+        context.moved += (count - rest.len()) as u64;
         if result.is_ok() {
             return Step::Moved;
         }
-        self.head = rest.to_vec();
+        let head = rest.to_vec();
+        self.hold(Held { head, ..Held::default() });
         match result {
             Err(EAGAIN) => Step::Full,
             Err(error) => Step::TargetBroke(error),
@@ -134,8 +178,7 @@ impl Direction {
                 }
                 self.bulky = count >= BULK_BYTES;
                 self.dry = false;
-                self.inside = count as u32;
-                self.pipe = Some(pipe);
+                self.hold(Held { inside: count as u32, pipe: Some(pipe), ..Held::default() });
                 Some(Step::Moved)
             }
             result => {
@@ -155,90 +198,77 @@ impl Direction {
 
     /// Writes what is held until there is no room: only then the edge-triggered set announces room.
     pub fn flush(&mut self, target: BorrowedFd, context: &mut Context) -> sys::Result<()> {
-        if !self.head.is_empty() {
-            let mut rest = &self.head[self.at as usize..];
+        let Some(held) = &mut self.held else { return Ok(()) };
+        if !held.head.is_empty() {
+            let mut rest = &held.head[held.at as usize..];
             let before = rest.len();
             let result = send_all(target, &mut rest);
             let sent = before - rest.len();
-            self.moved += sent as u64;
-            self.at += sent as u32;
+            context.moved += sent as u64;
+            held.at += sent as u32;
             result?;
-            self.head = Vec::new();
-            self.at = 0;
+            held.head = Vec::new();
+            held.at = 0;
         }
-        while let Some(pipe) = self.pipe.take_if(|_| self.inside > 0) {
-            match sys::splice(pipe.reader(), target, self.inside as usize) {
+        while let Some(pipe) = held.pipe.take_if(|_| held.inside > 0) {
+            match sys::splice(pipe.reader(), target, held.inside as usize) {
                 Ok(count) if count > 0 => {
-                    self.moved += count as u64;
-                    self.inside -= count as u32;
-                    if self.inside == 0 {
+                    context.moved += count as u64;
+                    held.inside -= count as u32;
+                    if held.inside == 0 {
                         context.pipes.give(pipe);
                     } else {
-                        self.pipe = Some(pipe);
+                        held.pipe = Some(pipe);
                     }
                 }
                 result => {
-                    self.pipe = Some(pipe);
+                    held.pipe = Some(pipe);
                     let error = result.err().unwrap_or(EIO);
                     if !matches!(error, EINVAL | ENOMEM | ENOSYS | EPERM) {
                         return Err(error);
                     }
                     self.copies = true;
-                    self.empty_pipe(context)?;
+                    held.empty_pipe(context)?;
                     return self.flush(target, context);
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Moves the bytes of the pipe into memory.
-    fn empty_pipe(&mut self, context: &mut Context) -> sys::Result<()> {
-        if let Some(pipe) = self.pipe.take() {
-            let start = self.head.len();
-            self.head.resize(start + self.inside as usize, 0);
-            let mut filled = start;
-            while filled < self.head.len() {
-                match sys::read(pipe.reader(), &mut self.head[filled..]) {
-                    Ok(count) if count > 0 => filled += count,
-                    result => {
-                        self.inside = 0;
-                        context.pipes.discard(pipe);
-                        return Err(result.err().unwrap_or(EIO));
-                    }
-                }
-            }
-            self.inside = 0;
-            context.pipes.give(pipe);
-        }
+        self.drop_held(context);
         Ok(())
     }
 
     /// Takes the bytes that were read and not written.
     pub fn take_held(&mut self, context: &mut Context) -> sys::Result<Vec<u8>> {
-        self.empty_pipe(context)?;
-        let mut held = std::mem::take(&mut self.head);
-        held.drain(..std::mem::take(&mut self.at) as usize);
-        Ok(held)
+        let Some(held) = &mut self.held else { return Ok(Vec::new()) };
+        held.empty_pipe(context)?;
+        let mut bytes = std::mem::take(&mut held.head);
+        bytes.drain(..std::mem::take(&mut held.at) as usize);
+        Ok(bytes)
     }
 
     /// Marks the destination as full or not, and counts what is held for it.
     pub fn block(&mut self, blocked: bool, context: &Context) {
         self.blocked = blocked;
-        let count = if blocked { self.holds() as u32 } else { 0 };
-        context.held.fetch_add(count.wrapping_sub(self.counted) as i32 as usize, Relaxed);
-        self.counted = count;
+        if let Some(held) = self.held.as_mut().filter(|_| blocked) {
+            let count = held.bytes() as u32;
+            context.held.fetch_add(count.wrapping_sub(held.counted) as i32 as usize, Relaxed);
+            held.counted = count;
+        }
     }
 
     /// Frees the pipe and what is held.
     pub fn release(&mut self, context: &mut Context) {
-        self.block(false, context);
-        self.head = Vec::new();
-        self.at = 0;
-        self.inside = 0;
-        if let Some(pipe) = self.pipe.take() {
+        self.blocked = false;
+        if let Some(pipe) = self.drop_held(context) {
             context.pipes.discard(pipe);
         }
+    }
+
+    /// Holds nothing from now on. @return: the pipe.
+    fn drop_held(&mut self, context: &Context) -> Option<Pipe> {
+        let held = self.held.take()?;
+        context.held.fetch_sub(held.counted as usize, Relaxed);
+        held.pipe
     }
 }
 

@@ -61,7 +61,7 @@ impl Engine {
     /// Takes over two open descriptors. @return: an error if no thread runs: then they stay the caller's.
     pub fn add(
         &self,
-        key: u64,
+        key: u32,
         client: RawFd,
         target: RawFd,
         held: &[u8],

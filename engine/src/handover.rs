@@ -23,7 +23,7 @@ pub enum Kind {
 
 /// The end of a tunnel, as described in `_engine.pyi`.
 pub struct Ending {
-    pub key: u64,
+    pub key: u32,
     pub kind: Kind,
     pub errno: Errno,
     pub side: u8,

@@ -16,7 +16,7 @@ fn os_error(errno: Errno) -> PyErr {
     PyOSError::new_err((errno, engine::message(errno)))
 }
 
-type PyEnding = (u64, u8, Errno, u8, u64, u64, RawFd, RawFd, Vec<u8>, Vec<u8>);
+type PyEnding = (u32, u8, Errno, u8, u64, u64, RawFd, RawFd, Vec<u8>, Vec<u8>);
 
 fn tuple(ending: Ending) -> PyEnding {
     let [up, down] = ending.moved;
@@ -49,7 +49,7 @@ impl Engine {
 
     fn add(
         &self,
-        key: u64,
+        key: u32,
         client: RawFd,
         target: RawFd,
         held: &[u8],

@@ -18,6 +18,8 @@ const BATCH: usize = 128;
 const CHECK_INTERVAL_MS: u64 = 10_000;
 /// Tunnels of one check before sockets are served: less than a millisecond.
 const CHECK_BATCH: usize = 256;
+/// Tunnels for which the list has room without being copied. It takes memory only as it is used.
+const RESERVED: usize = 1 << 14;
 /// Minimum milliseconds between two looks at all deadlines. A tunnel may outlive its deadline by this.
 const SWEEP_INTERVAL_MS: u64 = 250;
 /// The tokens of the mailbox's bell and of the timer.
@@ -57,9 +59,10 @@ impl Relay {
             epoll.watch(sys::borrow(bell), IN, BELL)?;
         }
         let buffer = vec![0; BUFFER_BYTES].into();
-        let context = Context { buffer, pipes: Pipes::new(pipes), held, now: 0, sweep_at: u64::MAX, again: Vec::new() };
+        let context =
+            Context { buffer, pipes: Pipes::new(pipes), held, now: 0, moved: 0, sweep_at: u64::MAX, again: Vec::new() };
         let events = Box::new([sys::NO_EVENT; BATCH]);
-        let tunnels = Slab::new();
+        let tunnels = Slab::new(RESERVED);
         Ok(Self {
             epoll,
             timer,
@@ -171,7 +174,7 @@ impl Relay {
             self.check_at = self.context.now + CHECK_INTERVAL_MS;
         }
         self.context.sweep_at = self.context.sweep_at.min(tunnel.expiry().unwrap_or(u64::MAX));
-        if tunnel.ways[CLIENT].holds() > 0 {
+        if tunnel.ways[CLIENT].holds() {
             let outcome = tunnel.pump(CLIENT, &mut self.context);
             self.settle(token, outcome);
         }
@@ -227,7 +230,7 @@ impl Relay {
             None
         });
         self.inbox.tunnels.fetch_sub(1, Relaxed);
-        let moved = tunnel.ways.map(|way| way.moved);
+        let moved = tunnel.shared.moved.each_ref().map(|count| count.load(Relaxed));
         // A closed mailbox means that the engine is being closed: then the descriptors are closed, too.
         let _ = self.endings.put(Ending { key: tunnel.key, kind, errno, side, moved, sides, held });
     }
@@ -269,6 +272,7 @@ impl Relay {
     /// The thread ends. @param failed: it has failed: return the tunnels.
     pub fn close(&mut self, failed: bool) {
         let commands = self.inbox.commands.close();
+        self.context.moved = 0; // a failure may have left bytes of the direction that it stopped
         for command in commands.into_iter().filter(|_| failed) {
             if let Command::Add(tunnel) = command {
                 self.tunnels.insert(|_| tunnel);

@@ -18,8 +18,9 @@ fn index(token: u64) -> usize {
 }
 
 impl<T> Slab<T> {
-    pub const fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+    /// @param reserved: places to reserve. A large reservation is one of addresses: the kernel adds memory as it is used.
+    pub fn new(reserved: usize) -> Self {
+        Self { places: Vec::with_capacity(reserved), free: Vec::new() }
     }
 
     /// @param make: makes the entry from its token, whose lowest bit is 0.
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_reused_place_has_another_token() {
-        let mut slab = Slab::new();
+        let mut slab = Slab::new(0);
         let first = slab.insert(|_| 'a');
         assert_eq!(slab.get(first | 1), Some(&mut 'a'));
         assert_eq!(slab.remove(first), Some('a'));
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn iterates_over_entries_with_their_tokens() {
-        let mut slab = Slab::new();
+        let mut slab = Slab::new(0);
         let tokens: Vec<_> = (0..4).map(|number| slab.insert(|_| number)).collect();
         slab.remove(tokens[1]);
         let found: Vec<_> = slab.iter(1..9).map(|(token, entry)| (token, *entry)).collect();

@@ -52,7 +52,7 @@ pub enum Outcome {
 
 pub struct Tunnel {
     /// Returned in the ending.
-    pub key: u64,
+    pub key: u32,
     pub shared: Arc<Shared>,
     pub sides: [OwnedFd; 2],
     pub ways: [Direction; 2],
@@ -69,14 +69,14 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// @param sent: bytes that were written to the target before. @param head: bytes to write to it first.
-    pub fn new(key: u64, client: OwnedFd, target: OwnedFd, sent: u64, head: Vec<u8>, deadlines: Deadlines) -> Self {
+    pub fn new(key: u32, client: OwnedFd, target: OwnedFd, sent: u64, head: Vec<u8>, deadlines: Deadlines) -> Self {
         let shared = Arc::new(Shared {
             moved: [AtomicU64::new(sent), AtomicU64::new(0)],
             ended: AtomicU8::new(0),
             blocked: AtomicU8::new(0),
             token: AtomicU64::new(NO_TOKEN),
         });
-        let ways = [Direction::new(sent, head), Direction::new(0, Vec::new())];
+        let ways = [Direction::new(head), Direction::new(Vec::new())];
         Self {
             key,
             shared,
@@ -114,13 +114,12 @@ impl Tunnel {
 
     /// Moves the bytes of one direction that can be moved now.
     pub fn pump(&mut self, way: usize, context: &mut Context) -> Outcome {
-        let before = self.ways[way].moved;
-        let outcome = self.steps(way, before + MAX_TURN_BYTES, context);
-        self.publish(way, before, context);
+        let outcome = self.steps(way, context);
+        self.publish(way, context);
         outcome
     }
 
-    fn steps(&mut self, way: usize, enough: u64, context: &mut Context) -> Outcome {
+    fn steps(&mut self, way: usize, context: &mut Context) -> Outcome {
         if self.ways[way].ended {
             return Outcome::Open;
         }
@@ -135,6 +134,7 @@ impl Tunnel {
                 }
                 Step::SourceBroke(error) => return Outcome::Lost(way, error),
                 Step::TargetBroke(error) => {
+                    self.publish(way, context);
                     self.pass_last_bytes(1 - way, context);
                     return Outcome::Lost(1 - way, error);
                 }
@@ -144,7 +144,7 @@ impl Tunnel {
                 self.block(way, false, context);
             } else if direction.dry && !direction.ends {
                 return Outcome::Open;
-            } else if direction.moved >= enough {
+            } else if context.moved >= MAX_TURN_BYTES {
                 break;
             }
         }
@@ -162,28 +162,28 @@ impl Tunnel {
 
     /// Passes on what a broken source sent before, such as a TLS alert that is still in its socket.
     fn pass_last_bytes(&mut self, way: usize, context: &mut Context) {
-        let before = self.ways[way].moved;
         for _ in 0..ROUNDS {
             if self.ways[way].ended || self.step(way, context) != Step::Moved {
                 break;
             }
         }
-        self.publish(way, before, context);
+        self.publish(way, context);
     }
 
     /// Writes what is held and has room, because the tunnel ends.
     pub fn flush(&mut self, context: &mut Context) {
         for way in [CLIENT, TARGET] {
-            let before = self.ways[way].moved;
             let _ = self.ways[way].flush(self.sides[1 - way].as_fd(), context); // the tunnel ends anyhow
-            self.publish(way, before, context);
+            self.publish(way, context);
         }
     }
 
-    fn publish(&mut self, way: usize, before: u64, context: &Context) {
-        let moved = self.ways[way].moved;
-        if moved != before {
-            self.shared.moved[way].store(moved, Relaxed);
+    /// Counts what a direction has written in this turn.
+    fn publish(&mut self, way: usize, context: &mut Context) {
+        let moved = std::mem::take(&mut context.moved);
+        if moved > 0 {
+            let total = &self.shared.moved[way]; // no other thread writes it
+            total.store(total.load(Relaxed) + moved, Relaxed);
             self.active = context.now;
         }
     }

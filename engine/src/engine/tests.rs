@@ -13,7 +13,7 @@ use crate::testing::*;
 
 const SILENCE: Silence = Silence { user_timeout: 120_000, probes: 4 };
 
-fn open(engine: &Engine, key: u64, held: &[u8]) -> (TcpStream, TcpStream, Handle) {
+fn open(engine: &Engine, key: u32, held: &[u8]) -> (TcpStream, TcpStream, Handle) {
     let ((client, ours_client), (target, ours_target)) = (pair(), pair());
     let handle = engine.add(key, ours_client.into_raw_fd(), ours_target.into_raw_fd(), held, NO_DEADLINES).unwrap();
     (client, target, handle)
