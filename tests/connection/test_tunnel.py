@@ -92,11 +92,10 @@ class RelayTests(SocketTestCase):
         self.addCleanup(backend.close)
 
         async def handler(conn: Lifecycle) -> None:
-            conn.directions = directions or conn.directions
-            start_relay(conn, wrap(upstream), b"head")
+            start_relay(conn, wrap(upstream), b"head", directions)
 
-        conn = Lifecycle(context, client, Connection("id-1", 1.0, "public", "127.0.0.1:1"), handler)
-        conn.begin(self.ended.callback)
+        conn = Lifecycle(context, client, Connection("id-1", 1.0, "public", "127.0.0.1:1"))
+        conn.begin(handler, self.ended.callback)
         self.assertEqual((None, True), (conn.sock, conn.tunnelling))
         return conn
 
