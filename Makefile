@@ -9,7 +9,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev engine engine-check wheels
+.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev engine engine-check engine-races wheels
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -46,6 +46,15 @@ engine-check:
 	cargo fmt --check --manifest-path engine/Cargo.toml
 	cargo clippy --locked --all-targets --manifest-path engine/Cargo.toml -- -D warnings
 	cargo test --locked --no-default-features --manifest-path engine/Cargo.toml
+
+# The relay's threads under ThreadSanitizer, and what needs no sockets under Miri. Needs a nightly Rust with rust-src and
+# miri.
+NIGHTLY = cargo +nightly
+RACES = --no-default-features --manifest-path engine/Cargo.toml --target $(shell uname -m)-unknown-linux-gnu
+engine-races:
+	RUSTFLAGS=-Zsanitizer=thread $(NIGHTLY) test -Zbuild-std $(RACES) --target-dir engine/target/tsan --lib
+	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-many-seeds=0..16" \
+		$(NIGHTLY) miri test $(RACES) --target-dir engine/target/miri --lib -- slab mailbox
 
 peers: dev
 	@$(BIN)/python -m tests.peers.provide

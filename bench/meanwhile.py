@@ -41,6 +41,9 @@ _TIMEOUT_S = 60.0
 _WARM_TURNS = 200
 _MESSAGE = bytes(64)
 _POLL_INTERVAL_S = 0.01
+_SETTLE_S = 0.5
+"""Seconds for what follows a reload: the proxy frees the configuration before."""
+
 _CYCLE_BYTES = 2_000_000
 _RUN, _END = 1, 2
 _context = multiprocessing.get_context("spawn")
@@ -173,13 +176,16 @@ def meanwhile(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
 
 
 def reload(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
-    """The echo while the proxy reloads a file with many routes, and the reload's seconds. Raises `LoadError`."""
+    """The echo while the proxy reloads a file with many routes, and the reload's seconds. Raises `LoadError`.
+
+    ``peer``: None: our proxy reloads, and the echo goes to its target without a proxy.
+    """
     found: Sample = {}
     for count in lengths.starts:
         names = [f"broker-{number}.names.bench.test" for number in range(count)]
-        with bed.running(_ours_only(peer), names) as running:
+        with bed.running(_ours_only(peer or PEERS["ours"]), names) as running:
             assert running is not None
-            with _probing(bed.through(running, "echo")) as probe:
+            with _probing(bed.through(running if peer else None, "echo")) as probe:
                 before = our_log(running.folder).count(_RELOADED)
                 began = time.perf_counter()
                 probe.begin()
@@ -189,6 +195,7 @@ def reload(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
                         raise LoadError("the proxy did not reload")
                     time.sleep(_POLL_INTERVAL_S)
                 seconds = time.perf_counter() - began
+                time.sleep(_SETTLE_S)
                 sample = {**probe.end(), "s": seconds}
             found.update({f"{count:,} routes: {figure}": value for figure, value in sample.items()})
     return found

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from functools import partial
 from typing import Any
 
-from sniproxy import resolvers
+from sniproxy import resolvers, service
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.server import build as building
 from sniproxy.server import resolverset
+from sniproxy.util import offload
+from tests.support.conversation import route
 from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_exactly
 
@@ -127,3 +130,21 @@ class ReloadBesideTests(SocketTestCase):
         text = '[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\ntype = "static"\ntarget = "a:1"\n'
         self.assertIsNone(await proxy.service.reload_beside(partial(self.read, text)))
         self.assertEqual([threading.main_thread()], threads)
+
+    async def test_freed(self) -> None:
+        """The routes of the configuration before are freed in slices, without the collector of cycles."""
+        proxy = Proxy(self, LISTENER + route("127.0.0.1:9"))
+        (before,) = (weakref.ref(one) for one in proxy.service._built.routing.table.routes())
+        freed: list[bool] = []
+
+        def free(objects: list[object]) -> None:
+            real(objects)
+            freed.append(before() is None)
+
+        real = offload.free
+        self.patch(service, "free", free)
+        self.may_read.set()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.assertIsNone(await proxy.service.reload_beside(partial(self.read, "")))
+        self.assertEqual([True], freed)

@@ -152,7 +152,7 @@ class Relay:
         if self._done is None or direction.ended:
             return
         for _ in range(ROUNDS):
-            if not direction.holds():
+            if not (direction.holds() or direction.blocked):
                 if not direction.eof and not self._read(direction):
                     return
                 if direction.eof and not direction.holds():
@@ -230,8 +230,6 @@ class Relay:
                 self._pause(direction.source)
                 self._reactor.addWriter(direction.target)
                 return
-        if direction.blocked:
-            self._reactor.removeWriter(direction.target)
         direction.ended = True
         direction.release()
         if not opposite.ended:

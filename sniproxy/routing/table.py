@@ -65,6 +65,11 @@ class RouteTable(Generic[R]):
                 elif len(candidates) < _MAX_CANDIDATES:
                     candidates.append(pattern)
 
+    def routes(self) -> list[R]:
+        """All routes."""
+        tables = [self._exact, self._wildcards, *(found for _, found in self._expressions.values())]
+        return [route for table in tables for route in table.values()]
+
     def match(self, name: str, listener: str) -> R | None:
         """The route of a normalised server name on a listener, or None. An IP literal matches only exact routes."""
         found = self._get(self._exact, name, listener)

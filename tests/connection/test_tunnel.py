@@ -53,7 +53,7 @@ class TunnelTests(ConversationCase):
         """Both sockets of a tunnel that lives for some seconds have keep-alive."""
         backend = Backend(self)
         clock = HandClock()
-        proxy = Proxy(self, route(backend.address), clock)
+        proxy = Proxy(self, 'relay = "python"\n' + LISTENER + route(backend.address), clock)
         with proxy.connect() as client:
             client.sendall(hello(name=NAME))
             with await in_thread(backend.accept) as upstream:

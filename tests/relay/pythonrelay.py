@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.direction import Direction
+from sniproxy.relay.direction import Direction, Side
 from sniproxy.relay.relay import Relay
 from sniproxy.util.buffered import BufferAccount
 from tests.relay.deadlinecontract import HandClockContract, NotifiedContract, full_for_the_target
@@ -18,6 +18,15 @@ class PythonRelayContract(HandClockContract, NotifiedContract):
     """The contract for the relay on the reactor. @cvar way: makes its directions."""
 
     way: ClassVar[Callable[..., Direction]] = Direction
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        await super().setUp()
+        self.addCleanup(self.check_reactor)
+
+    def check_reactor(self) -> None:
+        """A relay that has ended leaves nothing in the reactor. Tunnels that a test leaves open end here."""
+        waits = [*reactor.getReaders(), *reactor.getWriters()]
+        self.assertEqual([], [each for each in waits if isinstance(each, Side)])
 
     def make(
         self,

@@ -19,7 +19,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.relay import Ending
 from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
-from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end, reset
+from tests.support.sockets import TIMEOUT_S, SocketTestCase, connected, in_thread, read_exactly, read_to_end, reset
 
 MEBI = 1 << 20
 
@@ -285,20 +285,21 @@ class RelayContract(SocketTestCase):
 
     async def test_reset_after_the_end(self) -> None:
         """An upstream that has sent its whole answer and its end, and then resets, takes nothing back."""
-        tunnel = self.tunnel()
+        tunnel = self.tunnel(buffers=65536)
         answer = random.Random(5).randbytes(MEBI)
-
-        def serve() -> None:
-            tunnel.upstream.sendall(answer)
-            tunnel.upstream.shutdown(socket.SHUT_WR)
-
-        serving = in_thread(serve)
-        await in_thread(read_exactly, tunnel.client, MEBI - 1)
-        await serving
+        sent = 0
+        while not tunnel.relay.blocked("down"):
+            tunnel.upstream.sendall(answer[sent : sent + 4096])
+            sent += 4096
+            await in_thread(int)
+        tunnel.upstream.shutdown(socket.SHUT_WR)
+        got = b""
+        while not tunnel.relay.half_closed:  # then the rest waits in the relay's socket
+            got += await in_thread(read_exactly, tunnel.client, 1024)
         reset(tunnel.upstream)
         tunnel.client.sendall(b"more")
         self.assertEqual(Result.RESET, (await tunnel.done).result)
-        self.assertTrue(await in_thread(read_to_end, tunnel.client) == answer[-1:])
+        self.assertTrue(got + await in_thread(read_to_end, tunnel.client) == answer[:sent])
         tunnel.client.close()
         await tunnel.closer.settled()
 
@@ -309,6 +310,17 @@ class RelayContract(SocketTestCase):
         await in_thread(tunnel.upstream.recv, 1, socket.MSG_PEEK)
         tunnel.upstream.sendall(b"alert")
         tunnel.upstream.close()  # with unread bytes: a reset
+        self.assertEqual(b"alert", await in_thread(read_exactly, tunnel.client, 5))
+        self.assertEqual(Result.RESET, (await tunnel.done).result)
+
+    async def test_last_words_before_a_reset_that_a_write_finds(self) -> None:
+        """So they are if the relay has bytes for the upstream, and finds the reset by writing them."""
+        tunnel = self.tunnel()
+        tunnel.client.sendall(b"never read")
+        await in_thread(tunnel.upstream.recv, 1, socket.MSG_PEEK)
+        tunnel.client.sendall(b"more")  # reported first
+        tunnel.upstream.sendall(b"alert")
+        tunnel.upstream.close()
         self.assertEqual(b"alert", await in_thread(read_exactly, tunnel.client, 5))
         self.assertEqual(Result.RESET, (await tunnel.done).result)
 
@@ -352,13 +364,17 @@ class RelayContract(SocketTestCase):
         sending.addErrback(lambda failure: failure.trap(OSError))
         while not tunnel.relay.blocked("up"):
             await in_thread(int)
-        before = tunnel.relay.bytes_up
-        await in_thread(read_exactly, tunnel.upstream, before)
+        before, got = tunnel.relay.bytes_up, 0
+        tunnel.upstream.setblocking(False)
+        with self.assertRaises(BlockingIOError):  # in this thread, where a relay on the reactor cannot write meanwhile
+            while True:
+                got += len(tunnel.upstream.recv(65536))
+        tunnel.upstream.settimeout(TIMEOUT_S)
         tunnel.relay.end(Ending(Result.DRAINED))
         rest = await in_thread(read_to_end, tunnel.upstream)
         self.assertEqual(Ending(Result.DRAINED), await tunnel.done)
-        self.assertTrue(tunnel.relay.bytes_up > before)
-        self.assertEqual(tunnel.relay.bytes_up - before, len(rest))
+        self.assertTrue(rest or tunnel.relay.bytes_up > before)
+        self.assertEqual(tunnel.relay.bytes_up, got + len(rest))
         tunnel.close()
         await sending
         await tunnel.closer.settled()

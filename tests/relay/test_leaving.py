@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import SocketDescriptor
-from sniproxy.relay.leaving import CLOSED, ClientWatch, EndWatch
+from sniproxy.relay.leaving import CLOSED, ClientWatch, EndWatch, end_watch_of
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase, connected, links, opened_since, reset
 
@@ -98,6 +98,8 @@ class LeavingTests(SocketTestCase):
 
     async def test_stopped(self) -> None:
         """Nothing is reported after the stop, and the socket can be watched by others."""
+        end_watch_of(reactor).keep_open()
+        self.addCleanup(end_watch_of(reactor).allow_close)
         found = self.watch()
         found.stop()
         found.stop()
@@ -106,6 +108,8 @@ class LeavingTests(SocketTestCase):
         self.far.close()
         await self.rounds()
         self.assertEqual([], self.reasons)
+        self.watch()
+        await self.told(CLOSED)
 
     async def test_no_room(self) -> None:
         """Where the system cannot watch one more socket, the client is not watched."""

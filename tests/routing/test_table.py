@@ -48,6 +48,15 @@ class ChooseTests(SynchronousTestCase):
             self.assertIn(reason, routes.why_none(name, "public"))
 
 
+class RoutesTests(SynchronousTestCase):
+    """RouteTable.routes: all routes."""
+
+    def test_all(self) -> None:
+        """Routes of each kind and listener are among them, each once."""
+        routes = [Named("a.test"), Named("a.test", "inner"), Named("*.b.test"), Named("~c", "inner"), Named("~c")]
+        self.assertEqual(sorted(routes, key=repr), sorted(RouteTable(routes).routes(), key=repr))
+
+
 class MatchTests(SynchronousTestCase):
     """RouteTable.match: the route of a name."""
 

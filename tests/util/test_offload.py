@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from sniproxy.util.offload import at_once, finish, in_reactor_thread, in_thread
+from sniproxy.util.offload import FREED, at_once, finish, free, in_reactor_thread, in_thread
 from tests.support.reactor import reactor
 
 
@@ -55,3 +55,16 @@ class OffloadTests(TestCase):
         """Work in a thread can have a part that runs in the reactor's thread."""
         self.assertIs(here(), in_reactor_thread(reactor, here))
         self.assertIs(here(), await in_thread(reactor)(lambda: in_reactor_thread(reactor, here)))
+
+    def test_free(self) -> None:
+        """All objects of a list are dropped, a slice at a time."""
+        left: list[int] = []
+
+        class Noted:
+            def __del__(self) -> None:
+                left.append(len(objects))
+
+        objects: list[object] = [Noted() for _ in range(2 * FREED + 1)]
+        free(objects)
+        self.assertEqual((2 * FREED + 1, []), (len(left), objects))
+        self.assertEqual([FREED + 1, 1, 0], sorted(set(left), reverse=True))
