@@ -10,7 +10,7 @@ use crate::mailbox::Mailbox;
 use crate::pipes::Pipes;
 use crate::slab::Slab;
 use crate::sys::{self, ALL, EIO, Epoll, Errno, Event, IN, Timer};
-use crate::tunnel::{CLIENT, NO_TOKEN, Outcome, TARGET, Tunnel};
+use crate::tunnel::{CLIENT, Outcome, TARGET, Tunnel};
 
 /// Maximum events of one turn.
 const BATCH: usize = 128;
@@ -23,8 +23,8 @@ const RESERVED: usize = 1 << 14;
 /// Minimum milliseconds between two looks at all deadlines. A tunnel may outlive its deadline by this.
 const SWEEP_INTERVAL_MS: u64 = 250;
 /// The tokens of the mailbox's bell and of the timer.
-const BELL: u64 = NO_TOKEN;
-const TIMER: u64 = NO_TOKEN - 1;
+const BELL: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
 
 pub struct Relay {
     epoll: Epoll,
@@ -129,8 +129,8 @@ impl Relay {
         for command in self.inbox.commands.take() {
             match command {
                 Command::Add(tunnel) => self.add(tunnel),
-                Command::End(shared) => self.finish(shared.token.load(Relaxed), Kind::Ended, 0),
-                Command::GiveBack(shared) => self.finish(shared.token.load(Relaxed), Kind::GivenBack, 0),
+                Command::End(shared) => self.finish(shared.token(), Kind::Ended, 0),
+                Command::GiveBack(shared) => self.finish(shared.token(), Kind::GivenBack, 0),
                 Command::Advance(milliseconds, done) => {
                     self.ahead += milliseconds;
                     self.context.now += milliseconds;
@@ -161,7 +161,7 @@ impl Relay {
     fn add(&mut self, mut tunnel: Tunnel) {
         tunnel.active = self.context.now;
         let token = self.tunnels.insert(|token| {
-            tunnel.shared.token.store(token, Relaxed);
+            tunnel.shared.set_token(token);
             tunnel
         });
         let Some(tunnel) = self.tunnels.get(token) else { return };
@@ -192,6 +192,7 @@ impl Relay {
     /// Ends a tunnel. @param token: of its broken side for a reset. Nothing happens if the tunnel has ended.
     fn finish(&mut self, token: u64, kind: Kind, errno: Errno) {
         let Some(mut tunnel) = self.tunnels.remove(token) else { return };
+        tunnel.shared.set_token(u64::MAX); // a late request finds nothing, however often the place was reused
         let context = &mut self.context;
         let (mut kind, mut errno, mut side) = (kind, errno, tunnel.first.map_or(0, |side| side + 1));
         let mut held = [Vec::new(), Vec::new()];

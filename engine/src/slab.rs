@@ -1,4 +1,4 @@
-//! Entries with stable tokens. A token of a removed entry finds nothing, even after its place was reused.
+//! Entries with stable tokens. A token of a removed entry finds nothing, also after its place was reused (65,535 times).
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ pub struct Slab<T> {
 }
 
 struct Place<T> {
-    generation: u32,
+    generation: u16,
     entry: Option<T>,
 }
 

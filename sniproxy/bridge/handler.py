@@ -46,8 +46,7 @@ async def handle_bridge(
     pending = None if named else PendingLookups(connect, conn.context.account)
     tunnel = BridgeTunnel(conn, bridge, broker, pending, tap, observe)
     conn.call_at_end(tunnel.end)
-    conn.directions = tunnel.directions
-    start_relay(conn, upstream, received)
+    start_relay(conn, upstream, received, tunnel.directions)
 
 
 async def read_connect(conn: Lifecycle, bridge: BridgeRuntime) -> tuple[pb.CommandConnect, bytes]:

@@ -86,13 +86,12 @@ class RouteCount:
 class Permit:
     """The limits that an admitted connection counts in, until L{release}."""
 
-    __slots__ = ("_admission", "_client", "_connecting", "_route", "_since", "_waiting")
+    # It exists once for each idle tunnel.
+    __slots__ = ("_admission", "_client", "_connecting", "_route")
 
-    def __init__(self, admission: Admission, client: Client | None, since: float) -> None:
+    def __init__(self, admission: Admission, client: Client | None) -> None:
         self._admission = admission
         self._client = client
-        self._since = since
-        self._waiting: Any = None
         self._route: RouteCount | None = None
         self._connecting: tuple[str, str | None] | None = None
 
@@ -103,19 +102,14 @@ class Permit:
 
     def wait_for_hello(self, conn: Any) -> None:
         """Count it as waiting for its hello. @param conn: the connection, which L{Admission.make_room} may end."""
-        self._waiting = conn
-        self._admission.hellos[self] = None
+        self._admission.enter_hellos(self, conn)
         if self._client is not None:
             self._client.hellos += 1
 
     def receive_hello(self) -> None:
         """The hello is complete."""
-        if self._waiting is not None:
-            self._waiting = None
-            self._since = 0.0  # a permit lives as long as its tunnel: keep no number of its own
-            del self._admission.hellos[self]
-            if self._client is not None:
-                self._client.hellos -= 1
+        if self._admission.leave_hellos(self) and self._client is not None:
+            self._client.hellos -= 1
 
     def enter_route(self, route: LiveRoute) -> None:
         """Count it for a route, and as connecting. @raise Refusal: a limit is reached."""
@@ -138,21 +132,10 @@ class Permit:
 
     def release(self) -> None:
         """The connection has ended."""
-        if self._waiting is not None:
-            self.receive_hello()
+        self.receive_hello()
         if self._connecting is not None:
             self.leave_connecting()
         self._admission.release(self._client, self._route)
-
-    def is_slow(self, now: float) -> bool:
-        """Whether L{SLOW_HELLO_S} have passed."""
-        return now - self._since >= SLOW_HELLO_S
-
-    def evict(self, now: float) -> tuple[Any, str]:
-        """Make room for waiting clients. @return: the connection to end, and the reason."""
-        conn, waited = self._waiting, now - self._since
-        self.receive_hello()
-        return conn, f"no complete hello within {waited:.3g} s while others wait ([limits] max_hellos)"
 
 
 class Admission:
@@ -166,7 +149,8 @@ class Admission:
     @ivar max_connections: connections at once. @ivar max_hellos: of these, connections that wait for their hello.
     @ivar max_connecting: of these, connections after their hello and before their tunnel.
     @ivar connecting: the current number of these.
-    @ivar hellos: permits of connections that wait for their hello, the oldest first.
+    @ivar hellos: permits of connections that wait for their hello, the oldest first, with the connection and the time
+        from which it waits.
     @ivar extra_descriptors: descriptors beside the two of each connection: of dials, of a bridge's own connections, of
         the admin endpoint.
     """
@@ -182,7 +166,7 @@ class Admission:
         self.waits: Counter[str] = Counter()
         self.max_connections = self.max_hellos = self.max_connecting = self.connecting = 0
         self.extra_descriptors = 0
-        self.hellos: OrderedDict[Permit, None] = OrderedDict()
+        self.hellos: OrderedDict[Permit, tuple[Any, float]] = OrderedDict()
         self._seconds = seconds
         self._refused = refused
         self._end = end
@@ -223,12 +207,16 @@ class Admission:
 
     def make_room(self) -> bool:
         """End the connection that has waited longest for its hello, if it is slow. @return: False: none is."""
-        now = self._seconds()
         permit = next(iter(self.hellos), None)
-        if permit is None or not permit.is_slow(now):
+        if permit is None:
+            return False
+        conn, since = self.hellos[permit]
+        waited = self._seconds() - since
+        if waited < SLOW_HELLO_S:
             return False
         self.refusals["max_hellos"] += 1
-        self._end(*permit.evict(now))
+        permit.receive_hello()
+        self._end(conn, f"no complete hello within {waited:.3g} s while others wait ([limits] max_hellos)")
         return True
 
     def admit(self, address: str) -> Permit | None:
@@ -251,7 +239,7 @@ class Admission:
                 client = self._clients[name] = Client(name)
             client.connections += 1
         self._connections += 1
-        return Permit(self, client, now)
+        return Permit(self, client)
 
     def _refusing(self, name: str, client: Client | None, now: float) -> str | None:
         """The limit that a client has reached."""
@@ -269,6 +257,14 @@ class Admission:
         return None
 
     # For permits
+
+    def enter_hellos(self, permit: Permit, conn: Any) -> None:
+        """A connection waits for its hello from now on."""
+        self.hellos[permit] = conn, self._seconds()
+
+    def leave_hellos(self, permit: Permit) -> bool:
+        """Its hello is complete, or it has ended. @return: False: it did not wait."""
+        return self.hellos.pop(permit, None) is not None
 
     def enter_route(self, route: LiveRoute) -> RouteCount:
         """Count a connection for a route. @return: for L{release}. @raise Refusal: C{max_connections} is reached."""

@@ -13,11 +13,17 @@ from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.connection.resolve import resolve
 from sniproxy.connection.termination import Terminator, end_tls
 from sniproxy.connection.tunnel import start_relay
+from sniproxy.relay.direction import DirectionFactory
 from sniproxy.routing.router import LiveRoute
 
 
-async def handle_tls(conn: Lifecycle, terminator: Terminator | None = None) -> None:
-    """Handle a connection of a TLS listener. @param terminator: None: TLS stays end to end.
+async def handle_tls(
+    conn: Lifecycle, terminator: Terminator | None = None, directions: DirectionFactory | None = None
+) -> None:
+    """Handle a connection of a TLS listener.
+
+    @param terminator: None: TLS stays end to end.
+    @param directions: look at the tunnel's bytes. None: nothing does.
 
     @raise Refusal: there is no tunnel.
     """
@@ -30,11 +36,14 @@ async def handle_tls(conn: Lifecycle, terminator: Terminator | None = None) -> N
     upstream = await dial(conn, targets, route.plan)
     if terminator is not None:
         upstream, received = await end_tls(conn, terminator, upstream, received), b""
-    start_relay(conn, upstream, received)
+    start_relay(conn, upstream, received, directions)
 
 
-async def handle_plaintext(conn: Lifecycle, route: LiveRoute) -> None:
-    """Handle a connection of a plaintext listener. @param route: the listener's own route.
+async def handle_plaintext(conn: Lifecycle, route: LiveRoute, directions: DirectionFactory | None = None) -> None:
+    """Handle a connection of a plaintext listener.
+
+    @param route: the listener's own route.
+    @param directions: look at the tunnel's bytes. None: nothing does.
 
     @raise Refusal: there is no tunnel.
     """
@@ -42,4 +51,4 @@ async def handle_plaintext(conn: Lifecycle, route: LiveRoute) -> None:
     conn.enter_route(route)
     targets = await resolve(conn, route, None)
     upstream = await dial(conn, targets, route.plan)
-    start_relay(conn, upstream, b"")
+    start_relay(conn, upstream, b"", directions)

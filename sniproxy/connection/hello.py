@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Refusal, Result
@@ -18,6 +19,10 @@ _RESULTS: Mapping[type[Exception], Result] = {
     HelloTooLong: Result.LIMIT,
     HelloError: Result.MALFORMED_HELLO,
 }
+
+
+_shared_int = lru_cache(maxsize=256)(int)
+"""Clients repeat the lengths of their hellos: idle tunnels share one object for each."""
 
 
 async def read_hello(conn: Lifecycle) -> tuple[ClientHello, bytes]:
@@ -63,7 +68,7 @@ def _read_at_once(conn: Lifecycle) -> tuple[ClientHello, bytes] | bytes:
 
 def _record(conn: Lifecycle, hello: ClientHello, received: bytes) -> tuple[ClientHello, bytes]:
     record = conn.record
-    record.received = len(received)
+    record.received = _shared_int(len(received))
     conn.receive_hello(len(received))
     record.server_name, record.alpn = hello.server_name, hello.alpn
     conn.legacy_version = hello.legacy_version

@@ -22,7 +22,6 @@ from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer
-from sniproxy.relay.direction import DirectionFactory
 from sniproxy.relay.engine import RelayEngine
 from sniproxy.relay.leaving import ClientWatch
 from sniproxy.relay.relay import Ending
@@ -88,52 +87,45 @@ class Tunnel(Protocol):
 class Lifecycle:
     """One client connection, from accept to the end of its tunnel.
 
-    @param handler: runs the stages.
     @ivar record: filled in by the stages; complete at the end.
     @ivar sock: the client's socket. None: the tunnel owns it.
     @ivar stage: what the connection waits for before it is a tunnel; see L{state}.
-    @ivar directions: makes the directions of its relay, which look at the bytes. None: nothing looks at them.
     @ivar may_half_close: a FIN of the client before the tunnel is open may be a half-close.
     @ivar legacy_version: of the hello, for the record of an alert.
     @ivar last_bytes: sent to the client before its socket is closed, unless the record has an alert.
     @ivar permit: what admission gave out. None: the connection counts for no limit.
     @ivar target: the target that is dialled or connected. None: no target yet, or the connection has ended.
     @ivar tunnel: moves the bytes. None: the connection is not a tunnel yet.
-    @ivar ended: the connection has ended.
     """
 
     # It exists once for each idle tunnel, so it has no dictionary.
     __slots__ = (
-        "_at_end", "_ending", "_handler", "_received", "_stages", "_started", "_when_over", "context", "directions",
-        "ended", "last_bytes", "legacy_version", "may_half_close", "permit", "record", "sock", "stage", "target",
-        "tunnel",
+        "_at_end", "_ending", "_received", "_stages", "_started", "_when_over", "context", "last_bytes",
+        "legacy_version", "may_half_close", "permit", "record", "sock", "stage", "target", "tunnel",
     )  # fmt: skip
 
-    def __init__(self, context: ConnectionContext, sock: socket.socket, record: Connection, handler: Handler) -> None:
+    def __init__(self, context: ConnectionContext, sock: socket.socket, record: Connection) -> None:
         self.context = context
         self.record = record
         self.sock: socket.socket | None = sock
         self.stage = "hello"
-        self.directions: DirectionFactory | None = None
         self.may_half_close = False
         self.legacy_version = _TLS_1_2
         self.last_bytes = b""
         self.permit: Permit | None = None
         self.target: Target | None = None
         self.tunnel: Tunnel | None = None
-        self.ended = False
-        self._handler = handler
         self._received: Share | None = Share(context.account)
         self._started = context.reactor.seconds()
         self._stages: Deferred[None] | None = None  # waits until the connection is a tunnel
         self._at_end: list[Callable[[], None]] | None = None
-        self._when_over: Callable[[Lifecycle], None] | None = None
+        self._when_over: Callable[[Lifecycle], None] | None = None  # not begun, or ended
         self._ending: Ending | None = None
 
-    def begin(self, when_over: Callable[[Lifecycle], None]) -> None:
-        """Run the handler. @param when_over: called once, when the connection has ended."""
+    def begin(self, handler: Handler, when_over: Callable[[Lifecycle], None]) -> None:
+        """Run the stages. @param when_over: called once, when the connection has ended."""
         self._when_over = when_over
-        stages = self._handler(self)
+        stages = handler(self)
         try:
             waits_for = stages.send(None)
         except StopIteration:  # the usual case: no stage had to wait, so no Deferred is made
@@ -154,12 +146,13 @@ class Lifecycle:
     def finish(self, ending: Ending) -> None:
         """Complete the record, call the observer, and close the client's socket if there was no tunnel."""
         self.record.result, self.record.reason = ending.result, ending.reason
+        when_over, self._when_over = self._when_over, None
         try:
             try:
                 self._finish()
             finally:
-                if self._when_over is not None:
-                    self._when_over(self)
+                if when_over is not None:
+                    when_over(self)
         except Exception:
             log.failure("connection {id}: internal error at its end", id=self.record.id)
 
@@ -226,6 +219,16 @@ class Lifecycle:
         self._received, self.legacy_version = None, _TLS_1_2  # an idle tunnel keeps no objects of the stages
 
     @property
+    def ended(self) -> bool:
+        """Whether the connection has ended."""
+        return self._when_over is None
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The time limits of its configuration."""
+        return self.context.timeouts
+
+    @property
     def ending(self) -> bool:
         """Whether L{end} was called."""
         return self._ending is not None
@@ -275,7 +278,6 @@ class Lifecycle:
 
     def _finish(self) -> None:
         record = self.record
-        self.ended = True
         for function in self._at_end or ():
             try:
                 function()

@@ -50,7 +50,7 @@ class Engine:
     def add(self, key: int, client: int, target: int, held: bytes, idle: float, half_closed: float) -> Tunnel:
         """Relay between two connected, non-blocking sockets. The engine owns their descriptors from now on.
 
-        @param key: returned in the ending.
+        @param key: returned in the ending; below 2**32.
         @param held: bytes read from the client, which the target gets first.
         @param idle: seconds without a byte after which the tunnel ends. 0: no such timeout.
         @param half_closed: the same for a half-closed tunnel.

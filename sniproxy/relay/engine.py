@@ -79,6 +79,10 @@ class Timeouts(Protocol):
 class Owner(Protocol):
     """Who opened a tunnel."""
 
+    @property
+    def timeouts(self) -> Timeouts:
+        """Of its tunnel."""
+
     def finish(self, ending: Ending) -> object:
         """The tunnel has ended. Both sockets are closed, or are being closed in order."""
 
@@ -106,19 +110,24 @@ class _Counts(NamedTuple):
     blocked: int = 0
 
 
+class _Asked(NamedTuple):
+    """An owner that has asked for its tunnel's end in order, or for the tunnel itself."""
+
+    owner: Owner
+    what: Ending | Callable[[GivenBack], object]
+
+
 class EngineRelay:
     """One tunnel of the engine. It exists once for each idle tunnel, so it is small."""
 
-    __slots__ = ("_asked", "_owner", "_timeouts", "_tunnel")
+    __slots__ = ("_owner", "_tunnel")
 
     sockets: ClassVar[tuple[socket.socket, ...]] = ()
     """The engine owns the descriptors, and watches for vanished peers itself."""
 
-    def __init__(self, tunnel: native.Tunnel, owner: Owner, timeouts: Timeouts) -> None:
+    def __init__(self, tunnel: native.Tunnel, owner: Owner) -> None:
         self._tunnel: native.Tunnel | _Counts = tunnel
-        self._owner: Owner | None = owner
-        self._timeouts = timeouts
-        self._asked: Ending | Callable[[GivenBack], object] | None = None
+        self._owner: Owner | _Asked | None = owner  # None: the tunnel has ended
 
     @property
     def bytes_up(self) -> int:
@@ -145,8 +154,7 @@ class EngineRelay:
 
         The owner's C{finish} is called later. If the tunnel ended by itself meanwhile, it gets that ending.
         """
-        if self._asked is None and not isinstance(self._tunnel, _Counts):
-            self._asked = ending
+        if self._ask(ending) and not isinstance(self._tunnel, _Counts):
             self._tunnel.end()
 
     def give_back(self, take: Callable[[GivenBack], object]) -> None:
@@ -154,41 +162,52 @@ class EngineRelay:
 
         If the tunnel ends by itself meanwhile, C{finish} is called instead.
         """
-        if self._asked is None and not isinstance(self._tunnel, _Counts):
-            self._asked = take
+        if self._ask(take) and not isinstance(self._tunnel, _Counts):
             self._tunnel.give_back()
+
+    def _ask(self, what: Ending | Callable[[GivenBack], object]) -> bool:
+        """@return: False: something was asked for before, or the tunnel has ended."""
+        if self._owner is None or isinstance(self._owner, _Asked):
+            return False
+        self._owner = _Asked(self._owner, what)
+        return True
 
     def ended(self, closer: LingeringCloser, told: NativeEnding) -> None:
         """The engine reports the end. @param closer: closes the sockets that come back."""
         _, kind, number, side, up, down, client, target, held_up, held_down = told
         self._tunnel = _Counts(up, down)
-        asked, self._asked = self._asked, None
-        owner, self._owner = self._owner, None  # the owner refers to the tunnel: leave no cycle to the collector
+        last, self._owner = self._owner, None  # the owner refers to the tunnel: leave no cycle to the collector
+        assert last is not None
+        owner, asked = last if isinstance(last, _Asked) else (last, None)
         if kind == GIVEN_BACK and callable(asked):
             asked(GivenBack(_socket(client), _socket(target), held_up, held_down, side))
             return
         for fd in (client, target):
             if fd >= 0:
                 closer(_socket(fd))
-        assert owner is not None
-        owner.finish(asked if isinstance(asked, Ending) and kind == ENDED else self._ending(kind, number, side))
+        if isinstance(asked, Ending) and kind == ENDED:
+            owner.finish(asked)
+        else:
+            owner.finish(_ending(kind, number, side, owner.timeouts))
 
-    def _ending(self, kind: int, number: int, side: int) -> Ending:
-        if kind == OK:
-            return Ending(Result.OK)
-        if kind == RESET:
-            return Ending(Result.RESET, how_broken(_NAMES[side], OSError(number, os.strerror(number))))
-        if kind == IDLE:
-            return Ending(Result.IDLE_TIMEOUT, self._silence(side))
-        if kind == UNWATCHED:
-            return Ending(Result.LIMIT, f"cannot watch its sockets: {os.strerror(number)}")
-        return Ending(Result.SHUTDOWN, "the relay engine has stopped")
 
-    def _silence(self, side: int) -> str:
-        idle, half_closed = self._timeouts.idle, self._timeouts.half_closed
-        if side not in _NAMES:
-            return f"no bytes for {idle:g} s"
-        return f"no bytes for {min(half_closed, idle or half_closed):g} s after the {_NAMES[side]} closed its side"
+def _ending(kind: int, number: int, side: int, timeouts: Timeouts) -> Ending:
+    if kind == OK:
+        return Ending(Result.OK)
+    if kind == RESET:
+        return Ending(Result.RESET, how_broken(_NAMES[side], OSError(number, os.strerror(number))))
+    if kind == IDLE:
+        return Ending(Result.IDLE_TIMEOUT, _silence(side, timeouts))
+    if kind == UNWATCHED:
+        return Ending(Result.LIMIT, f"cannot watch its sockets: {os.strerror(number)}")
+    return Ending(Result.SHUTDOWN, "the relay engine has stopped")
+
+
+def _silence(side: int, timeouts: Timeouts) -> str:
+    idle, half_closed = timeouts.idle, timeouts.half_closed
+    if side not in _NAMES:
+        return f"no bytes for {idle:g} s"
+    return f"no bytes for {min(half_closed, idle or half_closed):g} s after the {_NAMES[side]} closed its side"
 
 
 @implementer(IReadDescriptor)
@@ -233,15 +252,14 @@ class RelayEngine:
         """Open tunnels."""
         return len(self._relays) - len(self._free)
 
-    def open(
-        self, client: socket.socket, target: socket.socket, head: bytes, timeouts: Timeouts, owner: Owner
-    ) -> EngineRelay | None:
+    def open(self, client: socket.socket, target: socket.socket, head: bytes, owner: Owner) -> EngineRelay | None:
         """Move the bytes of a tunnel. The engine owns both sockets from now on.
 
         @param head: bytes already read from the client; the target gets them first.
         @param owner: its C{finish} is called once, in a later round of the reactor.
         @return: None: the engine has failed, and the sockets are still the caller's. The log has a line.
         """
+        timeouts = owner.timeouts
         key = self._free.pop() if self._free else len(self._relays)
         try:
             tunnel = self._native.add(key, client.fileno(), target.fileno(), head, timeouts.idle, timeouts.half_closed)
@@ -254,7 +272,7 @@ class RelayEngine:
             return None
         client.detach()
         target.detach()
-        relay = EngineRelay(tunnel, owner, timeouts)
+        relay = EngineRelay(tunnel, owner)
         if key == len(self._relays):
             self._relays.append(relay)
         else:

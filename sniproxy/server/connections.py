@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -130,7 +130,7 @@ class ConnectionManager:
         listener = entrance
         route = built.routing.plaintext.get(listener.name)
         terminator = built.terminators.get(listener.name)
-        handler: Handler = handle_tls
+        handler: Callable[..., Coroutine[Any, Any, None]] = handle_tls
         if route is not None:
             handler = partial(handle_plaintext, route=route)
         elif terminator is not None:
@@ -143,17 +143,17 @@ class ConnectionManager:
             if permit is None:
                 refuse(sock)
                 return
-            conn = Lifecycle(context, sock, self._record(listener.name, client), handler)
+            conn = Lifecycle(context, sock, self._record(listener.name, client))
             inspector = self._inspector() if listener.inspect else None
-            tap = None
+            tap, stages = None, handler
             if inspector is not None:
                 # A client of a plaintext listener names no broker; brokers advertise the address where it listens.
                 place = None if route is None else _bound(sock)
                 tap = Paced(pace_of(context.reactor), inspector.tap(conn.record, place), context.account)
-                conn.directions = tapped_directions(tap)
+                stages = partial(handler, directions=tapped_directions(tap))
             if route is None:
                 permit.wait_for_hello(conn)
-            self._begin(conn, permit, tap)
+            self._begin(conn, stages, permit, tap)
 
         return accepted
 
@@ -192,9 +192,9 @@ class ConnectionManager:
                 # All brokers behind a bridge are of one cluster, whatever their names.
                 tap = Paced(pace_of(context.reactor), inspector.tap(record, bridge.name), context.account)
                 observe = inspector.lookup_tap(record)
-            conn = Lifecycle(context, sock, record, partial(handle_bridge, bridge=runtime, tap=tap, observe=observe))
+            conn = Lifecycle(context, sock, record)
             permit.wait_for_hello(conn)
-            self._begin(conn, permit, tap)
+            self._begin(conn, partial(handle_bridge, bridge=runtime, tap=tap, observe=observe), permit, tap)
 
         return accepted
 
@@ -207,12 +207,12 @@ class ConnectionManager:
         tunnels = (conn.tunnel for conn in self.live)
         return [tunnel.sockets for tunnel in tunnels if tunnel is not None and tunnel.sockets]
 
-    def _begin(self, conn: Lifecycle, permit: Permit, tap: Paced | None) -> None:
+    def _begin(self, conn: Lifecycle, handler: Handler, permit: Permit, tap: Paced | None) -> None:
         self.live[conn] = None
         self._vanished.start()
         conn.permit = permit
         if tap is None:
-            conn.begin(self._when_over)
+            conn.begin(handler, self._when_over)
             return
 
         def over(conn: Lifecycle) -> None:
@@ -221,7 +221,7 @@ class ConnectionManager:
             finally:
                 self._over(conn)
 
-        conn.begin(over)
+        conn.begin(handler, over)
 
     def _over(self, conn: Lifecycle) -> None:
         self.live.pop(conn, None)

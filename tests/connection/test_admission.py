@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from unittest.mock import patch
 
 from hypothesis import given
@@ -247,6 +248,7 @@ class ClientTests(AdmissionCase):
                 permit.receive_hello()
             if far > 2:
                 permit.enter_route(LiveRoute("a.test", None, StaticResolver(["a:1"])))
+            self.assertLessEqual(sys.getsizeof(permit), 64)  # one for each idle tunnel
         for permit in permits:
             permit.release()
         kept = (admission._connections, admission._clients, admission._routes)

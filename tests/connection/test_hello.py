@@ -49,6 +49,21 @@ class HelloTests(ConversationCase):
                 self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
         self.assertEqual((Result.OK, len(data)), ((await proxy.ended()).result, proxy.records[0].received))
 
+    async def test_lengths_are_shared(self) -> None:
+        """Hellos of one length share the object of their length, for idle tunnels are many."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        data = hello(name=NAME) + bytes(300)
+        for number in range(2):
+            with proxy.connect() as client:
+                client.sendall(data)
+                with await in_thread(backend.accept) as upstream:
+                    await in_thread(read_exactly, upstream, len(data))
+            await proxy.ended(number)
+        first, second = proxy.records
+        self.assertEqual(len(data), first.received)
+        self.assertIs(first.received, second.received)
+
 
 class RefusalTests(ConversationCase):
     """Refused hellos, with their alert or a plain close."""

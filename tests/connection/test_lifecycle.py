@@ -39,9 +39,9 @@ class LifecycleTests(SocketTestCase):
         async def handler(conn: Lifecycle) -> None:
             conn.finish(await stage)
 
-        conn = Lifecycle(context, ours, Connection("id-1", 1.0, "public", "127.0.0.1:1"), handler)
+        conn = Lifecycle(context, ours, Connection("id-1", 1.0, "public", "127.0.0.1:1"))
         ended: Deferred[object] = Deferred()
-        conn.begin(ended.callback)
+        conn.begin(handler, ended.callback)
         self.assertEqual(("hello", False, 0, 0), (conn.state, conn.tunnelling, conn.bytes_up, conn.bytes_down))
         if isinstance(result, Exception):
             stage.errback(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -92,11 +93,10 @@ class RelayTests(SocketTestCase):
         self.addCleanup(backend.close)
 
         async def handler(conn: Lifecycle) -> None:
-            conn.directions = directions or conn.directions
-            start_relay(conn, wrap(upstream), b"head")
+            start_relay(conn, wrap(upstream), b"head", directions)
 
-        conn = Lifecycle(context, client, Connection("id-1", 1.0, "public", "127.0.0.1:1"), handler)
-        conn.begin(self.ended.callback)
+        conn = Lifecycle(context, client, Connection("id-1", 1.0, "public", "127.0.0.1:1"))
+        conn.begin(handler, self.ended.callback)
         self.assertEqual((None, True), (conn.sock, conn.tunnelling))
         return conn
 
@@ -107,6 +107,7 @@ class RelayTests(SocketTestCase):
         self.assertEqual((b"head", ()), (self.fake.opened[0].held, conn.tunnel.sockets))
         self.assertFalse(hasattr(conn, "__dict__"))
         self.assertIsNone(conn._received)
+        self.assertLessEqual(sys.getsizeof(conn), 160)  # with the collector's 16 bytes
         self.fake.opened[0].bytes_down = 3
         self.assertEqual((4, 3, "open"), (conn.bytes_up, conn.bytes_down, conn.state))
         self.fake.opened[0].half_closed = True

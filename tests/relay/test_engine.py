@@ -55,7 +55,8 @@ class Owner:
 
     tunnel: EngineRelay
 
-    def __init__(self) -> None:
+    def __init__(self, times: Times = Times()) -> None:
+        self.timeouts = times
         self.done: Deferred[Ending] = Deferred()
 
     def finish(self, ending: Ending) -> None:
@@ -83,8 +84,8 @@ class EngineCase(SocketTestCase):
         (self.client, ours), (self.target, theirs) = connected(), connected()
         for sock in (self.client, self.target):
             self.addCleanup(sock.close)
-        owner = Owner()
-        relay = self.engine.open(ours, theirs, head, times, owner)
+        owner = Owner(times)
+        relay = self.engine.open(ours, theirs, head, owner)
         assert relay is not None
         return relay, owner
 
@@ -204,7 +205,7 @@ class EngineTests(EngineCase):
         """The engine gets the descriptors, which the sockets have no longer, the head and the time limits."""
         (far, ours), (other, theirs) = connected(), connected()
         numbers = ours.fileno(), theirs.fileno()
-        relay = self.engine.open(ours, theirs, b"head", Times(9.0, 3.0), Owner())
+        relay = self.engine.open(ours, theirs, b"head", Owner(Times(9.0, 3.0)))
         assert relay is not None
         self.assertEqual((-1, -1), (ours.fileno(), theirs.fileno()))
         tunnel = self.fake.opened[0]
@@ -260,7 +261,7 @@ class EngineTests(EngineCase):
         self.fake.full = OSError(errno.ESHUTDOWN, "no thread")
         with capturedLogs() as logged:
             for _ in range(2):
-                self.assertIsNone(self.engine.open(ours, theirs, b"", Times(), Owner()))
+                self.assertIsNone(self.engine.open(ours, theirs, b"", Owner()))
         expected = "relay engine failed: no thread; new tunnels use Python, restart to cure it"
         self.assertEqual([expected], [formatEvent(event) for event in logged])
         for sock in (far, ours, other, theirs):
@@ -279,7 +280,7 @@ class EngineTests(EngineCase):
             owner = Owner()
             owner.done.addCallback(partial(_note, order, number))
             owners.append(owner)
-            self.engine.open(ours, theirs, b"", Times(), owner)
+            self.engine.open(ours, theirs, b"", owner)
             far.close()
             other.close()
         for tunnel in self.fake.opened:
@@ -352,7 +353,7 @@ class LoadTests(SocketTestCase):
 
     async def test_small(self) -> None:
         """What Python keeps for a tunnel is one object without a dictionary."""
-        relay = EngineRelay(None, Owner(), Times())  # type: ignore[arg-type]
+        relay = EngineRelay(None, Owner())  # type: ignore[arg-type]
         self.assertFalse(hasattr(relay, "__dict__"))
-        self.assertLessEqual(sys.getsizeof(relay), 64)
+        self.assertLessEqual(sys.getsizeof(relay), 48)
         gc.collect()

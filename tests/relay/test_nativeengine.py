@@ -51,7 +51,8 @@ class NativeRelay:
     def __init__(
         self, native: RelayEngine, client: socket.socket, target: socket.socket, head: bytes, times: Times
     ) -> None:
-        self._run = partial(native.open, client, target, head, times, self)
+        self.timeouts = times
+        self._run = partial(native.open, client, target, head, self)
         self.done: Deferred[Ending] = Deferred()
 
     def run(self) -> Deferred[Ending]:

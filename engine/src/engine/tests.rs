@@ -212,7 +212,8 @@ fn nothing_is_added_when_no_thread_runs() {
 #[test]
 fn the_threads_block_all_signals() {
     let _others = among_others();
-    let _engine = Engine::new(1, SILENCE).unwrap();
+    let engine = Engine::new(1, SILENCE).unwrap();
+    engine.advance(0); // the thread has its name
     let mut masks = Vec::new();
     for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
         let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };

@@ -145,6 +145,22 @@ fn a_failed_write_passes_on_what_its_side_sent_before() {
 }
 
 #[test]
+fn a_write_that_fails_midway_leaves_each_direction_its_count() {
+    let mut rig = Rig::new();
+    let (mut client, mut target, _shared) = rig.open(b"", NO_DEADLINES);
+    rig.settle();
+    rig.relay.context.buffer = vec![0; 1000].into(); // each read fills it
+    target.write_all(b"alert").unwrap();
+    client.write_all(&noise(2000)).unwrap();
+    let token = rig.relay.tunnels.iter(0..9).next().unwrap().0;
+    rig.relay.events[0] = Event { events: IN, u64: token }; // the client first
+    fault::inject("send", libc::EPIPE, 1, 1);
+    assert!(rig.relay.turn(1, rig.now));
+    let ending = rig.ending();
+    assert_eq!((ending.kind, ending.side, ending.moved), (Kind::Reset, 2, [1000, 5]));
+}
+
+#[test]
 fn sees_the_reset_of_a_side_that_is_not_read() {
     let mut rig = Rig::new();
     let (mut client, mut target, _) = rig.open_with(small_pair, b"", NO_DEADLINES);

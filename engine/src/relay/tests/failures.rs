@@ -89,4 +89,5 @@ fn a_relay_that_cannot_be_made_leaves_no_descriptor() {
 #[test]
 fn an_idle_tunnel_is_small() {
     assert!(size_of::<Tunnel>() <= 80, "{}", size_of::<Tunnel>());
+    assert!(size_of::<Shared>() <= 24, "{}", size_of::<Shared>());
 }
