@@ -30,7 +30,12 @@ SOURCE = ROOT / "sniproxy"
 
 MIN_PERCENT = 90.0
 
-EXCEPTIONS: dict[str, tuple[float, str]] = {}
+EXCEPTIONS: dict[str, tuple[float, str]] = {
+    "sniproxy/connection/handler.py": (
+        70,
+        "test_termination runs end_tls, with a broker that speaks TLS",
+    ),
+}
 """Files below the bound: the least percentage of each, and the reason."""
 
 

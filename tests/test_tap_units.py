@@ -162,14 +162,19 @@ class FakeProxy:
     def reopen_logs(self) -> None:
         self.calls.append("reopen")
 
-    def reload(self, read: Callable[[], Configuration]) -> str | None:
+    def reload_beside(self, read: Callable[[], Configuration]) -> Deferred[str | None]:
         try:
             read()
         except ConfigError as error:
             self.calls.append(f"reload: {error}")
-            return str(error)
+            return succeed(str(error))
         self.calls.append("reload")
-        return self.refuses
+        return succeed(self.refuses)
+
+    def reload(self, read: Callable[[], Configuration]) -> str | None:
+        why: list[str | None] = []
+        self.reload_beside(read).addCallback(why.append)
+        return why[0]
 
 
 class FakeLink:

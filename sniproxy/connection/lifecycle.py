@@ -188,8 +188,8 @@ class Lifecycle:
 
     def receive_hello(self, received: int) -> None:
         """The client's first message is complete. @param received: bytes, held in memory until the tunnel opens."""
-        if self._received is not None:
-            self._received.holds(received)
+        assert self._received is not None
+        self._received.holds(received)
         self.record.hello_s = self._elapsed()
         if self.permit is not None:
             self.permit.receive_hello()
@@ -214,8 +214,8 @@ class Lifecycle:
         self.tunnel = tunnel
         if self.permit is not None:
             self.permit.leave_connecting()
-        if self._received is not None:
-            self._received.holds(0)
+        assert self._received is not None
+        self._received.holds(0)
         self._received, self.legacy_version = None, _TLS_1_2  # an idle tunnel keeps no objects of the stages
 
     @property

@@ -49,6 +49,17 @@ class HelloTests(ConversationCase):
                 self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
         self.assertEqual((Result.OK, len(data)), ((await proxy.ended()).result, proxy.records[0].received))
 
+    async def test_two_records(self) -> None:
+        """A hello that arrives whole, in several records, needs no second read."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        data = hello(name=NAME, record_size=100)
+        with proxy.connect() as client:
+            client.sendall(data)
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
+        self.assertEqual(Result.OK, (await proxy.ended()).result)
+
     async def test_lengths_are_shared(self) -> None:
         """Hellos of one length share the object of their length, for idle tunnels are many."""
         backend = Backend(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -20,7 +21,7 @@ from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy, SilentTarget
 from tests.support.reactor import reactor
 from tests.support.scripted import Scripted
-from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end, reset
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end, reset
 
 
 class LifecycleTests(SocketTestCase):
@@ -160,6 +161,71 @@ class GoneTests(ConversationCase):
             with await in_thread(backend.accept) as upstream:
                 self.assertEqual(data, await in_thread(read_to_end, upstream))
         self.assertEqual(Result.OK, (await proxy.ended()).result)
+
+
+class StateTests(ConversationCase):
+    """What a connection shows of itself, and calls at its end."""
+
+    async def test_tunnel(self) -> None:
+        """A tunnel has a state, counts and limits; what is to be called at its end is, and a fault there is logged."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        called: list[str] = []
+        with proxy.connect() as client:
+            data = hello(name=NAME)
+            client.sendall(data)
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(data))
+                (conn,) = proxy.service._connections.live
+                self.assertEqual(
+                    ("open", True, len(data), 0), (conn.state, conn.tunnelling, conn.bytes_up, conn.bytes_down)
+                )
+                self.assertEqual((False, False), (conn.ended, conn.ending))
+                conn.call_at_end(lambda: 1 // 0)  # type: ignore[arg-type]
+                conn.call_at_end(lambda: called.append("last"))
+                client.shutdown(socket.SHUT_WR)
+                await in_thread(read_to_end, upstream)
+                self.assertEqual("half_closed", conn.state)
+                conn.end(Ending(Result.DRAINED, "enough"))
+                record = await proxy.ended()
+        self.assertEqual((Result.DRAINED, "enough", len(data)), (record.result, record.reason, record.bytes_up))
+        self.assertEqual((["last"], True), (called, conn.ended))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    async def test_no_limits(self) -> None:
+        """A connection that counts for no limit becomes a tunnel; a late end and a second ending change nothing."""
+        told: list[Connection] = []
+        far, ours = connected()
+        self.addCleanup(far.close)
+        nobody = cast(Any, None)
+        context = ConnectionContext(reactor, nobody, Timeouts(), nobody, LingeringCloser(reactor), told.append)
+        conn = Lifecycle(context, ours, Connection("id-1", 1.0, "public", "127.0.0.1:1"))
+        conn.end(Ending(Result.DRAINED, "too early"))
+        conn.receive_hello(9)
+        self.assertEqual(9, context.account.bytes)
+        conn.enter_route(cast(Any, SimpleNamespace(server_name="a.test")))
+        tunnel: Any = SimpleNamespace(bytes_up=3, bytes_down=4, half_closed=False)
+        conn.enter_tunnel(tunnel)
+        self.assertEqual(0, context.account.bytes)
+        conn.finish(Ending(Result.OK))
+        self.assertEqual([("a.test", 3, 4)], [(one.route, one.bytes_up, one.bytes_down) for one in told])
+        ours.close()
+
+    async def test_next_target(self) -> None:
+        """A connection counts for the target that is dialled, and no longer for the one that failed."""
+        backend, down = Backend(self), Backend(self)
+        down.sock.close()
+        targets = f'target = ["{down.address}", "{backend.address}"]\n'
+        proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\n{targets}')
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept):
+                while not proxy.service._connections.live:
+                    await in_thread(int)
+                upstreams = proxy.service._upstreams
+                counts = [upstreams.connections(Target("127.0.0.1", one.port)) for one in (down, backend)]
+                self.assertEqual([0, 1], counts)
+        self.assertEqual(backend.address, (await proxy.ended()).target)
 
 
 class FaultTests(ConversationCase):

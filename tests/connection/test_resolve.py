@@ -131,6 +131,16 @@ class FixedTests(ConversationCase):
         self.assertEqual((Result.OK, backend.address), (record.result, record.target))
         assert record.resolve_s is not None
 
+    async def test_with_health(self) -> None:
+        """With ejection, a target is dialled without a query and without a plan, and is tracked."""
+        backend = Backend(self)
+        proxy = Proxy(self, f"{route(backend.address)}[health]\neject = 30\n")
+        for sock in await open_tunnel(self, proxy, backend, NAME):
+            sock.close()
+        record = await proxy.ended()
+        self.assertEqual((Result.OK, backend.address), (record.result, record.target))
+        self.assertEqual([backend.address], list(proxy.service._upstreams.known))
+
 
 class LoopTests(ConversationCase):
     """Names that lead back to this proxy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
@@ -13,7 +14,8 @@ from sniproxy.util.buffered import BufferAccount
 from tests.relay import pythonrelay
 from tests.relay.taps import Recorder
 from tests.support.reactor import reactor
-from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end
+from tests.tls.material import tls_pair
 
 
 def recorded(*arguments: object) -> TappedDirection:
@@ -89,3 +91,29 @@ class TapTests(SocketTestCase):
         self.assertEqual(Ending(Result.OK), await done)
         self.assertEqual(data, tap.from_client)
         self.assertLessEqual(max(tap.shown), SLICE_BYTES)
+
+    async def test_tls(self) -> None:
+        """Bytes of TLS connections are shown as plaintext, and an end that comes with them is seen."""
+        client, ours_client = tls_pair(0, "client")
+        target, ours_target = tls_pair(0, "target")
+        tap = Recorder()
+        relay = Relay(
+            reactor,
+            ours_client,
+            ours_target,
+            b"",
+            directions=tapped_directions(Paced(pace_of(reactor), tap, BufferAccount())),
+            closer=LingeringCloser(reactor),
+            idle=300.0,
+            half_closed=60.0,
+            account=BufferAccount(),
+        )
+        done = relay.run()
+        client.sendall(b"question")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"question", await in_thread(read_to_end, target))
+        target.close()
+        self.assertEqual(b"", await in_thread(read_to_end, client))
+        client.close()
+        self.assertEqual(Ending(Result.OK), await done)
+        self.assertEqual(b"question", tap.from_client)

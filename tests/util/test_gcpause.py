@@ -43,3 +43,12 @@ class CollectingTests(SynchronousTestCase):
         self.assertGreater(gc.get_freeze_count(), 0)
         unfreeze()
         self.assertEqual(0, gc.get_freeze_count())
+
+    def test_kept_before(self) -> None:
+        """What is frozen stays so during a later pause that keeps nothing."""
+        with gc_paused(keep=True):
+            pass
+        frozen = gc.get_freeze_count()
+        with gc_paused():
+            pass
+        self.assertEqual(frozen, gc.get_freeze_count())
