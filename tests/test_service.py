@@ -111,7 +111,7 @@ class RelayTests(SocketTestCase):
         fake = use_fake(self)
         fake.refusal = OSError(11, "no thread")
         error = self.assertRaises(ConfigError, Proxy, self, 'relay = "engine"\n' + LISTENER)
-        self.assertIn('relay = "engine": cannot start: no thread', str(error))
+        self.assertIn('relay = "engine": the engine cannot start: no thread', str(error))
         self.assertEqual("python", Proxy(self, LISTENER).service.view.relay_status().relay)
 
     async def test_reload(self) -> None:
