@@ -9,7 +9,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev engine engine-check wheels
+.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev engine engine-check engine-races wheels
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -46,6 +46,12 @@ engine-check:
 	cargo fmt --check --manifest-path engine/Cargo.toml
 	cargo clippy --locked --all-targets --manifest-path engine/Cargo.toml -- -D warnings
 	cargo test --locked --no-default-features --manifest-path engine/Cargo.toml
+
+# The relay's tests under ThreadSanitizer, in three minutes. Needs a nightly Rust with the component rust-src.
+RUST_TARGET := x86_64-unknown-linux-gnu
+engine-races:
+	RUSTFLAGS=-Zsanitizer=thread cargo +nightly test --lib -Zbuild-std --target $(RUST_TARGET) --locked \
+		--no-default-features --manifest-path engine/Cargo.toml --target-dir engine/target/races
 
 peers: dev
 	@$(BIN)/python -m tests.peers.provide
