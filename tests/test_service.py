@@ -22,8 +22,15 @@ from tests.support.conversation import NAME, route
 from tests.support.fakeengine import use_fake, use_none
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
-from tests.support.sockets import SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.support.sockets import SocketTestCase, in_thread, links, read_exactly, read_to_end
 from tests.tls.material import CA, folder
+
+
+def watched() -> set[int]:
+    """The descriptors in the epoll sets of this process, as in proc(5)."""
+    sets = [fd for fd, what in links().items() if what == "anon_inode:[eventpoll]"]
+    texts = [Path("/proc/self/fdinfo", fd).read_text() for fd in sets]
+    return {int(line.split()[1]) for text in texts for line in text.splitlines() if line.startswith("tfd:")}
 
 
 class StartTests(SocketTestCase):
@@ -66,6 +73,18 @@ class RelayTests(SocketTestCase):
         self.assertEqual((Result.IDLE_TIMEOUT, "no bytes for 300 s"), (record.result, record.reason))
         await proxy.service.stopService()
         self.assertEqual(1, fake.closed)
+
+    async def test_owned(self) -> None:
+        """No epoll set of Python has a descriptor that the engine owns: its number may soon be another socket's."""
+        fake = use_fake(self)
+        backend = Backend(self)
+        proxy = Proxy(self, LISTENER + route(f"localhost:{backend.port}"))  # the lookup and the dial wait
+        await open_tunnel(self, proxy, backend, NAME)
+        tunnel, found = fake.opened[0], watched()
+        fake.finish(tunnel, engine.OK)
+        await proxy.ended()
+        self.assertNotEqual(set(), found)
+        self.assertEqual(set(), found & {tunnel.client, tunnel.target})
 
     async def test_stop(self) -> None:
         """A stop waits until the engine has reported the end of each tunnel, then closes the engine."""
@@ -111,7 +130,7 @@ class RelayTests(SocketTestCase):
         fake = use_fake(self)
         fake.refusal = OSError(11, "no thread")
         error = self.assertRaises(ConfigError, Proxy, self, 'relay = "engine"\n' + LISTENER)
-        self.assertIn('relay = "engine": cannot start: no thread', str(error))
+        self.assertIn('relay = "engine": the engine cannot start: no thread', str(error))
         self.assertEqual("python", Proxy(self, LISTENER).service.view.relay_status().relay)
 
     async def test_reload(self) -> None:

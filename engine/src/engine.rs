@@ -144,9 +144,10 @@ pub fn milliseconds(seconds: f64) -> u64 {
     ((seconds * 1000.0) as u64).min(1 << 48)
 }
 
-/// The message of an error number.
+/// The message of an error number, as strerror(3) has it.
 pub fn message(errno: Errno) -> String {
-    io::Error::from_raw_os_error(errno).to_string()
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    text.strip_suffix(&format!(" (os error {errno})")).unwrap_or(&text).to_owned()
 }
 
 #[cfg(test)]

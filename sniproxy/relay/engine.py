@@ -224,7 +224,7 @@ class RelayEngine:
         try:
             self._native: native.Engine = module.Engine(threads, USER_TIMEOUT_MS, PROBES)
         except OSError as error:
-            raise EngineUnavailable(f"cannot start: {error.strerror or error}") from error
+            raise EngineUnavailable(f"the engine cannot start: {error.strerror or error}") from error
         self.threads = threads
         self._reactor = reactor
         self._closer = closer

@@ -131,6 +131,8 @@ class Relay:
             self.end(Ending(Result.LIMIT, f"cannot watch its sockets: {error.strerror}"))
             return
         for direction in (self._up, self._down):
+            if self._done is None:  # the other direction has found a broken connection
+                return
             direction.dry = direction.source.tls is None  # TLS may hold bytes; for others the reactor reports them
             if direction.holds() or not direction.dry:
                 self.pump(direction)

@@ -274,6 +274,14 @@ class RelayContract(SocketTestCase):
         await self.assertFailure(in_thread(tunnel.client.recv, 1), ConnectionResetError)
         self.assertEqual(Ending(Result.RESET, "the target's connection was reset"), await tunnel.done)
 
+    async def test_reset_before_the_start(self) -> None:
+        """A reset by the upstream before the relay starts with bytes for it is an ending like any other."""
+        tunnel = self.tunnel(head=b"hello", starts=False)
+        reset(tunnel.upstream)
+        done = tunnel.relay.run()
+        await self.assertFailure(in_thread(tunnel.client.recv, 1), ConnectionResetError)
+        self.assertEqual(Ending(Result.RESET, "the target's connection was reset"), await done)
+
     async def test_reset_while_blocked(self) -> None:
         """A reset by the side that does not read is seen although the other one is not read either."""
         tunnel = self.tunnel(buffers=65536)

@@ -349,7 +349,7 @@ class LoadTests(SocketTestCase):
         fake = use_fake(self)
         fake.refusal = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         error = self.assertRaises(EngineUnavailable, RelayEngine, reactor, LingeringCloser(reactor), 1)
-        self.assertEqual("cannot start: Too many open files", str(error))
+        self.assertEqual("the engine cannot start: Too many open files", str(error))
 
     async def test_small(self) -> None:
         """What Python keeps for a tunnel is one object without a dictionary."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import socket
 import time
@@ -141,6 +143,13 @@ class NativeTests(NativeCase):
         module = engine.load()
         for name in ("OK", "RESET", "IDLE", "ENDED", "GIVEN_BACK", "UNWATCHED"):
             self.assertEqual(getattr(engine, name), getattr(module, name), name)
+
+    def test_words_of_errors(self) -> None:
+        """Errors have the system's words, and no others."""
+        native = engine.load().Engine(1, 0, 0)
+        native.close()
+        error = self.assertRaises(OSError, native.add, 0, 1, 1, b"", 0, 0)
+        self.assertEqual((errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN)), (error.errno, error.strerror))
 
     async def test_given_back(self) -> None:
         """A tunnel that is given back lost no byte, and can be opened again."""
