@@ -74,7 +74,7 @@ class SelectorTests(SocketTestCase):
         fake = use_fake(self)
         fake.refusal = OSError(errno.EAGAIN, "no thread")
         selector = self.selector()
-        self.assertEqual(Selection(None, "cannot start: no thread"), selector.prepare("auto", 1))
+        self.assertEqual(Selection(None, "the engine cannot start: no thread"), selector.prepare("auto", 1))
         fake.refusal = None
         self.assertIsNotNone(selector.prepare("auto", 1).engine)
 
