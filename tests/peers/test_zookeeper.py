@@ -72,7 +72,7 @@ class SessionTests(ZooKeeperCase):
     async def begin(self, servers: str = "", **options: Any) -> ZooKeeperResolver:
         """Start a resolver, and wait for its first read or failure."""
         resolver = self.resolver(servers, **options)
-        first = self.until(resolver, "_release_waiters")
+        first = resolver._waiters.wait().addTimeout(60.0, reactor)
         resolver.start(lambda: None)
         self.addCleanup(resolver.stop)
         await first
