@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from zope.interface import Attribute, Interface
 
 from sniproxy.util.names import host_port, ip_literal, server_name
+
+if TYPE_CHECKING:
+    from sniproxy.util.reactor import IReactor
 
 
 @attrs.frozen
@@ -239,7 +242,7 @@ class IResolverMaker(Interface):
     name = Attribute("The value of ``type = `` in the configuration, as in ``static``.")
     help = Attribute("One line: the source of the resolver's answers.")
 
-    def make(options: Mapping[str, Any], reactor: Any) -> IServerNameResolver:
+    def make(options: Mapping[str, Any], reactor: IReactor) -> IServerNameResolver:
         """Make a resolver. It must not block.
 
         @param options: the keys of its table in the configuration, without ``type``.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from twisted.plugin import IPlugin, getPlugins
@@ -24,6 +24,7 @@ from sniproxy.interfaces import (
     Option,
 )
 from sniproxy.resolvers.options import check_options
+from sniproxy.util.reactor import IReactor
 
 
 @implementer(IPlugin, IDescribedResolverMaker)
@@ -91,6 +92,7 @@ def make_resolver(
 ) -> IServerNameResolver:
     """Make the resolver that a configuration describes.
 
+    @param reactor: of the type that the resolver needs; a clock is enough for some.
     @param folder: relative paths among its options start here.
     @param known: the installed types by name. None: find them now.
     @raise BadOption: the type is unknown, an option is invalid, or a dependency is not installed.
@@ -105,4 +107,5 @@ def make_resolver(
     if command is not None:
         raise BadOption("type", kind, f"a dependency is not installed; run {command}")
     described = options_of(maker)
-    return maker.make(options if described is None else check_options(options, described, folder), reactor)
+    checked = options if described is None else check_options(options, described, folder)
+    return maker.make(checked, cast(IReactor, reactor))
