@@ -103,11 +103,7 @@ class UpstreamTable:
 
         Call it only if targets are L{all_alike}. @param key: L{address} of the target.
         """
-        answered = self.answered
-        answered.pop(key, None)
-        answered[key] = None
-        if len(answered) > MAX_UPSTREAMS:
-            del answered[next(iter(answered))]
+        self._remember(key)
         self._connections[key] = self._connections.get(key, 0) + 1
 
     def remove_connection(self, target: Target) -> None:
@@ -173,11 +169,7 @@ class UpstreamTable:
     ) -> None:
         """Record a resolver's answer for a name. @param plaintext: for a client of a plaintext listener."""
         for target in targets:
-            key = address(target)
-            self.answered.pop(key, None)
-            self.answered[key] = None
-            if len(self.answered) > MAX_UPSTREAMS:
-                del self.answered[next(iter(self.answered))]
+            self._remember(address(target))
         if self.health.check is None and not self.health.eject:
             return
         for target in targets:
@@ -189,6 +181,13 @@ class UpstreamTable:
                 self.known[address(target)] = Upstream(target, server_name, now)
             if plaintext and address(target) in self.known:
                 self.plaintext.add(address(target))
+
+    def _remember(self, key: str) -> None:
+        """Move a target to the end of L{answered}, and drop the first one if there are too many."""
+        self.answered.pop(key, None)
+        self.answered[key] = None
+        if len(self.answered) > MAX_UPSTREAMS:
+            del self.answered[next(iter(self.answered))]
 
     def forget(self, now: float) -> None:
         """Remove targets that no resolver has answered with for L{FORGET_S}."""
