@@ -36,8 +36,10 @@ class GarbageTests(ConversationCase):
             gc.garbage.clear()
             gc.enable()
 
-    async def test_tunnel(self) -> None:
-        """A tunnel that both sides end."""
+    async def left_by_tunnel(
+        self, use: Callable[[Proxy, socket.socket, socket.socket], Awaitable[None]], result: Result
+    ) -> list[str]:
+        """As L{left_by}, for a tunnel that ends with a result. @param use: gets the client's end and the target's."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
 
@@ -47,47 +49,41 @@ class GarbageTests(ConversationCase):
                 client.sendall(HELLO)
                 with await in_thread(backend.accept) as upstream:
                     await in_thread(read_exactly, upstream, len(HELLO))
-                    upstream.sendall(b"answer")
-                    await in_thread(read_exactly, client, 6)
-                    client.shutdown(socket.SHUT_WR)
-                    await in_thread(read_to_end, upstream)
-            self.assertEqual(Result.OK, (await proxy.ended(number)).result)
+                    await use(proxy, client, upstream)
+            self.assertEqual(result, (await proxy.ended(number)).result)
 
-        self.assertEqual([], await self.left_by(tunnel))
+        return await self.left_by(tunnel)
+
+    async def test_tunnel(self) -> None:
+        """A tunnel that both sides end."""
+
+        async def talk(proxy: Proxy, client: socket.socket, upstream: socket.socket) -> None:
+            upstream.sendall(b"answer")
+            await in_thread(read_exactly, client, 6)
+            client.shutdown(socket.SHUT_WR)
+            await in_thread(read_to_end, upstream)
+
+        self.assertEqual([], await self.left_by_tunnel(talk, Result.OK))
 
     async def test_reset(self) -> None:
         """A tunnel that one side resets."""
-        backend = Backend(self)
-        proxy = Proxy(self, route(backend.address))
 
-        async def tunnel() -> None:
+        async def leave(proxy: Proxy, client: socket.socket, upstream: socket.socket) -> None:
             number = len(proxy.records)
-            client = proxy.connect()
-            client.sendall(HELLO)
-            with await in_thread(backend.accept) as upstream:
-                await in_thread(read_exactly, upstream, len(HELLO))
-                reset(client)
-                self.assertEqual(Result.RESET, (await proxy.ended(number)).result)
+            reset(client)
+            await proxy.ended(number)  # before the target's end is closed
 
-        self.assertEqual([], await self.left_by(tunnel))
+        self.assertEqual([], await self.left_by_tunnel(leave, Result.RESET))
 
     async def test_ended_by_the_proxy(self) -> None:
         """A tunnel that the proxy ends: its route is drained."""
-        backend = Backend(self)
-        proxy = Proxy(self, route(backend.address))
 
-        async def tunnel() -> None:
-            number = len(proxy.records)
-            with proxy.connect() as client:
-                client.sendall(HELLO)
-                with await in_thread(backend.accept) as upstream:
-                    await in_thread(read_exactly, upstream, len(HELLO))
-                    for conn in list(proxy.service._connections.live):
-                        conn.end(Ending(Result.DRAINED))
-                    await in_thread(read_to_end, client)
-            self.assertEqual(Result.DRAINED, (await proxy.ended(number)).result)
+        async def drain(proxy: Proxy, client: socket.socket, upstream: socket.socket) -> None:
+            for conn in list(proxy.service._connections.live):
+                conn.end(Ending(Result.DRAINED))
+            await in_thread(read_to_end, client)
 
-        self.assertEqual([], await self.left_by(tunnel))
+        self.assertEqual([], await self.left_by_tunnel(drain, Result.DRAINED))
 
     async def test_refused(self) -> None:
         """Connections that are refused at once."""

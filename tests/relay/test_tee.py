@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import socket
 
+from twisted.internet.defer import Deferred
+
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.pacing import ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
@@ -23,6 +25,22 @@ def recorded(*arguments: object) -> TappedDirection:
     return TappedDirection(*arguments, Paced(pace_of(reactor), Recorder(), BufferAccount()))  # type: ignore[arg-type, call-arg]
 
 
+def run(client: socket.socket, upstream: socket.socket, head: bytes, paced: Paced) -> Deferred[Ending]:
+    """Run a relay with a tap between our ends of two connections."""
+    relay = Relay(
+        reactor,
+        client,
+        upstream,
+        head,
+        directions=tapped_directions(paced),
+        closer=LingeringCloser(reactor),
+        idle=300.0,
+        half_closed=60.0,
+        account=BufferAccount(),
+    )
+    return relay.run()
+
+
 class TappedContractTests(pythonrelay.PythonRelayContract):
     """The relay's contract with a tap."""
 
@@ -37,18 +55,7 @@ class TapTests(SocketTestCase):
         client, ours_client = connected()
         upstream, ours_upstream = connected()
         tap = Recorder()
-        relay = Relay(
-            reactor,
-            ours_client,
-            ours_upstream,
-            b"head ",
-            directions=tapped_directions(Paced(pace_of(reactor), tap, BufferAccount())),
-            closer=LingeringCloser(reactor),
-            idle=300.0,
-            half_closed=60.0,
-            account=BufferAccount(),
-        )
-        done = relay.run()
+        done = run(ours_client, ours_upstream, b"head ", Paced(pace_of(reactor), tap, BufferAccount()))
         client.sendall(b"question")
         self.assertEqual(b"head question", await in_thread(read_exactly, upstream, 13))
         upstream.sendall(b"answer")
@@ -70,18 +77,7 @@ class TapTests(SocketTestCase):
                 now[0] += ROUND_S / 3
 
         paced = Paced(Pace(reactor, lambda: now[0]), tap := Slow(), BufferAccount())
-        relay = Relay(
-            reactor,
-            ours_client,
-            ours_upstream,
-            b"",
-            directions=tapped_directions(paced),
-            closer=LingeringCloser(reactor),
-            idle=300.0,
-            half_closed=60.0,
-            account=BufferAccount(),
-        )
-        done = relay.run()
+        done = run(ours_client, ours_upstream, b"", paced)
         data = random.Random(1).randbytes(500_000)
         sending = in_thread(client.sendall, data)
         self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
@@ -97,18 +93,7 @@ class TapTests(SocketTestCase):
         client, ours_client = tls_pair(0, "client")
         target, ours_target = tls_pair(0, "target")
         tap = Recorder()
-        relay = Relay(
-            reactor,
-            ours_client,
-            ours_target,
-            b"",
-            directions=tapped_directions(Paced(pace_of(reactor), tap, BufferAccount())),
-            closer=LingeringCloser(reactor),
-            idle=300.0,
-            half_closed=60.0,
-            account=BufferAccount(),
-        )
-        done = relay.run()
+        done = run(ours_client, ours_target, b"", Paced(pace_of(reactor), tap, BufferAccount()))
         client.sendall(b"question")
         client.shutdown(socket.SHUT_WR)
         self.assertEqual(b"question", await in_thread(read_to_end, target))
