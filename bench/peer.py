@@ -1,4 +1,4 @@
-"""A proxy that the bench compares: how it is started, and what it says of itself."""
+"""A proxy that the bench compares: its command line and its version."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class PendingLookups:
         return kept
 
     def end(self) -> None:
-        """The connection has ended: count no more bytes."""
+        """The connection has ended: stop counting its bytes."""
         self._share.holds(0)
 
     def _forget(self, request_id: int) -> pb.CommandLookupTopic | None:

@@ -134,7 +134,7 @@ class _Dropper(SocketDescriptor):
             count = 0
         self._left -= count
         if count and self._left <= 0:
-            # Linux resets for unread bytes; the peer may have sent no more yet.
+            # Linux resets for unread bytes; if none has arrived yet, only this option does.
             reset_on_close(self.sock)
         if not count or self._left <= 0:  # TLS's last record may exceed the limit
             if self._waits():

@@ -213,7 +213,7 @@ class Relay:
         self._reactor.addWriter(direction.target)
 
     def _pause(self, side: Side) -> None:
-        """Read no more. The loss of the connection is still reported."""
+        """Stop reading. The loss of the connection is still reported."""
         self._reactor.removeReader(side)
         self._ends.watch(side)
 

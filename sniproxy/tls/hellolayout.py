@@ -25,8 +25,8 @@ MAX_EXTENSIONS = 40
 """A hello with more extensions is not remembered. Clients send up to 20."""
 
 LEARN_EVERY = 8
-"""One in so many hellos of an unknown layout is learned. A client whose every hello has another layout (RFC 8701, or an
-attack) then costs little."""
+"""Hellos of unknown layouts for each one that is learned. This bounds the cost of a client that changes the layout with
+each hello (RFC 8701, or an attack)."""
 
 _two_numbers = struct.Struct(">HH").unpack_from
 

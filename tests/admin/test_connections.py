@@ -237,7 +237,7 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(0, self.held)
 
     def test_answered_after_the_end(self) -> None:
-        """A connection that was closed to make room counts no more when its request is answered."""
+        """A connection that was closed to make room no longer counts when its request is answered."""
         connections = self.site.connections
         transport = self.connected()
         connections.closed(transport.protocol)

@@ -70,7 +70,7 @@ class PendingLookupsTests(SynchronousTestCase):
         self.assertEqual([b"first"], secrets(self.pending.login.connect()))
 
     def test_many(self) -> None:
-        """Of too many lookups the oldest are forgotten, and count no more as buffered."""
+        """If there are too many lookups, the oldest are forgotten and no longer count as buffered."""
         self.patch(pending, "MAX_REQUESTS", 2)
         few = PendingLookups(self.connect, self.account)
         few.client(write(self.connect) + b"".join(map(self.lookup, range(4))))

@@ -117,7 +117,7 @@ class LookupTests(TunnelCase):
         self.assertEqual(B1, (await client.owner(f"{TOPIC}-3")).host)
 
     async def test_client_leaves(self) -> None:
-        """When the client leaves, its redirects are followed no more, and the connections for them end."""
+        """When the client leaves, the proxy stops following its redirects and ends their connections."""
         asked: Deferred[None] = Deferred()
 
         def wait(name: str, fields: Any) -> Iterable[Message]:
