@@ -26,7 +26,7 @@ from sniproxy.net.veto import DestinationVeto, LoopGuard
 from sniproxy.relay.engine import EngineUnavailable
 from sniproxy.relay.selector import RelaySelector
 from sniproxy.routing.upstreams import UpstreamTable
-from sniproxy.server.build import Built, build, build_beside
+from sniproxy.server.build import Built, build, build_beside, relay_error
 from sniproxy.server.connections import ConnectionManager
 from sniproxy.server.healthchecks import HealthChecker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
@@ -227,7 +227,7 @@ class ProxyService(Service):
         try:
             relay = self._relays.prepare(configuration.relay, configuration.relay_threads)
         except EngineUnavailable as error:
-            raise ConfigError(f'{configuration.filename}: relay = "{configuration.relay}": {error}', "relay") from error
+            raise relay_error(configuration, error) from error
         veto = DestinationVeto(self._guard, configuration.policy)
         context = ConnectionContext(
             self._reactor,

@@ -146,8 +146,13 @@ def check_engine(configuration: Configuration) -> None:
     try:
         describe_relay(configuration.relay, configuration.relay_threads)
     except EngineUnavailable as error:
-        message = f"{configuration.filename}: relay = {shown(configuration.relay)}: {error}"
-        raise ConfigError(message, "relay", configuration.relay) from error
+        raise relay_error(configuration, error) from error
+
+
+def relay_error(configuration: Configuration, why: EngineUnavailable) -> ConfigError:
+    """The error of a configuration that asks for a relay engine which cannot be used."""
+    message = f"{configuration.filename}: relay = {shown(configuration.relay)}: {why}"
+    return ConfigError(message, "relay", configuration.relay)
 
 
 def try_expressions(configuration: Configuration) -> None:
