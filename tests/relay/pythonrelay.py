@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.direction import Direction, Side
 from sniproxy.relay.relay import Relay
-from sniproxy.util.buffered import BufferAccount
 from tests.relay.deadlinecontract import HandClockContract, NotifiedContract, full_for_the_target
+from tests.relay.relaycontract import Settings
 from tests.support.reactor import reactor
+
+
+def make_relay(
+    settings: Settings,
+    client: socket.socket,
+    upstream: socket.socket,
+    head: bytes,
+    directions: Callable[..., Direction] = Direction,
+) -> Relay:
+    """See L{tests.relay.relaycontract.Maker}."""
+    one = settings
+    return Relay(
+        one.clock, client, upstream, head,
+        closer=one.closer, idle=one.idle, half_closed=one.half_closed, account=one.account, directions=directions,
+    )  # fmt: skip
 
 
 class PythonRelayContract(HandClockContract, NotifiedContract):
@@ -28,23 +42,8 @@ class PythonRelayContract(HandClockContract, NotifiedContract):
         waits = [*reactor.getReaders(), *reactor.getWriters()]
         self.assertEqual([], [each for each in waits if isinstance(each, Side)])
 
-    def make(
-        self,
-        clock: Any,
-        client: socket.socket,
-        upstream: socket.socket,
-        head: bytes,
-        /,
-        *,
-        closer: LingeringCloser,
-        idle: float,
-        half_closed: float,
-        account: BufferAccount,
-    ) -> Relay:
-        return Relay(
-            clock, client, upstream, head,
-            closer=closer, idle=idle, half_closed=half_closed, account=account, directions=self.way,
-        )  # fmt: skip
+    def make(self, settings: Settings, client: socket.socket, upstream: socket.socket, head: bytes) -> Relay:
+        return make_relay(settings, client, upstream, head, self.way)
 
     def leave_no_room(self) -> None:
         self.patch(reactor, "addReader", full_for_the_target(reactor.addReader))

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
+import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.events import Result
@@ -54,23 +55,20 @@ class AnyRelay(Protocol):
         """End both sides in order. The relay may have ended only later, when what L{run} returned fires."""
 
 
-class Maker(Protocol):
-    """Makes a relay between two connected sockets, which it owns from then on; the parameters are those of
-    L{sniproxy.relay.relay.Relay}. A relay with a clock of its own ignores C{clock}."""
+@attrs.frozen
+class Settings:
+    """The parameters of L{sniproxy.relay.relay.Relay} that are no sockets and no bytes. A relay with a clock of its own
+    ignores C{clock}."""
 
-    def __call__(
-        self,
-        clock: Any,
-        client: socket.socket,
-        upstream: socket.socket,
-        head: bytes,
-        /,
-        *,
-        closer: LingeringCloser,
-        idle: float,
-        half_closed: float,
-        account: BufferAccount,
-    ) -> AnyRelay: ...
+    clock: Any
+    closer: LingeringCloser
+    idle: float
+    half_closed: float
+    account: BufferAccount
+
+
+Maker = Callable[[Settings, socket.socket, socket.socket, bytes], AnyRelay]
+"""Makes a relay between two connected sockets, which it owns from then on, with bytes for the target."""
 
 
 class Tunnel:
@@ -96,16 +94,8 @@ class Tunnel:
         self.upstream, ours_upstream = pair(buffers, "target")
         self.closer = LingeringCloser(clock)
         self.account = BufferAccount()
-        self.relay = make(
-            clock,
-            ours_client,
-            ours_upstream,
-            head,
-            closer=self.closer,
-            idle=idle,
-            half_closed=half_closed,
-            account=self.account,
-        )
+        settings = Settings(clock, self.closer, idle, half_closed, self.account)
+        self.relay = make(settings, ours_client, ours_upstream, head)
         self.done: Deferred[Ending] = self.relay.run() if starts else Deferred()
 
     def close(self) -> None:
@@ -116,19 +106,7 @@ class Tunnel:
 class RelayContract(SocketTestCase):
     """What every relay does."""
 
-    def make(
-        self,
-        clock: Any,
-        client: socket.socket,
-        upstream: socket.socket,
-        head: bytes,
-        /,
-        *,
-        closer: LingeringCloser,
-        idle: float,
-        half_closed: float,
-        account: BufferAccount,
-    ) -> AnyRelay:
+    def make(self, settings: Settings, client: socket.socket, upstream: socket.socket, head: bytes) -> AnyRelay:
         """See L{Maker}. Subclasses implement it."""
         raise NotImplementedError
 

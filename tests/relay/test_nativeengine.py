@@ -9,7 +9,7 @@ import socket
 import time
 from functools import partial
 from threading import Event
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
@@ -22,7 +22,6 @@ from sniproxy.relay import engine
 from sniproxy.relay.engine import BOTH, CLIENT, NOBODY, EngineRelay, EngineUnavailable, GivenBack, RelayEngine
 from sniproxy.relay.relay import Ending
 from sniproxy.relay.vanished import INTERVAL_S
-from sniproxy.util.buffered import BufferAccount
 from tests.relay import deadlinecontract, relaycontract
 from tests.relay.relaycontract import MEBI, AnyRelay
 from tests.support.reactor import reactor
@@ -97,20 +96,10 @@ class NativeCase(SocketTestCase):
         self.addCleanup(self.native.close)
 
     def make(
-        self,
-        clock: Any,
-        client: socket.socket,
-        upstream: socket.socket,
-        head: bytes,
-        /,
-        *,
-        closer: LingeringCloser,
-        idle: float,
-        half_closed: float,
-        account: BufferAccount,
+        self, settings: relaycontract.Settings, client: socket.socket, upstream: socket.socket, head: bytes
     ) -> AnyRelay:
-        self.native._closer = closer  # the contract has one for each tunnel
-        return NativeRelay(self.native, client, upstream, head, Times(idle, half_closed))
+        self.native._closer = settings.closer  # the contract has one for each tunnel
+        return NativeRelay(self.native, client, upstream, head, Times(settings.idle, settings.half_closed))
 
 
 class ContractTests(NativeCase, deadlinecontract.DeadlineContract, deadlinecontract.NotifiedContract):

@@ -29,7 +29,7 @@ class RelayTests(TestCase):
 
     async def test_cancel(self) -> None:
         """Cancelling the relay ends both sides."""
-        tunnel = Tunnel(Relay)
+        tunnel = Tunnel(pythonrelay.make_relay)
         self.addCleanup(tunnel.close)
         tunnel.done.cancel()
         self.assertEqual(Ending(Result.SHUTDOWN, "cancelled"), await tunnel.done)

@@ -6,8 +6,8 @@ import socket
 
 from sniproxy.config.limits import Limits
 from sniproxy.connection.admission import Admission
-from sniproxy.relay.relay import Relay
 from sniproxy.util.buffered import BufferAccount, Share
+from tests.relay.pythonrelay import make_relay
 from tests.relay.relaycontract import Tunnel
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
@@ -83,7 +83,7 @@ class ProxyTests(SocketTestCase):
 
     async def test_slow_reader_behind_tls(self) -> None:
         """Encrypted bytes that do not fit into a client's socket count, too."""
-        tunnel = Tunnel(Relay, pair=tls_pair, buffers=65_536)
+        tunnel = Tunnel(make_relay, pair=tls_pair, buffers=65_536)
         sending = in_thread(tunnel.upstream.sendall, bytes(4 << 20))
         while not tunnel.relay.blocked("down"):
             await in_thread(int)
