@@ -183,7 +183,7 @@ function drawCells(cells, broker, topics, { most, filter, now }) {
     put(where, place.height < 58 ? "" : space);
     cell.title = `${topic.topic}\n${plural(topic.lookups, "lookup")}, last ${ago(now - topic.last_seen)}`
       + (move ? `\nmoved ${plural(topic.moves_total, "time")}, last ${ago(now - move.time)}, from ${host(move.from_url_tls ?? move.from_url)}` : "")
-      + (topic.unsettled ? "\nunloaded by its broker; new owner unknown" : "");
+      + (topic.segment?.sealed ? "\nsealed: split or merged" : topic.unsettled ? "\nunloaded by its broker; new owner unknown" : "");
   });
 }
 
