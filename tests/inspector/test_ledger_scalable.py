@@ -186,7 +186,7 @@ class ScalableTests(LedgerCase):
         self.learn(lookup(TOPIC, 1), place="vip.test")
         self.learn(layout(0, segment(0, 4), controller=3), place="b1")
         for number in (3, 4):
-            self.learn(lookup(LEFT, 4), place=f"b{number}:6650")
+            self.learn(lookup(f"elsewhere {number}", 4 + number), place=f"b{number}:6650")
         self.assertEqual({entry.cluster for entry in self.ledger.topics()}, {"vip.test"})
 
     def test_merged_clusters(self) -> None:
