@@ -257,6 +257,52 @@ class StreamTests(TunnelCase):
         green = crowd.bridge.service.addresses["green"]
         self.assertEqual(f"pulsar://127.0.0.1:{green[1]}", said.brokerServiceUrl)
 
+    async def test_coordinators(self) -> None:
+        """A client of Pulsar 5.0 asks any broker for the transaction coordinators, and reaches each one's leader.
+
+        A leader that has not been named yet is refused; a new one is named in a later update.
+        """
+
+        def script(name: str, fields: Any) -> Iterable[Message]:
+            leader = {"WATCH_TC_ASSIGNMENTS": B1, "PING": B2}.get(name)
+            if leader is None:
+                return []
+            update = pb.CommandWatchTcAssignmentsUpdate(watch_id=1)
+            update.snapshot.assignments.add(
+                tc_id=0, broker_service_url="pulsar://10.0.0.7:6650", broker_service_url_tls=url(leader)
+            )
+            return [update]
+
+        crowd = Crowd(self, {VIP: script, B1: lambda name, fields: [], B2: lambda name, fields: []})
+        watch = self.raw(crowd)
+        watch.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url="")))
+        for command, leader in ((pb.CommandWatchTcAssignments(watch_id=1), B1), (pb.CommandPing(), B2)):
+            named = f"{leader}:6651"
+            early = self.raw(crowd)
+            early.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=named)))
+            (refused,) = await self.commands(early, 1)
+            self.assertEqual(pb.ServerError.ServiceNotReady, refused.error)
+            watch.sendall(write(command))
+            *_, update = await self.commands(watch, 2 if leader == B1 else 1)
+            (assignment,) = update.snapshot.assignments
+            self.assertEqual(f"pulsar://{named}", assignment.broker_service_url)
+            sock = self.raw(crowd)
+            sock.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=named)))
+            await self.commands(sock, 1)
+            self.assertEqual(["CONNECT"], crowd.heard(leader))
+
+    async def test_layout(self) -> None:
+        """A scalable topic's layout reaches the client without the URLs that lead past the bridge."""
+        update = pb.CommandScalableTopicUpdate(session_id=1)
+        update.dag.epoch = 1
+        update.dag.controller_broker_url = "pulsar://10.0.0.7:6650"
+        crowd = Crowd(self, {VIP: lambda name, fields: [update] if name == "SCALABLE_TOPIC_LOOKUP" else []})
+        sock = self.raw(crowd)
+        lookup = pb.CommandScalableTopicLookup(session_id=1, topic="topic://public/default/t")
+        sock.sendall(write(pb.CommandConnect(client_version="c")) + write(lookup))
+        _, said = await self.commands(sock, 2)
+        self.assertEqual((1, 1, False), (said.session_id, said.dag.epoch, said.dag.HasField("controller_broker_url")))
+
     async def test_broker_that_speaks_something_else(self) -> None:
         """Bytes of a broker that are not Pulsar end the connection, and do not reach the client."""
         crowd = Crowd(self, {VIP: lambda name, fields: [b"HTTP/1.1 400 Bad Request\r\n\r\n"] if name == "PING" else []})
