@@ -11,14 +11,16 @@ from typing import Any
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred, gatherResults
 
+from sniproxy.bridge import handler, tunnel
 from sniproxy.bridge import redirects as redirects_module
-from sniproxy.bridge import tunnel
 from sniproxy.client.failures import FailureKind
 from sniproxy.client.logins import by_token
 from sniproxy.events import Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader, encode, encode_section
+from sniproxy.relay.pacing import Pace
+from sniproxy.relay.relay import Ending
 from tests.bridge.connects import secrets
 from tests.bridge.crowd import BridgeCase, Crowd, connects, redirects
 from tests.client.scripted import B1, B2, TOPIC, VIP, Answer, connected, lookup_answer, url
@@ -302,6 +304,28 @@ class StreamTests(TunnelCase):
         sock.sendall(write(pb.CommandConnect(client_version="c")) + write(lookup))
         _, said = await self.commands(sock, 2)
         self.assertEqual((1, 1, False), (said.session_id, said.dag.epoch, said.dag.HasField("controller_broker_url")))
+
+    async def test_ends_while_it_waits(self) -> None:
+        """A tunnel that ends while it waits for its turn to read is not read any more."""
+        made: list[tunnel.BridgeTunnel] = []
+
+        def make(*args: Any) -> tunnel.BridgeTunnel:
+            made.append(tunnel.BridgeTunnel(*args))
+            return made[0]
+
+        self.patch(handler, "BridgeTunnel", make)
+        crowd = Crowd(self, {VIP: connects(B1)})
+        sock = self.raw(crowd)
+        sock.sendall(write(pb.CommandConnect(client_version="c")))
+        await self.commands(sock, 1)
+        (bridged,) = made
+        assert bridged._down is not None
+        self.patch(Pace, "spent", lambda pace: True)
+        self.assertFalse(bridged._paced.may_read(bridged._down))
+        (conn,) = crowd.bridge.service._connections.live
+        conn.end(Ending(Result.SHUTDOWN, "test"))
+        await crowd.bridge.ended()
+        bridged._paced.turn()
 
     async def test_broker_that_speaks_something_else(self) -> None:
         """Bytes of a broker that are not Pulsar end the connection, and do not reach the client."""
