@@ -35,8 +35,9 @@ import org.apache.pulsar.tls.TlsPolicy;
  * transactions: whether it may begin some.
  *
  * <ul>
- * <li>{@code open KIND NAME}: a consumer; KIND is queue, stream, checkpoint, group (a checkpoint consumer of group NAME) or
- * namespace (a queue consumer of all topics of {@code public/default}); NAME is its subscription
+ * <li>{@code open KIND NAME [SUBSCRIPTION]}: a consumer; KIND is queue, stream, checkpoint, group (a checkpoint consumer of
+ * the group SUBSCRIPTION) or namespace (a queue consumer of all topics of {@code public/default}). SUBSCRIPTION: NAME if left
+ * out
  * <li>{@code produce N PREFIX}: sends N messages PREFIX-0..., each with a key of its own, in the transaction if one is open
  * <li>{@code receive NAME N}: N messages, acknowledged, in the transaction if one is open
  * <li>{@code close NAME}: the consumer
@@ -119,7 +120,7 @@ public class PulsarScalable {
 
     private void act(String[] words, Map<String, Object> report) throws Exception {
         switch (words[0]) {
-            case "open" -> consumers.put(words[2], open(words[1], words[2]));
+            case "open" -> consumers.put(words[2], open(words[1], words[words.length - 1]));
             case "produce" -> produce(Integer.parseInt(words[1]), words[2]);
             case "receive" -> {
                 List<String> received = new ArrayList<>();
@@ -164,17 +165,17 @@ public class PulsarScalable {
         }
     }
 
-    private Reading open(String kind, String name) throws Exception {
+    private Reading open(String kind, String subscription) throws Exception {
         return switch (kind) {
-            case "queue" -> queue(client.newQueueConsumer(Schema.bytes()).topic(topic).subscriptionName(name)
+            case "queue" -> queue(client.newQueueConsumer(Schema.bytes()).topic(topic).subscriptionName(subscription)
                     .subscriptionInitialPosition(SubscriptionInitialPosition.EARLIEST).subscribe());
             case "namespace" -> queue(client.newQueueConsumer(Schema.bytes()).namespace("public/default")
-                    .subscriptionName(name).subscriptionInitialPosition(SubscriptionInitialPosition.EARLIEST).subscribe());
-            case "stream" -> stream(client.newStreamConsumer(Schema.bytes()).topic(topic).subscriptionName(name)
+                    .subscriptionName(subscription).subscriptionInitialPosition(SubscriptionInitialPosition.EARLIEST).subscribe());
+            case "stream" -> stream(client.newStreamConsumer(Schema.bytes()).topic(topic).subscriptionName(subscription)
                     .subscriptionInitialPosition(SubscriptionInitialPosition.EARLIEST).subscribe());
             case "checkpoint" -> checkpoint(client.newCheckpointConsumer(Schema.bytes()).topic(topic)
                     .startPosition(Checkpoint.earliest()).create());
-            case "group" -> checkpoint(client.newCheckpointConsumer(Schema.bytes()).topic(topic).consumerGroup(name)
+            case "group" -> checkpoint(client.newCheckpointConsumer(Schema.bytes()).topic(topic).consumerGroup(subscription)
                     .startPosition(Checkpoint.earliest()).create());
             default -> throw new IllegalArgumentException(kind);
         };
