@@ -31,7 +31,7 @@ import org.apache.pulsar.tls.TlsPolicy;
 
 /**
  * The V5 client of Pulsar 5.0, which does what the lines of its standard input say, and prints a JSON object for each.
- * Arguments are key=value: url, topic; proxy, trust, verify, token (a file), timeout (seconds) as of PulsarPeer;
+ * Arguments are key=value: url, topics (one); proxy, trust, verify, token (a file), timeout (seconds) as of PulsarPeer;
  * transactions: whether it may begin some.
  *
  * <ul>
@@ -77,7 +77,7 @@ public class PulsarScalable {
             options.put(arg.substring(0, equals), arg.substring(equals + 1));
         }
         Duration patience = Duration.ofSeconds(Integer.parseInt(options.getOrDefault("timeout", "15")));
-        PulsarScalable peer = new PulsarScalable(connect(options, patience), options.get("topic"), patience);
+        PulsarScalable peer = new PulsarScalable(connect(options, patience), options.get("topics"), patience);
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII));
         for (String line; (line = lines.readLine()) != null; ) {
             Map<String, Object> report = new LinkedHashMap<>();
