@@ -11,6 +11,7 @@ from tests.peers.case import PulsarTestCase
 from tests.peers.children import Child
 from tests.peers.clients import LONGEST
 from tests.peers.cluster import Cluster, free_ports
+from tests.peers.material import SERVICE_NAME
 from tests.peers.proxy import Proxy
 
 
@@ -102,9 +103,10 @@ class ScalableTestCase(PulsarTestCase):
         super().setUp()
         self.cluster = transactional.brokers(self.pulsar)
 
-    def client(self, topic: ScalableTopic, proxy: Proxy, **options: object) -> ScalableClient:
-        """A client of a topic by the proxy, with more options or others, that ends with the test."""
-        return self.start_client(topic, {**self.options(proxy), **options})
+    def client(self, topic: ScalableTopic, proxy: str, **options: object) -> ScalableClient:
+        """A client of a topic by the proxy with this URL, that ends with the test."""
+        base = {"url": f"pulsar+ssl://{SERVICE_NAME}:6651", "proxy": proxy, "trust": self.lab.material.trust}
+        return self.start_client(topic, {**base, "verify": True, **options})
 
     def start_client(self, topic: ScalableTopic, words: Mapping[str, object]) -> ScalableClient:
         """A client of a topic with these options only."""

@@ -33,7 +33,7 @@ class ConsumerTests(ScalableTestCase):
         """Each kind of consumer gets all messages, the first one of a topic and every later one."""
         topic = ScalableTopic(self.cluster, "kinds", 3)
         proxy = self.proxy(lab.routes(self.cluster))
-        client = self.client(topic, proxy)
+        client = self.client(topic, proxy.url)
         client.do("produce 6 sent")
         for turn in ("first", "later"):
             for kind in KINDS:
@@ -51,7 +51,7 @@ class ConsumerTests(ScalableTestCase):
     def test_shared(self) -> None:
         """Two stream consumers share the segments; when one leaves, the other one gets what it left."""
         topic = ScalableTopic(self.cluster, "shared", 4)
-        client = self.client(topic, self.proxy(lab.routes(self.cluster)))
+        client = self.client(topic, self.proxy(lab.routes(self.cluster)).url)
         client.do("open stream one together", "open stream two together", "produce 8 sent", "close two")
         self.assertEqual(numbered("sent", 8), client.receive("one", 8))
 
@@ -59,7 +59,7 @@ class ConsumerTests(ScalableTestCase):
         """A producer and consumers stay while the topic is split and merged: no message is lost."""
         topic = ScalableTopic(self.cluster, "resized", 1)
         proxy = self.proxy(lab.routes(self.cluster))
-        self.check_layouts(topic, self.client(topic, proxy))
+        self.check_layouts(topic, self.client(topic, proxy.url))
         self.assertEqual({"ok"}, {line["result"] for line in proxy.connections()})
 
     def check_layouts(self, topic: ScalableTopic, client: ScalableClient) -> None:
@@ -76,11 +76,12 @@ class ConsumerTests(ScalableTestCase):
         self.assertEqual(0, client.finish())
 
     def test_internal_address(self) -> None:
-        """Where brokers advertise an internal address, later stream consumers dial it: refused, and the log says why."""
-        cluster = self.start_cluster({}, internal="127.0.0.1", brokers=BROKER_NAMES[:1])
+        """Where brokers advertise an address inside, later stream consumers dial it: refused, and the log says why."""
+        cluster = self.start_cluster({"internalListenerName": "tap"}, brokers=BROKER_NAMES[:1])
+        # Brokers use that listener, too.
+        proxy = self.proxy(lab.routes(cluster), more=inspected.taps(cluster))
         topic = ScalableTopic(cluster, "addressed", 2)
-        proxy = self.proxy(lab.routes(cluster))
-        client = self.client(topic, proxy, timeout=5)
+        client = self.client(topic, proxy.url, timeout=5)
         client.do("open queue queue", "open stream first", "produce 2 sent")
         for kind in ("stream", "group"):
             report = client.attempt(f"open {kind} later")
@@ -98,7 +99,7 @@ class ConsumerTests(ScalableTestCase):
         topic = ScalableTopic(self.cluster, "restarted", 1)
         (port,) = free_ports(1)
         proxy = self.proxy(lab.routes(self.cluster), port)
-        client = self.client(topic, proxy, timeout=60)
+        client = self.client(topic, proxy.url, timeout=60)
         client.do("open queue queue", "open stream stream", "produce 2 before")
         proxy.stop()
         self.proxy(lab.routes(self.cluster), port)
@@ -142,7 +143,7 @@ class InspectorTests(ScalableTestCase):
         """Where the proxy ends TLS: consumers of each kind, a split and a merge."""
         topic = ScalableTopic(self.cluster, "ended", 2)
         proxy, url = self.terminating()
-        client = self.client(topic, proxy, proxy=url)
+        client = self.client(topic, url)
         client.do("open queue queue", "open stream stream", "open group group", "produce 4 sent")
         topic.split(0)
         topic.merge(2, 3)

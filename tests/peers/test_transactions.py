@@ -110,7 +110,7 @@ class ScalableTests(ScalableTestCase):
     def leader(self, topic: ScalableTopic) -> Broker:
         """The broker that leads all coordinators, as the inspector reads it."""
         proxy, url = self.terminating()
-        client = self.client(topic, proxy, proxy=url, transactions=True)
+        client = self.client(topic, url, transactions=True)
         client.do("open queue found")
         client.finish()
         found = [event for event in inspected.events(proxy) if event["event"] == "coordinators"]
@@ -123,7 +123,7 @@ class ScalableTests(ScalableTestCase):
         """Commit, abort and acknowledge, where the service name leads to the leader."""
         topic = ScalableTopic(self.cluster, "transacted-v5", 2)
         proxy = self.proxy(self.routes(self.leader(topic)))
-        client = self.client(topic, proxy, transactions=True)
+        client = self.client(topic, proxy.url, transactions=True)
         client.do("open queue reading", "begin", "produce 3 kept")
         self.assertEqual("COMMITTED", client.do("commit")["state"])
         client.do("begin", "produce 2 dropped")
@@ -141,6 +141,6 @@ class ScalableTests(ScalableTestCase):
         topic = ScalableTopic(self.cluster, "transacted-v5-else", 2)
         leader = self.leader(topic)
         (other,) = [broker for broker in self.cluster.brokers if broker is not leader]
-        client = self.client(topic, self.proxy(self.routes(other)), transactions=True, timeout=4)
+        client = self.client(topic, self.proxy(self.routes(other)).url, transactions=True, timeout=4)
         reports = [client.attempt("begin") for _ in range(transactional.COORDINATORS)]
         self.assertIn("Create new transaction", str([report.get("error") for report in reports]))

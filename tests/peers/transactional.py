@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import subprocess
 
 from tests.peers import lab
-from tests.peers.cluster import Cluster, Site
+from tests.peers.cluster import Cluster, Site, java_command
 from tests.peers.versions import Pulsar
 
 #: Transaction coordinators of a cluster.
@@ -24,9 +25,8 @@ def brokers(pulsar: Pulsar) -> Cluster:
     `Lab.start`.
     """
     (cluster,) = lab.shared().start([Site(pulsar=pulsar)], SETTINGS)
-    # What `pulsar initialize-transaction-coordinator-metadata` does: without it there is no coordinator.
-    cluster.admin("PUT", "/admin/v2/tenants/pulsar", {"allowedClusters": [cluster.name], "adminRoles": []})
-    cluster.create_namespace("pulsar/system")
-    path = "/admin/v2/persistent/pulsar/system/transaction_coordinator_assign/partitions"
-    cluster.admin("PUT", path, COORDINATORS)
+    program = java_command("org.apache.pulsar.PulsarTransactionCoordinatorMetadataSetup", "160m", "warn", pulsar)
+    options = ["--cluster", cluster.name, "--configuration-store", f"zk:127.0.0.1:{cluster.zookeeper}"]
+    count = ["--initial-num-transaction-coordinators", str(COORDINATORS)]
+    subprocess.run([*program, *options, *count], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
     return cluster
