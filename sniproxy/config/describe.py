@@ -12,7 +12,15 @@ from sniproxy.config.dump import dump_configuration
 from sniproxy.config.health import describe_health
 from sniproxy.config.limits import describe_limits
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Bridge, Configuration, Listener, ResolverTable, Route
-from sniproxy.config.warnings import all_routes, named_resolvers, plain_targets, policy_warnings, templates
+from sniproxy.config.warnings import (
+    HTTPS_PORTS,
+    all_routes,
+    lacks_https,
+    named_resolvers,
+    plain_targets,
+    policy_warnings,
+    templates,
+)
 from sniproxy.net.veto import LoopGuard
 from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.policy import Policy
@@ -46,6 +54,12 @@ def describe(configuration: Configuration, relay: str = "") -> str:
         f"admin               {document['admin'] or '(none)'}",
         f"access log          {document['access_log'] or '(the program log)'}",
     ]
+    if lacks_https(configuration):
+        ports = " or ".join(map(str, HTTPS_PORTS))
+        lines.append(
+            f"https               no route to port {ports}: "
+            "pulsar-admin, and geo-replication from Pulsar 4.2 on, need one"
+        )
     inspect_log = document["inspect_log"]
     if inspect_log is not None:
         lines.append(f"inspect log         {inspect_log['path']}{', with principals' if inspect_log['reveal'] else ''}")

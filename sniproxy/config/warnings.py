@@ -80,6 +80,28 @@ def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str 
         yield target, name
 
 
+HTTPS_PORTS = (443, 8443)
+"""The usual ports of a broker's admin API (C{webServicePortTls})."""
+
+
+def lacks_https(configuration: Configuration) -> bool:
+    """Whether clients choose targets by name, and no target has one of L{HTTPS_PORTS}.
+
+    Geo-replication from Pulsar 4.2 on needs such a route. False: there is one, or a resolver or a client's name decides
+    about the port.
+    """
+    routes = configuration.routes + ((configuration.default,) if configuration.default is not None else ())
+    for route in routes:
+        filled = templates(route)
+        if not filled:
+            return False
+        for template in filled:
+            ports = {template.target.port} if template.target is not None else _ports(configuration, route, template)
+            if not ports or not ports.isdisjoint(HTTPS_PORTS):
+                return False
+    return bool(routes) and any(listener.plaintext is None for listener in configuration.listeners)
+
+
 _SERVICE_NAME = re.compile(
     r"(?:[^.\d]*[_-])?(?:pulsar|vip|service|svc|lookup|proxy|cluster|lb|bootstrap|any)(?:[_-][^.\d]*)?(?:\.|\Z)"
 )

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.config.describe import warnings
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
-from sniproxy.config.warnings import no_service_route, written_targets
+from sniproxy.config.warnings import lacks_https, no_service_route, written_targets
 from sniproxy.interfaces import Target
 from tests.support.configerrors import LISTENER
 
@@ -114,6 +114,41 @@ class WarningTests(SynchronousTestCase):
             self.assertIn(key, said)
             self.assertIn("it can backtrack without bound: a repeat holds", said)
         self.assertEqual([], self.warned(text.format("broker_([0-9]+)")))
+
+
+class HTTPSTests(SynchronousTestCase):
+    """lacks_https: geo-replication from Pulsar 4.2 on needs a route to an HTTPS port."""
+
+    def lacks(self, *targets: str, before: str = LISTENER, more: str = "") -> bool:
+        tables = "".join(
+            f'[[route]]\nserver_name = "*.{place}.test"\n{target}\n' for place, target in enumerate(targets)
+        )
+        return lacks_https(parse(f"{before}{tables}{more}", "f.toml"))
+
+    def test_lacking(self) -> None:
+        """True where every route leads to another port, by address or by the client's name."""
+        self.assertTrue(self.lacks('target = ["10.0.0.7:6651", "10.0.0.8"]'))
+        self.assertTrue(self.lacks('target = "{server_name}:6651"'))
+        self.assertTrue(self.lacks(more='[default]\ntarget = "10.0.0.7"\n'))
+
+    def test_there(self) -> None:
+        """False with one target at 443 or 8443."""
+        self.assertFalse(self.lacks('target = "10.0.0.7:6651"', 'target = ["10.0.0.8:6651", "10.0.0.7:8443"]'))
+        self.assertFalse(self.lacks('target = "{server_name}:443"'))
+        self.assertFalse(self.lacks('target = "10.0.0.7:6651"', more='[default]\ntarget = "10.0.0.7:8443"\n'))
+
+    def test_unknown(self) -> None:
+        """False where a resolver, or the client's name, decides about the port."""
+        resolver = '[resolver.brokers]\ntype = "our-own"\n'
+        self.assertFalse(self.lacks('target = "10.0.0.7:6651"', 'resolver = "brokers"', more=resolver))
+        ports = "[[route]]\nserver_name = '~b([0-9]{4})[.]test'\ntarget = \"10.0.0.7:{1}\"\n"
+        self.assertFalse(self.lacks(more=ports))
+
+    def test_no_names(self) -> None:
+        """False without a listener that reads names, and without routes."""
+        plaintext = '[[listener]]\nendpoint = "tcp:1"\nplaintext = true\ntarget = "10.0.0.7:6650"\n'
+        self.assertFalse(self.lacks('target = "10.0.0.7:6651"', before=plaintext))
+        self.assertFalse(self.lacks())
 
 
 class ServiceNameTests(SynchronousTestCase):
