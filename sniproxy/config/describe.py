@@ -16,6 +16,7 @@ from sniproxy.config.warnings import (
     HTTPS_PORTS,
     all_routes,
     lacks_https,
+    missing_https_routes,
     named_resolvers,
     plain_targets,
     policy_warnings,
@@ -181,6 +182,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
         )
     yield from _loops(configuration)
     yield from policy_warnings(configuration)
+    yield from missing_https_routes(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < MIN_IDLE_S:
         yield f"timeouts.idle = {idle:g}: Pulsar can be silent for 30 s; write {MIN_IDLE_S:g} or more"
