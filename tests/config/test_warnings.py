@@ -185,7 +185,8 @@ class MissingHTTPSTests(SynchronousTestCase):
         """No warning where HTTPS has names of its own, leads elsewhere, or others have patterns only."""
         self.assertEqual([], self.warned(*self.BINARY, ("h8443", "admin.test", 8443)))
         self.assertEqual([], self.warned(*self.BINARY, ("h8443", "vip.test", 6651)))
-        self.assertEqual([], self.warned(("p4443", "*.test", 6651), ("h8443", "vip.test", 8443)))
+        vip = ("vip.test", 6651), ("vip.test", 8443)
+        self.assertEqual([], self.warned(("p4443", *vip[0]), ("p4443", "*.test", 6651), ("h8443", *vip[1])))
 
 
 class ServiceNameTests(SynchronousTestCase):
