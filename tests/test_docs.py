@@ -142,6 +142,37 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(expected, self.documented())
 
 
+class BrokerTests(SynchronousTestCase):
+    """Samples of broker.conf."""
+
+    def samples(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """The code blocks with advertised listeners, each with its page."""
+        for page in pages():
+            for block in re.findall(r"^```\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+                if "advertisedListeners=" in block:
+                    yield page.name, dict(line.partition("=")[::2] for line in block.splitlines())
+
+    def test_internal_name(self) -> None:
+        """The internal listener has the host of the external one, as stream consumers of Pulsar 5 need it."""
+        found = list(self.samples())
+        self.assertGreater(len(found), 5)
+        for page, settings in found:
+            listeners = re.findall(r"(\w+):(pulsar(?:\+ssl)?)://([^:,]+):", settings["advertisedListeners"])
+            hosts = {name: host for name, _, host in listeners if name in ("internal", "external")}
+            hosts.setdefault("internal", settings.get("advertisedAddress", ""))
+            self.assertEqual({"internal", "external"}, set(hosts), page)
+            self.assertEqual(hosts["external"], hosts["internal"], page)
+            self.assertEqual(hosts["external"], settings.get("advertisedAddress", hosts["external"]), page)
+
+    def test_bound(self) -> None:
+        """Each TLS listener that a sample advertises is bound there, too."""
+        for page, settings in self.samples():
+            if "bindAddresses" in settings:
+                secure = r"(\w+:(?:pulsar\+ssl|https)):"
+                bound = set(re.findall(secure, settings["bindAddresses"]))
+                self.assertEqual(bound, set(re.findall(secure, settings["advertisedListeners"])), page)
+
+
 class SizeTests(SynchronousTestCase):
     """Lengths of pages."""
 

@@ -7,7 +7,10 @@ Trials with real clients have shown that each rewrite is needed:
 * An answer without a TLS URL becomes ``Failed``.
 * CLOSE_PRODUCER and CLOSE_CONSUMER (PIP-307) get a plain URL of the new owner, which the client names in CONNECT.
 * TOPIC_MIGRATED (PIP-188) gets the URL of the other cluster's bridge. Without one it is dropped.
-* CONNECTED loses the features of Pulsar 5.0 that carry brokers' URLs in other commands.
+* SCALABLE_TOPIC_UPDATE loses all URLs: the controller has no TLS URL, and a client of a Pulsar proxy needs none. It
+  looks segments up, and subscribes at any broker, which forwards that to the controller.
+* WATCH_TC_ASSIGNMENTS_UPDATE (PIP-473) gets a plain URL of each transaction coordinator's leader, which the client
+  names in CONNECT. Leaders that the bridge does not connect to are left out.
 """
 
 from __future__ import annotations
@@ -30,11 +33,15 @@ Response = pb.CommandLookupTopicResponse
 
 TYPES = (
     _Base.CONNECTED, _Base.LOOKUP_RESPONSE, _Base.CLOSE_PRODUCER, _Base.CLOSE_CONSUMER, _Base.TOPIC_MIGRATED,
+    _Base.SCALABLE_TOPIC_UPDATE, _Base.WATCH_TC_ASSIGNMENTS_UPDATE,
 )  # fmt: skip
-"""Commands of a broker that are rewritten."""
+"""Commands of a broker that are read, and rewritten if they name brokers. CONNECTED has the frame limit."""
 
 HEADER_BYTES = 10 * 1024
 """Bytes that a frame may have beside its message."""
+
+MAX_PROBLEMS = 5
+"""Lines in the log for one list of transaction coordinators."""
 
 NO_TLS_URL = (
     "names no TLS URL{listener}: the bridge reaches brokers by TLS only; give the broker a pulsar+ssl:// listener "
@@ -112,6 +119,10 @@ class Answers:
         match kind:
             case _Base.CONNECTED:
                 return self._connected(command, frame)
+            case _Base.SCALABLE_TOPIC_UPDATE:
+                return _without_brokers(command, frame)
+            case _Base.WATCH_TC_ASSIGNMENTS_UPDATE:
+                return self._coordinators(command, frame)
             case _Base.LOOKUP_RESPONSE:
                 return self._lookup(command, frame)
             case _Base.TOPIC_MIGRATED:
@@ -128,8 +139,7 @@ class Answers:
             problem = NO_TLS_URL.format(listener=f" for the listener {listener}" if listener else "")
             self._callbacks.warn(f"a lookup's answer {problem}")
             return failed(answer.request_id, f"the broker's answer {problem}")
-        self._allowing.record_named(broker)
-        why = self._allowing.denies(broker)
+        why = self._denies(broker)
         if why is not None:
             self._callbacks.warn(f"a lookup's answer names {host_port(*broker)}: {why}")
             return failed(answer.request_id, f"the owner is {host_port(*broker)}, but {why}")
@@ -140,12 +150,34 @@ class Answers:
     def _connected(self, connected: pb.CommandConnected, frame: bytes) -> bytes:
         if connected.max_message_size > 0:
             self.limit = connected.max_message_size + HEADER_BYTES
-        flags = connected.feature_flags
-        if not (flags.supports_scalable_topics or flags.supports_tc_metadata_discovery):
+        return frame
+
+    def _denies(self, broker: Broker) -> str | None:
+        """Why the client may not connect to a broker that another broker has named. None: it may."""
+        self._allowing.record_named(broker)
+        return self._allowing.denies(broker)
+
+    def _coordinators(self, update: pb.CommandWatchTcAssignmentsUpdate, frame: bytes) -> bytes:
+        """The leaders of transaction coordinators, or an error if the client can reach none of them."""
+        assignments = update.snapshot.assignments
+        if not assignments:
             return frame
-        flags.ClearField("supports_scalable_topics")
-        flags.ClearField("supports_tc_metadata_discovery")
-        return write(connected)
+        problems = []
+        for at in reversed(range(len(assignments))):
+            broker = tls_broker(assignments[at], "broker_service_url_tls")
+            why = NO_TLS_URL.format(listener="") if broker is None else self._denies(broker)
+            if broker is not None and why is None:
+                assignments[at].broker_service_url = plain_url(broker)
+                continue
+            named = "" if broker is None else f"is {host_port(*broker)}, but "
+            problems.append(f"the leader of a transaction coordinator {named}{why}")
+            del assignments[at]
+        for problem in list(dict.fromkeys(problems))[:MAX_PROBLEMS]:
+            self._callbacks.warn(problem)
+        if not assignments:
+            update.ClearField("snapshot")
+            update.error, update.message = pb.ServerError.ServiceNotReady, problems[0]
+        return write(update)
 
     def _lookup(self, answer: Response, frame: bytes) -> bytes:
         lookup = None if self._pending is None else self._pending.take(answer.request_id)
@@ -161,9 +193,7 @@ class Answers:
 
     def _close(self, command: pb.CommandCloseProducer | pb.CommandCloseConsumer, frame: bytes) -> bytes:
         broker = tls_broker(command, "assignedBrokerServiceUrlTls")
-        if broker is not None:
-            self._allowing.record_named(broker)
-        if broker is not None and self._names_owners and self._allowing.denies(broker) is None:
+        if broker is not None and self._denies(broker) is None and self._names_owners:
             command.assignedBrokerServiceUrl = plain_url(broker)
             return write(command)
         if not (command.HasField("assignedBrokerServiceUrl") or command.HasField("assignedBrokerServiceUrlTls")):
@@ -182,3 +212,17 @@ class Answers:
             return b""
         command.brokerServiceUrl = where
         return write(command)
+
+
+def _without_brokers(update: pb.CommandScalableTopicUpdate, frame: bytes) -> bytes:
+    """A scalable topic's layout without the URLs of brokers. An error, or a layout without them, passes unchanged."""
+    layout = update.dag
+    if not (
+        layout.segment_brokers
+        or layout.HasField("controller_broker_url")
+        or layout.HasField("controller_broker_url_tls")
+    ):
+        return frame
+    for field in ("segment_brokers", "controller_broker_url", "controller_broker_url_tls"):
+        layout.ClearField(field)
+    return write(update)

@@ -21,10 +21,13 @@ from sniproxy.pulsar.commands import text, write
 from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port
 from sniproxy.relay.pacing import Paced
 from sniproxy.tls.alerts import Alert
-from sniproxy.util.names import host_port
+from sniproxy.util.names import host_port, ip_literal
 
 ROUTE = "bridge"
 """The route in the access log."""
+
+BY_ADDRESS = "; an SNI proxy routes by name: advertise a host name in place of this address"
+"""Added to the cause of a failure, because the hello of such a connection has no server name."""
 
 
 async def handle_bridge(
@@ -101,7 +104,8 @@ async def reach(conn: Lifecycle, bridge: BridgeRuntime, brokers: list[Broker]) -
         try:
             return broker, await _connect(conn, bridge, broker)
         except Refusal as refusal:
-            bridge.warn(f"{host_port(*broker)} cannot be reached: {refusal}")
+            by_address = bridge.proxy is not None and ip_literal(broker[0]) is not None
+            bridge.warn(f"{host_port(*broker)} cannot be reached: {refusal}{BY_ADDRESS if by_address else ''}")
             last = refusal
     assert last is not None  # a service URL has a host
     # A plain close, without an error frame: clients then try again.

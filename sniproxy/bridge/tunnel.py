@@ -67,7 +67,9 @@ class BridgeTunnel:
         return self._down
 
     def end(self) -> None:
-        """The tunnel has ended: forget its lookups, and follow no more redirects."""
+        """The tunnel has ended: forget its lookups, follow no more redirects, and wait for no budget."""
+        if self._tap is None:  # otherwise its owner ends it
+            self._paced.end()
         if self._pending is not None:
             self._pending.end()
         for following in list(self._following):

@@ -13,7 +13,7 @@ from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.names import BadName, pattern
 
 MAX_NAMED = 10_000
-"""Brokers from lookup answers that a bridge remembers."""
+"""Brokers from answers that a bridge remembers."""
 
 Broker = tuple[str, int]
 """A broker's normalised host, and its port."""
@@ -49,7 +49,7 @@ def parse_allowed(text: str) -> Allowed:
 class Allowing:
     """The brokers that one bridge allows.
 
-    @param allowed: the bridge's C{allow}. None: it allows the brokers that lookups through it have returned.
+    @param allowed: the bridge's C{allow}. None: it allows the brokers that answers through it have named.
     """
 
     def __init__(self, allowed: Sequence[Allowed] | None) -> None:
@@ -57,7 +57,7 @@ class Allowing:
         self._named: BoundedMap[Broker, bool] = BoundedMap(MAX_NAMED)
 
     def record_named(self, broker: Broker) -> None:
-        """Record a broker that a lookup has returned. The answering broker's certificate was verified."""
+        """Record a broker that another broker's answer has named. The other's certificate was verified."""
         if self._allowed is None:
             self._named.put(broker, True, 0.0)
 
@@ -69,4 +69,4 @@ class Allowing:
             return "it is not in the bridge's allow list; add it, or correct the address that the broker advertises"
         if self._named.get(broker):
             return None
-        return "no lookup through this bridge has returned it; look the topic up first, or write allow"
+        return "no answer through this bridge has named it; look the topic up first, or write allow"

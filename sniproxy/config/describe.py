@@ -12,7 +12,16 @@ from sniproxy.config.dump import dump_configuration
 from sniproxy.config.health import describe_health
 from sniproxy.config.limits import describe_limits
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Bridge, Configuration, Listener, ResolverTable, Route
-from sniproxy.config.warnings import all_routes, named_resolvers, plain_targets, policy_warnings, templates
+from sniproxy.config.warnings import (
+    HTTPS_PORTS,
+    all_routes,
+    lacks_https,
+    missing_https_routes,
+    named_resolvers,
+    plain_targets,
+    policy_warnings,
+    templates,
+)
 from sniproxy.net.veto import LoopGuard
 from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.policy import Policy
@@ -46,6 +55,12 @@ def describe(configuration: Configuration, relay: str = "") -> str:
         f"admin               {document['admin'] or '(none)'}",
         f"access log          {document['access_log'] or '(the program log)'}",
     ]
+    if lacks_https(configuration):
+        ports = " or ".join(map(str, HTTPS_PORTS))
+        lines.append(
+            f"https               no route to port {ports}: "
+            "pulsar-admin, and geo-replication from Pulsar 4.2 on, need one"
+        )
     inspect_log = document["inspect_log"]
     if inspect_log is not None:
         lines.append(f"inspect log         {inspect_log['path']}{', with principals' if inspect_log['reveal'] else ''}")
@@ -167,6 +182,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
         )
     yield from _loops(configuration)
     yield from policy_warnings(configuration)
+    yield from missing_https_routes(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < MIN_IDLE_S:
         yield f"timeouts.idle = {idle:g}: Pulsar can be silent for 30 s; write {MIN_IDLE_S:g} or more"

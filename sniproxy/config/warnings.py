@@ -80,6 +80,64 @@ def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str 
         yield target, name
 
 
+MAX_NAMES = 3
+"""Maximum names in a warning."""
+
+HTTPS_PORTS = (443, 8443)
+"""The usual ports of a broker's admin API (C{webServicePortTls})."""
+
+
+def lacks_https(configuration: Configuration) -> bool:
+    """Whether clients choose targets by name, and no target has one of L{HTTPS_PORTS}.
+
+    Geo-replication from Pulsar 4.2 on needs such a route. False: there is one, or a resolver or a client's name decides
+    about the port.
+    """
+    routes = configuration.routes + ((configuration.default,) if configuration.default is not None else ())
+    for route in routes:
+        filled = templates(route)
+        if not filled:
+            return False
+        for template in filled:
+            ports = {template.target.port} if template.target is not None else _ports(configuration, route, template)
+            if not ports or not ports.isdisjoint(HTTPS_PORTS):
+                return False
+    return bool(routes) and any(listener.plaintext is None for listener in configuration.listeners)
+
+
+def missing_https_routes(configuration: Configuration) -> Iterator[str]:
+    """Warn of a listener for HTTPS without a route for each broker: their admin API redirects from one to another.
+
+    A listener is for HTTPS if all its own routes lead to L{HTTPS_PORTS}. The other brokers are known by the names that
+    routes of other listeners have; at least one name must be shared, because HTTPS may have names of its own.
+    """
+    own: dict[str | None, list[Route]] = {}
+    for route in configuration.routes:
+        own.setdefault(route.listener, []).append(route)
+    if configuration.default is not None or None in own:  # each listener has a route for these names
+        return
+    secure = {listener for listener, routes in own.items() if all(map(_leads_to_https, routes))}
+    others = {route.server_name for route in configuration.routes if route.listener not in secure}
+    for listener in sorted(filter(None, secure)):
+        names = {route.server_name for route in own[listener]}
+        missing = sorted(name for name in others - names if _is_exact(name))
+        if missing and names & others and all(map(_is_exact, names)):
+            more = f" and {len(missing) - MAX_NAMES} more" if len(missing) > MAX_NAMES else ""
+            yield (
+                f"listener {listener}: no route for {', '.join(missing[:MAX_NAMES])}{more}: "
+                "the brokers' admin API redirects clients from one broker to another"
+            )
+
+
+def _leads_to_https(route: Route) -> bool:
+    targets = plain_targets(route)
+    return bool(targets) and all(target.port in HTTPS_PORTS for target in targets)
+
+
+def _is_exact(name: str) -> bool:
+    return "*" not in name and not is_expression(name)
+
+
 _SERVICE_NAME = re.compile(
     r"(?:[^.\d]*[_-])?(?:pulsar|vip|service|svc|lookup|proxy|cluster|lb|bootstrap|any)(?:[_-][^.\d]*)?(?:\.|\Z)"
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.answers import HEADER_BYTES, TYPES, Answers, BridgeCallbacks, Response, failed
+from sniproxy.bridge.answers import HEADER_BYTES, MAX_PROBLEMS, TYPES, Answers, BridgeCallbacks, Response, failed
 from sniproxy.bridge.pending import PendingLookups
 from sniproxy.config.allowed import Allowing, Broker, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
@@ -19,8 +21,8 @@ PLAIN1 = "pulsar://broker-1.pulsar.test:6651"
 TOPIC = "persistent://public/default/t"
 
 
-class AnswersTests(SynchronousTestCase):
-    """Answers: the frames that replace a broker's."""
+class AnswersCase(SynchronousTestCase):
+    """Gives commands of a broker to L{Answers}."""
 
     def setUp(self) -> None:
         self.followed: list[tuple[pb.CommandLookupTopic, Response]] = []
@@ -50,6 +52,10 @@ class AnswersTests(SynchronousTestCase):
         # Whatever passes is one whole frame.
         self.assertEqual(len(out), int.from_bytes(out[:4], "big") + 4)
         return fields_of(read(out[8:]))
+
+
+class AnswersTests(AnswersCase):
+    """Answers: the frames that replace a broker's."""
 
     def answer(self, kind: Any, **more: Any) -> Response:
         return Response(request_id=5, response=kind, **more)
@@ -154,18 +160,12 @@ class AnswersTests(SynchronousTestCase):
         self.assertIsNone(self.passed(made))
 
     def test_connected(self) -> None:
-        """CONNECTED sets the frame limit, and passes unchanged unless it has features that name brokers elsewhere."""
-        frame = write(pb.CommandConnected(server_version="s", max_message_size=1000))
-        self.assertEqual(frame, self.answers(pb.BaseCommand.CONNECTED, frame))
+        """CONNECTED sets the frame limit, and passes unchanged with all of the broker's features."""
+        flags = pb.FeatureFlags(supports_scalable_topics=True, supports_tc_metadata_discovery=True)
+        for features in (None, flags):
+            frame = write(pb.CommandConnected(server_version="s", max_message_size=1000, feature_flags=features))
+            self.assertEqual(frame, self.answers(pb.BaseCommand.CONNECTED, frame))
         self.assertEqual(1000 + HEADER_BYTES, self.answers.limit)
-        flags = pb.FeatureFlags(
-            supports_topic_watchers=True, supports_scalable_topics=True, supports_tc_metadata_discovery=True
-        )
-        said = self.passed(pb.CommandConnected(server_version="s", feature_flags=flags))
-        self.assertTrue(said.feature_flags.supports_topic_watchers)
-        self.assertFalse(
-            said.feature_flags.supports_scalable_topics or said.feature_flags.supports_tc_metadata_discovery
-        )
 
     def test_unreadable(self) -> None:
         """An unreadable command does not pass: it could lead the client past the bridge."""
@@ -181,3 +181,89 @@ class AnswersTests(SynchronousTestCase):
         self.assertFalse(said.HasField("brokerServiceUrl"))
         said = fields_of(read(failed(9, "why")[8:]))
         self.assertEqual((9, Response.Failed, "why"), (said.request_id, said.response, said.message))
+
+
+INTERNAL = "pulsar://10.0.0.7:6650"
+
+
+def leaders(*urls: tuple[str, str]) -> pb.CommandWatchTcAssignmentsUpdate:
+    """The leaders of coordinators 0, 1, ... by their plain and TLS URLs. Empty: the field is absent."""
+    update = pb.CommandWatchTcAssignmentsUpdate(watch_id=3)
+    update.snapshot.parallelism = len(urls)
+    for number, (plain, tls) in enumerate(urls):
+        assignment = update.snapshot.assignments.add(tc_id=number)
+        if plain:
+            assignment.broker_service_url = plain
+        if tls:
+            assignment.broker_service_url_tls = tls
+    return update
+
+
+class ScalableTests(AnswersCase):
+    """Commands of Pulsar 5.0 that carry URLs of brokers."""
+
+    def test_coordinators(self) -> None:
+        """Each leader gets the plain URL of its TLS URL, in place of its internal one, and may be named in CONNECT."""
+        said = self.passed(leaders((INTERNAL, B1), ("", B2)))
+        self.assertEqual((3, 2, False), (said.watch_id, said.snapshot.parallelism, said.HasField("error")))
+        self.assertEqual(
+            [(0, PLAIN1, B1), (1, "pulsar://broker-2.pulsar.test:6652", B2)],
+            [(each.tc_id, each.broker_service_url, each.broker_service_url_tls) for each in said.snapshot.assignments],
+        )
+        self.assertIsNone(self.allowing.denies(("broker-2.pulsar.test", 6652)))
+        self.assertEqual([], self.warned)
+
+    def test_some_coordinators(self) -> None:
+        """A leader without a TLS URL, or that allow does not match, is left out and logged."""
+        answers = self.made(Allowing([parse_allowed("broker-2.pulsar.test:6652")]))
+        said = self.passed(leaders((INTERNAL, ""), ("", B2), (INTERNAL, B1), (INTERNAL, "")), answers)
+        self.assertEqual([1], [each.tc_id for each in said.snapshot.assignments])
+        self.assertEqual((4, False), (said.snapshot.parallelism, said.HasField("error")))
+        self.assertEqual(2, len(self.warned))
+        self.assertIn("transaction coordinator names no TLS URL", self.warned[0])
+        self.assertIn("coordinator is broker-1.pulsar.test:6651, but it is not in", self.warned[1])
+
+    def test_no_coordinator(self) -> None:
+        """If no leader can be reached, the client gets an error with the cause. The log has a few lines at most."""
+        count = MAX_PROBLEMS + 1
+        many = [("", f"pulsar+ssl://broker-{number}.pulsar.test:6651") for number in range(count)]
+        said = self.passed(leaders(*many), self.made(Allowing([])))
+        self.assertEqual((3, pb.ServerError.ServiceNotReady), (said.watch_id, said.error))
+        self.assertIn(f"is broker-{count - 1}.pulsar.test:6651, but it is not in the bridge's allow list", said.message)
+        self.assertFalse(said.HasField("snapshot"))
+        self.assertEqual(MAX_PROBLEMS, len(self.warned))
+
+    def test_coordinators_without_leaders(self) -> None:
+        """An error, and a list without a leader, pass unchanged."""
+        refused = pb.CommandWatchTcAssignmentsUpdate(watch_id=3, error=pb.ServerError.ServiceNotReady, message="no")
+        for made in (refused, leaders()):
+            frame = write(made)
+            self.assertEqual(frame, self.answers(pb.BaseCommand.WATCH_TC_ASSIGNMENTS_UPDATE, frame))
+
+    def test_layout(self) -> None:
+        """A scalable topic's layout keeps its segments and loses the URLs of their brokers and of the controller."""
+        made = pb.CommandScalableTopicUpdate(session_id=1, resolved_topic_name="topic://public/default/t")
+        made.dag.epoch = 7
+        made.dag.segments.add(segment_id=2, state=pb.ScalableTopicSegment.ACTIVE)
+        kept = write(made)
+        self.assertEqual(kept, self.answers(pb.BaseCommand.SCALABLE_TOPIC_UPDATE, kept))
+        for set_url in (
+            lambda dag: dag.segment_brokers.add(segment_id=2, broker_url=INTERNAL),
+            lambda dag: setattr(dag, "controller_broker_url", INTERNAL),
+            lambda dag: setattr(dag, "controller_broker_url_tls", B1),
+        ):
+            set_url(made.dag)
+            self.assertEqual(kept, self.answers(pb.BaseCommand.SCALABLE_TOPIC_UPDATE, write(made)))
+        refused = pb.CommandScalableTopicUpdate(session_id=1, error=pb.ServerError.TopicNotFound)
+        self.assertEqual(refused, self.passed(refused))
+
+    @given(st.lists(st.tuples(st.sampled_from(("", INTERNAL, B1)), st.sampled_from(("", B1, B2, INTERNAL, "x")))))
+    def test_any_coordinators(self, urls: list[tuple[str, str]]) -> None:
+        """No plain URL passes but of an allowed broker by its TLS name, whatever the broker sends."""
+        said = self.passed(leaders(*urls), self.made(Allowing([parse_allowed("broker-1.pulsar.test:6651")])))
+        self.assertEqual(
+            [number for number, (_, tls) in enumerate(urls) if tls == B1],
+            [each.tc_id for each in said.snapshot.assignments],
+        )
+        self.assertLessEqual({each.broker_service_url for each in said.snapshot.assignments}, {PLAIN1})
+        self.assertEqual(bool(urls) and not said.snapshot.assignments, said.HasField("error"))

@@ -84,6 +84,18 @@ class RefusalTests(BridgeCase):
         await in_thread(sock.recv, 1)
         self.assertEqual(["CONNECT"], crowd.heard(B1))
 
+    async def test_address(self) -> None:
+        """The log has the cure for a broker that advertises an address, which the SNI proxy cannot route."""
+        said: list[str] = []
+        self.patch(runtime, "log", SimpleNamespace(warn=lambda text, message, **more: said.append(message)))
+        crowd = Crowd(self, {}, 'allow = ["127.0.0.2:6651", "nobody.test:6651"]\n')
+        for named in ("127.0.0.2:6651", "nobody.test:6651"):
+            record, _ = await self.refused(
+                crowd, write(pb.CommandConnect(client_version="c", proxy_to_broker_url=named))
+            )
+            self.assertEqual(Result.UPSTREAM_TLS_FAILED, record.result)
+        self.assertEqual([True, False], [handler.BY_ADDRESS in message for message in said])
+
     async def test_without_permit(self) -> None:
         """A connection that counts for no limit reaches its broker, too."""
         original = handler.read_connect

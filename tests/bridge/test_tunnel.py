@@ -11,14 +11,16 @@ from typing import Any
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred, gatherResults
 
+from sniproxy.bridge import handler, tunnel
 from sniproxy.bridge import redirects as redirects_module
-from sniproxy.bridge import tunnel
 from sniproxy.client.failures import FailureKind
 from sniproxy.client.logins import by_token
 from sniproxy.events import Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader, encode, encode_section
+from sniproxy.relay.pacing import Pace
+from sniproxy.relay.relay import Ending
 from tests.bridge.connects import secrets
 from tests.bridge.crowd import BridgeCase, Crowd, connects, redirects
 from tests.client.scripted import B1, B2, TOPIC, VIP, Answer, connected, lookup_answer, url
@@ -256,6 +258,74 @@ class StreamTests(TunnelCase):
         _, said = await self.commands(sock, 2)
         green = crowd.bridge.service.addresses["green"]
         self.assertEqual(f"pulsar://127.0.0.1:{green[1]}", said.brokerServiceUrl)
+
+    async def test_coordinators(self) -> None:
+        """A client of Pulsar 5.0 asks any broker for the transaction coordinators, and reaches each one's leader.
+
+        A leader that has not been named yet is refused; a new one is named in a later update.
+        """
+
+        def script(name: str, fields: Any) -> Iterable[Message]:
+            leader = {"WATCH_TC_ASSIGNMENTS": B1, "PING": B2}.get(name)
+            if leader is None:
+                return []
+            update = pb.CommandWatchTcAssignmentsUpdate(watch_id=1)
+            update.snapshot.assignments.add(
+                tc_id=0, broker_service_url="pulsar://10.0.0.7:6650", broker_service_url_tls=url(leader)
+            )
+            return [update]
+
+        crowd = Crowd(self, {VIP: script, B1: lambda name, fields: [], B2: lambda name, fields: []})
+        watch = self.raw(crowd)
+        watch.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url="")))
+        for command, leader in ((pb.CommandWatchTcAssignments(watch_id=1), B1), (pb.CommandPing(), B2)):
+            named = f"{leader}:6651"
+            early = self.raw(crowd)
+            early.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=named)))
+            (refused,) = await self.commands(early, 1)
+            self.assertEqual(pb.ServerError.ServiceNotReady, refused.error)
+            watch.sendall(write(command))
+            *_, update = await self.commands(watch, 2 if leader == B1 else 1)
+            (assignment,) = update.snapshot.assignments
+            self.assertEqual(f"pulsar://{named}", assignment.broker_service_url)
+            sock = self.raw(crowd)
+            sock.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=named)))
+            await self.commands(sock, 1)
+            self.assertEqual(["CONNECT"], crowd.heard(leader))
+
+    async def test_layout(self) -> None:
+        """A scalable topic's layout reaches the client without the URLs that lead past the bridge."""
+        update = pb.CommandScalableTopicUpdate(session_id=1)
+        update.dag.epoch = 1
+        update.dag.controller_broker_url = "pulsar://10.0.0.7:6650"
+        crowd = Crowd(self, {VIP: lambda name, fields: [update] if name == "SCALABLE_TOPIC_LOOKUP" else []})
+        sock = self.raw(crowd)
+        lookup = pb.CommandScalableTopicLookup(session_id=1, topic="topic://public/default/t")
+        sock.sendall(write(pb.CommandConnect(client_version="c")) + write(lookup))
+        _, said = await self.commands(sock, 2)
+        self.assertEqual((1, 1, False), (said.session_id, said.dag.epoch, said.dag.HasField("controller_broker_url")))
+
+    async def test_ends_while_it_waits(self) -> None:
+        """A tunnel that ends while it waits for its turn to read is not read any more."""
+        made: list[tunnel.BridgeTunnel] = []
+
+        def make(*args: Any) -> tunnel.BridgeTunnel:
+            made.append(tunnel.BridgeTunnel(*args))
+            return made[0]
+
+        self.patch(handler, "BridgeTunnel", make)
+        crowd = Crowd(self, {VIP: connects(B1)})
+        sock = self.raw(crowd)
+        sock.sendall(write(pb.CommandConnect(client_version="c")))
+        await self.commands(sock, 1)
+        (bridged,) = made
+        assert bridged._down is not None
+        self.patch(Pace, "spent", lambda pace: True)
+        self.assertFalse(bridged._paced.may_read(bridged._down))
+        (conn,) = crowd.bridge.service._connections.live
+        conn.end(Ending(Result.SHUTDOWN, "test"))
+        await crowd.bridge.ended()
+        bridged._paced.turn()
 
     async def test_broker_that_speaks_something_else(self) -> None:
         """Bytes of a broker that are not Pulsar end the connection, and do not reach the client."""

@@ -38,7 +38,7 @@ class AllowingTests(SynchronousTestCase):
     def test_named(self) -> None:
         """Without allow, the hosts and ports that answers name are allowed."""
         allowing = Allowing(None)
-        self.assertIn("no lookup through this bridge has returned it", allowing.denies(BROKER) or "")
+        self.assertIn("no answer through this bridge has named it", allowing.denies(BROKER) or "")
         allowing.record_named(BROKER)
         self.assertIsNone(allowing.denies(BROKER))
         self.assertIsNotNone(allowing.denies((BROKER[0], 6650)))

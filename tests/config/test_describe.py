@@ -98,6 +98,15 @@ class DescribeTests(SynchronousTestCase):
             self.assertIn(said, table)
         self.assertIn("(the program log)", describe(parse(TABLES, "f.toml")))
 
+    def test_https(self) -> None:
+        """Routes without an HTTPS port are said to be in the way of geo-replication."""
+        route = '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.7:{}"\n'
+        said = (
+            "\nhttps               no route to port 443 or 8443: pulsar-admin, and geo-replication from Pulsar 4.2 on"
+        )
+        self.assertIn(said, describe(parse(LISTENER + route.format(6651), "f.toml")))
+        self.assertNotIn("https", describe(parse(LISTENER + route.format(8443), "f.toml")))
+
     def test_limits(self) -> None:
         """The limits are shown, and that they apply per worker."""
         text = TABLES + "[limits]\nmax_connections = 9\n"

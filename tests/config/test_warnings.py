@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.config.describe import warnings
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
-from sniproxy.config.warnings import no_service_route, written_targets
+from sniproxy.config.warnings import lacks_https, missing_https_routes, no_service_route, written_targets
 from sniproxy.interfaces import Target
 from tests.support.configerrors import LISTENER
 
@@ -114,6 +114,79 @@ class WarningTests(SynchronousTestCase):
             self.assertIn(key, said)
             self.assertIn("it can backtrack without bound: a repeat holds", said)
         self.assertEqual([], self.warned(text.format("broker_([0-9]+)")))
+
+
+class HTTPSTests(SynchronousTestCase):
+    """lacks_https: geo-replication from Pulsar 4.2 on needs a route to an HTTPS port."""
+
+    def lacks(self, *targets: str, before: str = LISTENER, more: str = "") -> bool:
+        tables = "".join(
+            f'[[route]]\nserver_name = "*.{place}.test"\n{target}\n' for place, target in enumerate(targets)
+        )
+        return lacks_https(parse(f"{before}{tables}{more}", "f.toml"))
+
+    def test_lacking(self) -> None:
+        """True where every route leads to another port, by address or by the client's name."""
+        self.assertTrue(self.lacks('target = ["10.0.0.7:6651", "10.0.0.8"]'))
+        self.assertTrue(self.lacks('target = "{server_name}:6651"'))
+        self.assertTrue(self.lacks(more='[default]\ntarget = "10.0.0.7"\n'))
+
+    def test_there(self) -> None:
+        """False with one target at 443 or 8443."""
+        self.assertFalse(self.lacks('target = "10.0.0.7:6651"', 'target = ["10.0.0.8:6651", "10.0.0.7:8443"]'))
+        self.assertFalse(self.lacks('target = "{server_name}:443"'))
+        self.assertFalse(self.lacks('target = "10.0.0.7:6651"', more='[default]\ntarget = "10.0.0.7:8443"\n'))
+
+    def test_unknown(self) -> None:
+        """False where a resolver, or the client's name, decides about the port."""
+        resolver = '[resolver.brokers]\ntype = "our-own"\n'
+        self.assertFalse(self.lacks('target = "10.0.0.7:6651"', 'resolver = "brokers"', more=resolver))
+        ports = "[[route]]\nserver_name = '~b([0-9]{4})[.]test'\ntarget = \"10.0.0.7:{1}\"\n"
+        self.assertFalse(self.lacks(more=ports))
+
+    def test_no_names(self) -> None:
+        """False without a listener that reads names, and without routes."""
+        plaintext = '[[listener]]\nendpoint = "tcp:1"\nplaintext = true\ntarget = "10.0.0.7:6650"\n'
+        self.assertFalse(self.lacks('target = "10.0.0.7:6651"', before=plaintext))
+        self.assertFalse(self.lacks())
+
+
+class MissingHTTPSTests(SynchronousTestCase):
+    """missing_https_routes: the admin API redirects to every broker."""
+
+    def warned(self, *routes: tuple[str, str, int], more: str = "") -> list[str]:
+        """@param routes: listener (empty: all), server name and port of each route."""
+        text = "".join(f'[[listener]]\nname = "{name}"\nendpoint = "tcp:{name[1:]}"\n' for name in ("p4443", "h8443"))
+        for listener, name, port in routes:
+            text += f"[[route]]\nserver_name = '{name}'\ntarget = \"10.0.0.7:{port}\"\n"
+            text += f'listener = "{listener}"\n' if listener else ""
+        return list(missing_https_routes(parse(text + more, "f.toml")))
+
+    BINARY = (("p4443", "vip.test", 6651), ("p4443", "b1.test", 6651), ("p4443", "b2.test", 6661))
+
+    def test_missing(self) -> None:
+        """The names without a route on the HTTPS listener are named, at most three."""
+        (said,) = self.warned(*self.BINARY, ("h8443", "vip.test", 8443))
+        self.assertTrue(said.startswith("listener h8443: no route for b1.test, b2.test: "), said)
+        many = [("p4443", f"c{digit}.test", 6651) for digit in range(3)]
+        (said,) = self.warned(*self.BINARY, *many, ("h8443", "vip.test", 443))
+        self.assertIn("no route for b1.test, b2.test, c0.test and 2 more: ", said)
+
+    def test_complete(self) -> None:
+        """No warning where each name has its route, or a wildcard, an expression or a general route may match it."""
+        vip = ("h8443", "vip.test", 8443)
+        self.assertEqual([], self.warned(*self.BINARY, vip, ("h8443", "b1.test", 8443), ("h8443", "b2.test", 8443)))
+        self.assertEqual([], self.warned(*self.BINARY, vip, ("h8443", "*.test", 8443)))
+        self.assertEqual([], self.warned(*self.BINARY, vip, ("h8443", "~b[0-9][.]test", 8443)))
+        self.assertEqual([], self.warned(*self.BINARY, vip, ("", "b1.test", 8443)))
+        self.assertEqual([], self.warned(*self.BINARY, vip, more='[default]\ntarget = "10.0.0.7:8443"\n'))
+
+    def test_other_names(self) -> None:
+        """No warning where HTTPS has names of its own, leads elsewhere, or others have patterns only."""
+        self.assertEqual([], self.warned(*self.BINARY, ("h8443", "admin.test", 8443)))
+        self.assertEqual([], self.warned(*self.BINARY, ("h8443", "vip.test", 6651)))
+        vip = ("vip.test", 6651), ("vip.test", 8443)
+        self.assertEqual([], self.warned(("p4443", *vip[0]), ("p4443", "*.test", 6651), ("h8443", *vip[1])))
 
 
 class ServiceNameTests(SynchronousTestCase):

@@ -12,33 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.peers import clients, lab
+from tests.peers import clients, inspected, lab
 from tests.peers.case import PulsarTestCase
 from tests.peers.clients import Outcome
 from tests.peers.cluster import Cluster, free_ports
 from tests.peers.material import SERVICE_NAME
 from tests.peers.needs import require
 from tests.peers.proxy import Proxy
-
-
-def taps(cluster: Cluster) -> str:
-    """A plaintext listener for each broker, at the address that its listener `tap` advertises."""
-    lines = ["[inspect_log]", 'path = "events.jsonl"']
-    for broker in cluster.brokers:
-        lines += [
-            "[[listener]]",
-            f'endpoint = "tcp:{broker.tap}:interface=127.0.0.1"',
-            f'name = "{broker.name}"',
-            "plaintext = true",
-            'inspect = "pulsar"',
-            f'target = "127.0.0.1:{broker.behind_tap}"',
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def admin(port: int) -> str:
-    """The table of an admin endpoint."""
-    return f'[admin]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n'
 
 
 def without_time(topic: str) -> str:
@@ -87,18 +67,13 @@ class InspectorTestCase(PulsarTestCase):
         self.assertIsNot(here, cluster.owner(name))
         self.check_ledger(key, {topic: owner(topic)}, moves=1)
 
-    def events(self, proxy: Proxy) -> list[dict[str, Any]]:
-        """All events, after the proxy has ended."""
-        proxy.stop()
-        return [json.loads(line) for line in proxy.event_log.read_text().splitlines()]
-
 
 class PlaintextTests(InspectorTestCase):
     """Lookups agree with the admin API."""
 
     def start(self) -> tuple[Cluster, Proxy]:
         cluster = self.lab.cluster
-        return cluster, self.proxy(lab.routes(cluster), more=taps(cluster) + admin(self.admin_port))
+        return cluster, self.proxy(lab.routes(cluster), more=inspected.taps(cluster) + inspected.admin(self.admin_port))
 
     def owner_url(self, cluster: Cluster, topic: str) -> str:
         """The owner's URL for listener `tap`, by the admin API."""
@@ -118,7 +93,7 @@ class PlaintextTests(InspectorTestCase):
         return owners
 
     def check_events(self, owners: dict[str, str], cluster: Cluster, proxy: Proxy) -> None:
-        events = self.events(proxy)
+        events = inspected.events(proxy)
         told = [(e["topic"], e["broker_url"]) for e in events if e["event"] == "lookup" and e["response"] == "connect"]
         self.assertEqual(owners, dict(reversed(told)))
         # Each broker was used through its own tap.
@@ -166,7 +141,7 @@ class PlaintextTests(InspectorTestCase):
         ledger = self.check_ledger("broker_url", {f"persistent://{topic}": url}, moves=1)
         (move,) = ledger[f"persistent://{topic}"]["moves"]
         self.assertEqual((f"pulsar://127.0.0.1:{before.tap}", url), (move["from_url"], move["to_url"]))
-        moved = [event for event in self.events(proxy) if event["event"] == "moved"]
+        moved = [event for event in inspected.events(proxy) if event["event"] == "moved"]
         self.assertEqual(
             [(f"persistent://{topic}", f"pulsar://127.0.0.1:{before.tap}", url)],
             [(event["topic"], event["from_url"], event["to_url"]) for event in moved],
@@ -180,19 +155,11 @@ class TerminatedTests(InspectorTestCase):
         """@return: the cluster, a proxy, and the URL of its listener that ends TLS."""
         cluster, material = self.lab.cluster, self.lab.material
         (port,) = free_ports(1)
-        lines = [
-            "[inspect_log]",
-            'path = "events.jsonl"',
-            "[[listener]]",
-            f'endpoint = "tcp:{port}:interface=127.0.0.1"',
-            'name = "ends"',
-            'inspect = "pulsar"',
-            f'certificates = "{material.folder}"',
-            f'upstream_trust = "{material.trust}"',
-        ]
         return (
             cluster,
-            self.proxy(lab.routes(cluster), more="\n".join(lines) + f"\n{admin(self.admin_port)}{more}"),
+            self.proxy(
+                lab.routes(cluster), more=inspected.ends(material, port) + inspected.admin(self.admin_port) + more
+            ),
             f"pulsar+ssl://127.0.0.1:{port}",
         )
 
@@ -224,7 +191,7 @@ class TerminatedTests(InspectorTestCase):
         self.assertEqual(
             {("ends", "ok", name) for name in names}, {(c["listener"], c["result"], c["server_name"]) for c in logged}
         )
-        events = self.events(proxy)
+        events = inspected.events(proxy)
         lookups = [event for event in events if event["event"] == "lookup" and event["response"] == "connect"]
         self.assertEqual(owners, {event["topic"]: event["broker_url_tls"] for event in reversed(lookups)})
         self.assertFalse([event for event in events if event["event"] in ("lost", "gap", "unrouted")])
@@ -264,7 +231,7 @@ class TerminatedTests(InspectorTestCase):
         ledger = self.check_ledger("broker_url_tls", {f"persistent://{topic}": after_url}, moves=1)
         (move,) = ledger[f"persistent://{topic}"]["moves"]
         self.assertEqual((first, after_url), (move["from_url_tls"], move["to_url_tls"]))
-        moved = [(e["from_url_tls"], e["to_url_tls"]) for e in self.events(proxy) if e["event"] == "moved"]
+        moved = [(e["from_url_tls"], e["to_url_tls"]) for e in inspected.events(proxy) if e["event"] == "moved"]
         self.assertEqual([(first, self.owner_url(cluster, f"persistent://{topic}"))], moved)
         self.assertNotEqual(*moved[0])
 

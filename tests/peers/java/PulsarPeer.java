@@ -86,6 +86,10 @@ public class PulsarPeer {
     }
 
     static PulsarClient connect(Map<String, String> options) throws Exception {
+        return builder(options).build();
+    }
+
+    static ClientBuilder builder(Map<String, String> options) throws Exception {
         int timeout = seconds(options);
         ClientBuilder builder = PulsarClient.builder().serviceUrl(options.get("url"))
                 .operationTimeout(timeout, TimeUnit.SECONDS).lookupTimeout(timeout, TimeUnit.SECONDS)
@@ -110,7 +114,7 @@ public class PulsarPeer {
         } else if (options.containsKey("cert")) {
             builder.authentication(AuthenticationFactory.TLS(options.get("cert"), options.get("key")));
         }
-        return builder.build();
+        return builder;
     }
 
     /** Only LOOKUP commands: every name that is dialled besides the service's own is a redirect that was followed. */

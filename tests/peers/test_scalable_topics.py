@@ -1,0 +1,165 @@
+"""Scalable topics of Pulsar 5.0 through the proxy: the V5 client with every kind of consumer, splits and merges.
+
+With PEERS_LONG=1 (`make peers-long`) the proxy is restarted, too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.trial.unittest import SkipTest
+
+from tests.peers import inspected, lab
+from tests.peers.cluster import free_ports
+from tests.peers.material import BROKER_NAMES, SERVICE_NAME
+from tests.peers.proxy import Proxy
+from tests.peers.scalable import ScalableClient, ScalableTestCase, ScalableTopic
+
+LONG = os.environ.get("PEERS_LONG") == "1"
+KINDS = ("queue", "stream", "checkpoint", "group")
+
+
+def numbered(prefix: str, count: int) -> list[str]:
+    """The messages of `produce`."""
+    return [f"{prefix}-{i}" for i in range(count)]
+
+
+class ConsumerTests(ScalableTestCase):
+    """Kinds of consumers; TLS passes through."""
+
+    def test_kinds(self) -> None:
+        """Each kind of consumer gets all messages, the first one of a topic and every later one."""
+        topic = ScalableTopic(self.cluster, "kinds", 3)
+        proxy = self.proxy(lab.routes(self.cluster))
+        client = self.client(topic, proxy.url)
+        client.do("produce 6 sent")
+        for turn in ("first", "later"):
+            for kind in KINDS:
+                name = f"{kind}-{turn}"
+                client.do(f"open {kind} {name}")
+                self.assertEqual(numbered("sent", 6), client.receive(name, 6), name)
+                client.do(f"close {name}")
+        client.do("open namespace all")
+        self.assertIn("sent-0", client.receive("all", 6))
+        self.assertEqual(0, client.finish())
+        # Controllers and segments are at both brokers, and reached by their names.
+        self.assertLessEqual(set(proxy.names(SERVICE_NAME)), {SERVICE_NAME, *BROKER_NAMES})
+        self.assertEqual({"ok"}, {line["result"] for line in proxy.connections()})
+
+    def test_shared(self) -> None:
+        """Two stream consumers share the segments; when one leaves, the other one gets what it left."""
+        topic = ScalableTopic(self.cluster, "shared", 4)
+        client = self.client(topic, self.proxy(lab.routes(self.cluster)).url)
+        client.do("open stream one together", "open stream two together", "produce 8 sent", "close two")
+        self.assertEqual(numbered("sent", 8), client.receive("one", 8))
+
+    def test_split_and_merge(self) -> None:
+        """A producer and consumers stay while the topic is split and merged: no message is lost."""
+        topic = ScalableTopic(self.cluster, "resized", 1)
+        proxy = self.proxy(lab.routes(self.cluster))
+        self.check_layouts(topic, self.client(topic, proxy.url))
+        self.assertEqual({"ok"}, {line["result"] for line in proxy.connections()})
+
+    def check_layouts(self, topic: ScalableTopic, client: ScalableClient) -> None:
+        """Split and merge the topic, with messages before, between and after."""
+        client.do("open queue queue", "open stream stream", "produce 4 whole")
+        topic.split(0)
+        client.do("produce 4 split")
+        self.assertEqual(numbered("split", 4) + numbered("whole", 4), client.receive("queue", 8))
+        topic.merge(1, 2)
+        client.do("produce 4 merged")
+        self.assertEqual(numbered("merged", 4), client.receive("queue", 4))
+        everything = sorted(numbered("whole", 4) + numbered("split", 4) + numbered("merged", 4))
+        self.assertEqual(everything, client.receive("stream", 12))
+        self.assertEqual(0, client.finish())
+
+    def test_internal_address(self) -> None:
+        """Where brokers advertise an address inside, later stream consumers dial it: refused, and the log says why."""
+        cluster = self.start_cluster({"internalListenerName": "tap"}, brokers=BROKER_NAMES[:1])
+        # Brokers use that listener, too.
+        proxy = self.proxy(lab.routes(cluster), more=inspected.taps(cluster))
+        topic = ScalableTopic(cluster, "addressed", 2)
+        client = self.client(topic, proxy.url, timeout=5)
+        client.do("open queue queue", "open stream first", "produce 2 sent")
+        for kind in ("stream", "group"):
+            report = client.attempt(f"open {kind} later")
+            self.assertIn("error", report)
+        # The others go on.
+        self.assertEqual(numbered("sent", 2), client.receive("queue", 2))
+        refused = proxy.connections(lambda log: any(line["result"] == "no_server_name" for line in log))
+        (alerts,) = {(line["alert"], line["server_name"]) for line in refused if line["result"] == "no_server_name"}
+        self.assertEqual(("missing_extension", None), alerts)
+
+    def test_restarted_proxy(self) -> None:
+        """Consumers outlive a restart of the proxy, and follow a split afterwards."""
+        if not LONG:
+            raise SkipTest("PEERS_LONG=1 is not set")
+        topic = ScalableTopic(self.cluster, "restarted", 1)
+        (port,) = free_ports(1)
+        proxy = self.proxy(lab.routes(self.cluster), port)
+        client = self.client(topic, proxy.url, timeout=60)
+        client.do("open queue queue", "open stream stream", "produce 2 before")
+        proxy.stop()
+        self.proxy(lab.routes(self.cluster), port)
+        client.do("produce 2 between")
+        topic.split(0)
+        client.do("produce 4 after")
+        everything = sorted(numbered("before", 2) + numbered("between", 2) + numbered("after", 4))
+        self.assertEqual(everything, client.receive("queue", 8))
+        self.assertEqual(everything, client.receive("stream", 8))
+
+
+class InspectorTests(ScalableTestCase):
+    """What the inspector tells of scalable topics."""
+
+    def check_events(self, proxy: Proxy, topic: ScalableTopic, owners: Mapping[str, str], url: str) -> None:
+        """Assert that lookups of segments name their owners, that nothing moved, and nothing is missing."""
+        found = inspected.events(proxy)
+        wrong = ("moved", "unrouted", "gap", "lost", "unanswered", "error")
+        self.assertEqual([], [event for event in found if event["event"] in wrong])
+        looked_up = {
+            event["topic"]: event[url]
+            for event in found
+            if event["event"] == "lookup" and event["topic"].startswith("segment://")
+        }
+        self.assertEqual(dict(owners), looked_up)
+        layouts = [event for event in found if event["event"] == "scalable_topic"]
+        self.assertEqual({topic.name}, {event["topic"] for event in layouts})
+        self.assertEqual({"success"}, {event["status"] for event in layouts})
+        self.assertFalse(any(key.startswith("TYPE_") for event in found for key in event.get("commands") or ()))
+
+    def owners(self, topic: ScalableTopic, listener: str, key: str) -> dict[str, str]:
+        """The URL of the owner of each segment, by the admin API, also of those that were split or merged."""
+        found = {}
+        for segment in topic.segments(active=False):
+            path = segment.replace("://", "/")
+            answer: dict[str, Any] = self.cluster.admin("GET", f"/lookup/v2/topic/{path}?listenerName={listener}")
+            found[segment] = answer[key]
+        return found
+
+    def test_terminated(self) -> None:
+        """Where the proxy ends TLS: consumers of each kind, a split and a merge."""
+        topic = ScalableTopic(self.cluster, "ended", 2)
+        proxy, url = self.terminating()
+        client = self.client(topic, url)
+        client.do("open queue queue", "open stream stream", "open group group", "produce 4 sent")
+        topic.split(0)
+        topic.merge(2, 3)
+        client.do("produce 4 more")
+        for name in ("queue", "stream", "group"):
+            self.assertEqual(numbered("more", 4) + numbered("sent", 4), client.receive(name, 8), name)
+        self.assertEqual(0, client.finish())
+        self.check_events(proxy, topic, self.owners(topic, "external", "brokerUrlTls"), "broker_url_tls")
+
+    def test_tap(self) -> None:
+        """In plaintext: producers and queue consumers stay on the brokers' taps."""
+        topic = ScalableTopic(self.cluster, "tapped", 3)
+        proxy = self.proxy(lab.routes(self.cluster), more=inspected.taps(self.cluster))
+        plain = f"pulsar://127.0.0.1:{self.cluster.brokers[0].tap}"
+        client = self.start_client(topic, {"url": plain})
+        client.do("open queue queue", "produce 6 sent")
+        self.assertEqual(numbered("sent", 6), client.receive("queue", 6))
+        self.assertEqual(0, client.finish())
+        self.check_events(proxy, topic, self.owners(topic, "tap", "brokerUrl"), "broker_url")
