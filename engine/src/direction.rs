@@ -8,7 +8,7 @@ use crate::pipes::{Pipe, Pipes};
 use crate::sys::{self, EAGAIN, EINVAL, EIO, ENOMEM, ENOSYS, EPERM, Errno};
 
 /// Bytes of one read, and so what a direction holds in memory besides its first bytes.
-pub const BUFFER_BYTES: usize = 256 << 10;
+pub const BUFFER_BYTES: usize = 64 << 10;
 /// Bytes of one read from which on the next one is spliced.
 pub const BULK_BYTES: usize = 16 << 10;
 
