@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import attrs
@@ -21,6 +21,7 @@ class Result(StrEnum):
     MALFORMED_HELLO = "malformed_hello"
     NOT_TLS = "not_tls"
     NOT_PULSAR = "not_pulsar"
+    PROXY_HEADER = "proxy_header"
     HELLO_TIMEOUT = "hello_timeout"
     CLIENT_GONE = "client_gone"
     RESOLVER_FAILED = "resolver_failed"
@@ -48,13 +49,26 @@ class Refusal(Exception):
         self.alert = alert
 
 
+@attrs.frozen
+class Proxied:
+    """What a PROXY protocol header added to a connection.
+
+    @ivar peer: ``address:port`` of the sender, the connection's own peer.
+    @ivar tlvs: the header's optional fields, by the names of L{sniproxy.proxyprotocol.tlvs}.
+    """
+
+    peer: str
+    tlvs: Mapping[str, str]
+
+
 @attrs.define(weakref_slot=False)  # it exists for each idle tunnel
 class Connection:
     """The record of one client connection. The stages fill it in; it is complete when the connection ends.
 
     @ivar id: unique among all connections of all processes of this proxy.
     @ivar time: when it was accepted, in seconds since 1970.
-    @ivar listener: the listener's name. @ivar client: ``address:port``.
+    @ivar listener: the listener's name.
+    @ivar client: ``address:port``, as a believed PROXY protocol header says, or of the connection itself.
     @ivar server_name: from the hello, normalised; None: none, or not read. @ivar alpn: as offered.
     @ivar route: the pattern that matched, ``default`` or ``no_server_name``; None: none did.
     @ivar target: the tunnel's target, or the target dialled last. None: no target was dialled.
@@ -64,7 +78,7 @@ class Connection:
     @ivar hello_s: seconds from accepting to the whole hello. @ivar resolve_s: for the resolver's answer.
     @ivar connect_s: from then until the target is connected, including its TLS handshake if the proxy terminates TLS.
     @ivar total_s: seconds from accepting to the end. None in these: the stage was not reached.
-    @ivar reason: why it ended, in words; or empty.
+    @ivar reason: why it ended, in words; or empty. @ivar proxied: None: no believed PROXY protocol header came.
     """
 
     id: str
@@ -85,6 +99,7 @@ class Connection:
     connect_s: float | None = None
     total_s: float = 0.0
     reason: str = ""
+    proxied: Proxied | None = None
 
 
 Observer = Callable[[Connection], None]

@@ -34,6 +34,7 @@ from sniproxy.config.schema import (
 from sniproxy.config.tables import MAX_ERRORS
 from sniproxy.interfaces import BadValue
 from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
+from sniproxy.routing.clientlist import ClientList, make_client_list
 from sniproxy.routing.patterns import capture_count, route_pattern
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import Template, parse_template
@@ -153,7 +154,7 @@ class Check:
                 "another route has this name; list all targets in one route",
             )
         resolver = self.resolver(key, table.target, table.resolver, resolvers, name, True)
-        return Route(name, table.listener, resolver, *self.balance_and_limit(key, table))
+        return Route(name, table.listener, resolver, *self.balance_and_limits(key, table))
 
     def default_route(
         self, table: DefaultTable | None, name: str, resolvers: Mapping[str, ResolverTable]
@@ -162,14 +163,17 @@ class Check:
             return None
         named = name != NO_SERVER_NAME
         resolver = self.resolver(name, table.target, table.resolver, resolvers, "", named)
-        return Route(name, None, resolver, *self.balance_and_limit(name, table))
+        return Route(name, None, resolver, *self.balance_and_limits(name, table))
 
-    def balance_and_limit(self, key: str, table: RouteEntry | DefaultTable) -> tuple[bool, int | None]:
-        """Whether a route balances by least connections, and its C{max_connections}."""
-        if table.max_connections is None and table.balance is None:
-            return False, None  # fast, for many routes
+    def balance_and_limits(
+        self, key: str, table: RouteEntry | DefaultTable
+    ) -> tuple[bool, int | None, ClientList | None]:
+        """Whether a route balances by least connections, its C{max_connections}, and its clients."""
+        if table.max_connections is None and table.balance is None and table.only_from is None:
+            return False, None, None  # fast, for many routes
         most = self.converted(key, lambda: connection_limit("max_connections", table.max_connections))
-        return self.converted(key, lambda: is_least_connections(table.balance)), most
+        clients = self.converted(key, lambda: make_client_list(table.only_from))
+        return self.converted(key, lambda: is_least_connections(table.balance)), most, clients
 
     def converted(self, key: str, make: Callable[[], T]) -> T:
         """Convert a table. @raise ConfigError: a value is wrong."""

@@ -90,7 +90,8 @@ def _listener(one: Listener | Bridge, shown: Mapping[str, Any]) -> str:
         mode = ""
     inspected = "  (inspected)" if shown["inspect"] else ""
     deferred = "  (deferred accept)" if shown.get("deferred_accept") else ""
-    return f"  {shown['name']:<28} {shown['endpoint']}{mode}{inspected}{deferred}"
+    headers = f"  (PROXY protocol {shown['proxy_protocol']})" if shown.get("proxy_protocol") else ""
+    return f"  {shown['name']:<28} {shown['endpoint']}{mode}{inspected}{deferred}{headers}"
 
 
 def _routes(configuration: Configuration, document: Mapping[str, Any]) -> list[str]:

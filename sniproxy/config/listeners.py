@@ -25,6 +25,11 @@ def make_listener(
             raise check.error(f"{key}.deferred_accept", True, "only available on Linux and for TCP; remove it")
         listener = replace(listener, deferred_accept=True)
     termination = make_termination(check, key, table)
+    if table.proxy_protocol is not None or table.proxy_protocol_from:
+        from sniproxy.config.proxyprotocol import make_proxy_protocol
+
+        found = check.converted(key, lambda: make_proxy_protocol(table, listener.endpoint))
+        listener = replace(listener, proxy_protocol=found)
     if table.plaintext:
         if termination is not None:
             cure = "a plaintext listener terminates no TLS; remove plaintext or certificates"

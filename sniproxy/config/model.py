@@ -14,12 +14,14 @@ from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.limits import Limits
 from sniproxy.config.schema import Timeouts
 from sniproxy.net.endpoints import Endpoint
+from sniproxy.routing.clientlist import ClientList
 from sniproxy.routing.health import Health
 from sniproxy.routing.policy import Policy
 from sniproxy.routing.templates import Template
 
 if TYPE_CHECKING:
     from sniproxy.config.allowed import Allowed
+    from sniproxy.config.proxyprotocol import ProxyProtocol
     from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy
 
 PULSAR = "pulsar"
@@ -39,6 +41,7 @@ class Listener(msgspec.Struct, frozen=True):
     @ivar termination: None: TLS stays end to end.
     @ivar inspect: whether Pulsar's commands are inspected. @ivar key: its key in the configuration.
     @ivar deferred_accept: the kernel holds a connection until the client has sent data.
+    @ivar proxy_protocol: None: it reads no PROXY protocol headers.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Listener(msgspec.Struct, frozen=True):
     termination: Termination | None = None
     inspect: bool = False
     deferred_accept: bool = False
+    proxy_protocol: ProxyProtocol | None = None
 
 
 class Termination(msgspec.Struct, frozen=True):
@@ -131,7 +135,7 @@ class Route(msgspec.Struct, frozen=True):
 
     @ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all.
     @ivar least_connections: balance by least connections instead of round robin.
-    @ivar max_connections: concurrent connections. None: no limit.
+    @ivar max_connections: concurrent connections. None: no limit. @ivar only_from: its clients. None: all.
     """
 
     server_name: str
@@ -139,6 +143,7 @@ class Route(msgspec.Struct, frozen=True):
     resolver: ResolverTable
     least_connections: bool = False
     max_connections: int | None = None
+    only_from: ClientList | None = None
 
     @property
     def title(self) -> str:

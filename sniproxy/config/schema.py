@@ -80,6 +80,8 @@ class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     certificates: str | None = None
     upstream_trust: str | None = None
     upstream_certificate: str | None = None
+    proxy_protocol: str | None = None
+    proxy_protocol_from: list[str] = []
 
 
 class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -99,6 +101,7 @@ class DefaultTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     resolver: str | list[str] | None = None
     balance: str | None = None
     max_connections: int | None = None
+    only_from: list[str] | None = None
 
 
 class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -108,6 +111,7 @@ class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listener: str | None = None
     balance: str | None = None
     max_connections: int | None = None
+    only_from: list[str] | None = None
 
 
 class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

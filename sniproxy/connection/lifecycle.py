@@ -25,10 +25,11 @@ from sniproxy.net.dialer import Dialer
 from sniproxy.relay.engine import RelayEngine
 from sniproxy.relay.leaving import ClientWatch
 from sniproxy.relay.relay import Ending
+from sniproxy.routing.clientlist import client_text
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.upstreams import UpstreamTable
-from sniproxy.tls.alerts import fatal_alert
+from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.util.buffered import BufferAccount, Share
 from sniproxy.util.reactor import IReactor
 
@@ -190,13 +191,15 @@ class Lifecycle:
         """The client's first message is complete. @param received: bytes, held in memory until the tunnel opens."""
         assert self._received is not None
         self._received.holds(received)
-        self.record.hello_s = self._elapsed()
+        self.record.hello_s = self.elapsed()
         if self.permit is not None:
             self.permit.receive_hello()
 
     def enter_route(self, route: LiveRoute) -> None:
-        """Count the connection for its route. @raise Refusal: a limit is reached."""
+        """Count the connection for its route. @raise Refusal: the route excludes the client, or a limit is reached."""
         self.record.route = route.server_name
+        if route.only_from is not None:
+            _check_client(route, self.record)
         if self.permit is not None:
             self.permit.enter_route(route)
 
@@ -288,7 +291,7 @@ class Lifecycle:
         self._leave_target()
         if self.tunnel is not None:
             record.bytes_up, record.bytes_down = self.tunnel.bytes_up, self.tunnel.bytes_down
-        record.total_s = self._elapsed()
+        record.total_s = self.elapsed()
         try:
             self.context.observer(record)
         except Exception:
@@ -303,9 +306,19 @@ class Lifecycle:
             self.context.upstreams.remove_connection(self.target)
             self.target = None
 
-    def _elapsed(self) -> float:
+    def elapsed(self) -> float:
+        """Seconds since it was accepted."""
         seconds: float = self.context.reactor.seconds() - self._started
         return seconds
+
+
+def _check_client(route: LiveRoute, record: Connection) -> None:
+    """@raise Refusal: the route is not for the client of this connection."""
+    tlvs = {} if record.proxied is None else record.proxied.tlvs
+    if route.only_from is None or route.only_from.allows(record.client, tlvs):
+        return
+    why = f"client {client_text(record.client, tlvs)} is not in only_from of route {route.server_name}"
+    raise Refusal(Result.DENIED, why, Alert.ACCESS_DENIED)
 
 
 Handler = Callable[[Lifecycle], Coroutine[Any, Any, None]]

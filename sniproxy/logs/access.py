@@ -15,7 +15,7 @@ from json.encoder import encode_basestring_ascii
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from sniproxy.events import Connection, Observer, Result
+from sniproxy.events import Connection, Observer, Proxied, Result
 from sniproxy.logs.twistd import write_line
 from sniproxy.logs.writer import LineWriter
 from sniproxy.util.text import amount, bounded
@@ -46,8 +46,15 @@ def json_line(connection: Connection) -> str:
         f'"alert": {_text(alert)}, "bytes_up": {one.bytes_up}, "bytes_down": {one.bytes_down}, '
         f'"hello_s": {_seconds(one.hello_s)}, "resolve_s": {_seconds(one.resolve_s)}, '
         f'"connect_s": {_seconds(one.connect_s)}, "total_s": {_seconds(one.total_s)}, '
-        f'"reason": {quote(bounded(one.reason))}}}'
+        f'"reason": {quote(bounded(one.reason))}{"" if one.proxied is None else _proxied(one.proxied)}}}'
     )
+
+
+def _proxied(proxied: Proxied) -> str:
+    """The fields of a connection that came with a PROXY protocol header."""
+    quote = encode_basestring_ascii
+    tlvs = ", ".join([f"{quote(name)}: {quote(value)}" for name, value in proxied.tlvs.items()])
+    return f', "peer": {quote(proxied.peer)}, "proxy_tlv": {{{tlvs}}}'
 
 
 def readable_line(connection: Connection) -> str:

@@ -323,7 +323,13 @@ def build_routing(configuration: Configuration, reactor: IReactorTime, resolvers
         resolver = made.resolver(route.resolver, configuration.filename)
         fixed = resolver.fixed if isinstance(resolver, StaticResolver) else None
         return LiveRoute(
-            route.server_name, route.listener, resolver, route.least_connections, route.max_connections, fixed
+            route.server_name,
+            route.listener,
+            resolver,
+            route.least_connections,
+            route.max_connections,
+            fixed,
+            only_from=route.only_from,
         )
 
     def live_or_none(route: Route | None) -> LiveRoute | None:

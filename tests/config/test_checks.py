@@ -49,16 +49,18 @@ class CheckTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, Check("x.toml").routes, [RouteEntry("a b")] * 100, [], {})
         self.assertEqual(MAX_ERRORS + 1, len(each_error(error)))
 
-    def test_balance_and_limit(self) -> None:
+    def test_balance_and_limits(self) -> None:
         """Routes have no limit and take turns, unless they say otherwise."""
         check = Check("x.toml")
         for entry, expected in (
-            (DefaultTable("a"), (False, None)),
-            (DefaultTable("a", balance="least_connections"), (True, None)),
-            (DefaultTable("a", max_connections=7), (False, 7)),
+            (DefaultTable("a"), (False, None, None)),
+            (DefaultTable("a", balance="least_connections"), (True, None, None)),
+            (DefaultTable("a", max_connections=7), (False, 7, None)),
         ):
-            self.assertEqual(expected, check.balance_and_limit("default", entry))
-        error = self.assertRaises(ConfigError, check.balance_and_limit, "default", DefaultTable("a", max_connections=0))
+            self.assertEqual(expected, check.balance_and_limits("default", entry))
+        error = self.assertRaises(
+            ConfigError, check.balance_and_limits, "default", DefaultTable("a", max_connections=0)
+        )
         self.assertIn("x.toml: default.max_connections = 0: must be a number from 1", str(error))
 
     def test_place(self) -> None:
@@ -83,7 +85,7 @@ class FileTests(ErrorCase):
         for endpoint, cure in (
             ("tls:4443", "use tcp:"),
             ("ssl:4443", "use tcp:"),
-            ("haproxy:tcp:4443", "turn off send-proxy"),
+            ("haproxy:tcp:4443", "proxy_protocol"),
             ("4443", "write tcp:4443"),
             ("tcp:x", "a number from 0"),
         ):

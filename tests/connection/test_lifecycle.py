@@ -203,7 +203,7 @@ class StateTests(ConversationCase):
         conn.end(Ending(Result.DRAINED, "too early"))
         conn.receive_hello(9)
         self.assertEqual(9, context.account.bytes)
-        conn.enter_route(cast(Any, SimpleNamespace(server_name="a.test")))
+        conn.enter_route(cast(Any, SimpleNamespace(server_name="a.test", only_from=None)))
         tunnel: Any = SimpleNamespace(bytes_up=3, bytes_down=4, half_closed=False)
         conn.enter_tunnel(tunnel)
         self.assertEqual(0, context.account.bytes)
