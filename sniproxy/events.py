@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import attrs
 
+from sniproxy.proxyprotocol.header import Address
 from sniproxy.tls.alerts import Alert
 
 
@@ -55,10 +56,12 @@ class Proxied:
 
     @ivar peer: ``address:port`` of the sender, the connection's own peer.
     @ivar tlvs: the header's optional fields, by the names of L{sniproxy.proxyprotocol.tlvs}.
+    @ivar destination: where the client connected to. None: the header does not say.
     """
 
     peer: str
     tlvs: Mapping[str, str]
+    destination: Address | None = None
 
 
 @attrs.define(weakref_slot=False)  # it exists for each idle tunnel

@@ -19,6 +19,7 @@ from sniproxy.config.model import (
     ResolverTable,
     Route,
 )
+from sniproxy.config.proxyprotocol import make_send_proxy
 from sniproxy.config.resolvers import resolver_list
 from sniproxy.config.schema import (
     AdminTable,
@@ -34,6 +35,7 @@ from sniproxy.config.schema import (
 from sniproxy.config.tables import MAX_ERRORS
 from sniproxy.interfaces import BadValue
 from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
+from sniproxy.proxyprotocol.sending import SendProxy
 from sniproxy.routing.clientlist import ClientList, make_client_list
 from sniproxy.routing.patterns import capture_count, route_pattern
 from sniproxy.routing.targets import BadTarget
@@ -47,6 +49,8 @@ COMMAND_LINE = "command line"
 
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
 NO_PATH = "write a file path, or '-' for standard output"
+
+_NO_KEYS = (None,) * 5
 
 
 @attrs.frozen
@@ -167,13 +171,15 @@ class Check:
 
     def balance_and_limits(
         self, key: str, table: RouteEntry | DefaultTable
-    ) -> tuple[bool, int | None, ClientList | None]:
-        """Whether a route balances by least connections, its C{max_connections}, and its clients."""
-        if table.max_connections is None and table.balance is None and table.only_from is None:
-            return False, None, None  # fast, for many routes
+    ) -> tuple[bool, int | None, ClientList | None, SendProxy | None]:
+        """Whether a route balances by least connections, its C{max_connections}, its clients, and C{send_proxy}."""
+        keys = table.max_connections, table.balance, table.only_from, table.send_proxy, table.proxy_tlvs
+        if keys == _NO_KEYS:
+            return False, None, None, None  # fast, for many routes
         most = self.converted(key, lambda: connection_limit("max_connections", table.max_connections))
         clients = self.converted(key, lambda: make_client_list(table.only_from))
-        return self.converted(key, lambda: is_least_connections(table.balance)), most, clients
+        send = self.converted(key, lambda: make_send_proxy(table))
+        return self.converted(key, lambda: is_least_connections(table.balance)), most, clients, send
 
     def converted(self, key: str, make: Callable[[], T]) -> T:
         """Convert a table. @raise ConfigError: a value is wrong."""

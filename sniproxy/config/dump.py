@@ -84,4 +84,5 @@ def _targets(route: Route, most: int) -> dict[str, Any]:
         "balance": BALANCES[route.least_connections],
         "max_connections": route.max_connections,
         "only_from": None if route.only_from is None else str(route.only_from),
+        "send_proxy": None if route.send_proxy is None else route.send_proxy.text,
     }

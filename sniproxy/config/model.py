@@ -14,6 +14,7 @@ from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.limits import Limits
 from sniproxy.config.schema import Timeouts
 from sniproxy.net.endpoints import Endpoint
+from sniproxy.proxyprotocol.sending import SendProxy
 from sniproxy.routing.clientlist import ClientList
 from sniproxy.routing.health import Health
 from sniproxy.routing.policy import Policy
@@ -82,6 +83,7 @@ class Bridge(msgspec.Struct, frozen=True):
     @ivar certificate: a PEM file with the certificate for brokers. None: none.
     @ivar allow: the allowed brokers. None: brokers that lookups through this bridge have returned.
     @ivar inspect: whether Pulsar's commands are inspected. @ivar key: its key in the configuration.
+    @ivar send_proxy: None: brokers get no PROXY protocol header.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Bridge(msgspec.Struct, frozen=True):
     allow: tuple[Allowed, ...] | None
     inspect: bool
     key: str
+    send_proxy: SendProxy | None = None
 
     @property
     def destination(self) -> str:
@@ -136,6 +139,7 @@ class Route(msgspec.Struct, frozen=True):
     @ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all.
     @ivar least_connections: balance by least connections instead of round robin.
     @ivar max_connections: concurrent connections. None: no limit. @ivar only_from: its clients. None: all.
+    @ivar send_proxy: None: targets get no PROXY protocol header.
     """
 
     server_name: str
@@ -144,6 +148,7 @@ class Route(msgspec.Struct, frozen=True):
     least_connections: bool = False
     max_connections: int | None = None
     only_from: ClientList | None = None
+    send_proxy: SendProxy | None = None
 
     @property
     def title(self) -> str:

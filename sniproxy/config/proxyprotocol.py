@@ -1,4 +1,6 @@
-"""Checks a listener's ``proxy_protocol`` and ``proxy_protocol_from``. Pure."""
+"""Checks the keys of the PROXY protocol: ``proxy_protocol``, ``proxy_protocol_from``, ``send_proxy``, ``proxy_tlvs``.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,18 @@ import msgspec
 
 from sniproxy.interfaces import BadValue
 from sniproxy.net.endpoints import Endpoint
+from sniproxy.proxyprotocol.sending import SendProxy
+from sniproxy.proxyprotocol.writer import TLV_TYPES
 from sniproxy.routing.policy import Network, network
 from sniproxy.util.names import plain_address
 
 if TYPE_CHECKING:
-    from sniproxy.config.schema import ListenerTable
+    from sniproxy.config.schema import BridgeTable, DefaultTable, ListenerTable, RouteEntry
 
 REQUIRED, OPTIONAL = "required", "optional"
 _KEY, _FROM = "proxy_protocol", "proxy_protocol_from"
 _MAX_REMEMBERED = 1024
+_VERSIONS = {"v1": 1, "v2": 2}
 
 
 class ProxyProtocol(msgspec.Struct, frozen=True):
@@ -66,6 +71,19 @@ def make_proxy_protocol(table: ListenerTable, endpoint: Endpoint) -> ProxyProtoc
         )
         raise BadValue(_FROM, None, cure)
     return ProxyProtocol(table.proxy_protocol == REQUIRED, networks)
+
+
+def make_send_proxy(table: RouteEntry | DefaultTable | ListenerTable | BridgeTable) -> SendProxy | None:
+    """@return: None: targets get no header. @raise BadValue: a value is wrong."""
+    tlvs = table.proxy_tlvs
+    if table.send_proxy not in (None, *_VERSIONS):
+        raise BadValue("send_proxy", table.send_proxy, 'write "v2" or "v1", or remove the key')
+    if tlvs and table.send_proxy != "v2":
+        raise BadValue("proxy_tlvs", tlvs, 'only version 2 has these fields; write send_proxy = "v2"')
+    for name in tlvs or ():
+        if name not in TLV_TYPES:
+            raise BadValue("proxy_tlvs", name, f"the fields are {', '.join(TLV_TYPES)}")
+    return None if table.send_proxy is None else SendProxy(_VERSIONS[table.send_proxy], tuple(tlvs or ()))
 
 
 def _is_local(endpoint: Endpoint) -> bool:

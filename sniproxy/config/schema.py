@@ -82,6 +82,8 @@ class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     upstream_certificate: str | None = None
     proxy_protocol: str | None = None
     proxy_protocol_from: list[str] = []
+    send_proxy: str | None = None
+    proxy_tlvs: list[str] | None = None
 
 
 class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -94,6 +96,8 @@ class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     certificate: str | None = None
     allow: list[str] | None = None
     inspect: str | None = None
+    send_proxy: str | None = None
+    proxy_tlvs: list[str] | None = None
 
 
 class DefaultTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -102,6 +106,8 @@ class DefaultTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     balance: str | None = None
     max_connections: int | None = None
     only_from: list[str] | None = None
+    send_proxy: str | None = None
+    proxy_tlvs: list[str] | None = None
 
 
 class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -112,6 +118,8 @@ class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     balance: str | None = None
     max_connections: int | None = None
     only_from: list[str] | None = None
+    send_proxy: str | None = None
+    proxy_tlvs: list[str] | None = None
 
 
 class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -61,6 +61,30 @@ def plaintext_targets(configuration: Configuration) -> list[Target]:
     return [target for route in routes if route is not None for target in plain_targets(route)]
 
 
+def check_header(configuration: Configuration, route: Route) -> bytes:
+    """What a TLS check sends to a route's targets before its hello: a PROXY protocol header, or nothing.
+
+    Where the proxy terminates TLS, the header is for the connection inside TLS, and a check sends none.
+    """
+    if route.send_proxy is None:
+        return b""
+    passed = any(
+        listener.plaintext is None and listener.termination is None and route.listener in (None, listener.name)
+        for listener in configuration.listeners
+    )
+    return route.send_proxy.own() if passed else b""
+
+
+def check_headers(configuration: Configuration) -> dict[Target, bytes]:
+    """The headers of L{check_header}, by target without placeholders. Targets without a header are left out."""
+    return {
+        target: header
+        for route in all_routes(configuration)
+        if (header := check_header(configuration, route))
+        for target in plain_targets(route)
+    }
+
+
 def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str | None]]:
     """The targets without placeholders, each with the server name of its broker, if known.
 

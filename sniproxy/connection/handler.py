@@ -14,6 +14,7 @@ from sniproxy.connection.hello import read_hello
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.connection.proxyheader import read_proxy_header
 from sniproxy.connection.resolve import resolve
+from sniproxy.connection.sendproxy import header_for, send_header
 from sniproxy.connection.termination import Terminator, end_tls
 from sniproxy.connection.tunnel import start_relay
 from sniproxy.relay.direction import DirectionFactory
@@ -45,8 +46,12 @@ async def handle_tls(
     conn.enter_route(route)
     targets = await resolve(conn, route, hello)
     upstream = await dial(conn, targets, route.plan)
-    if terminator is not None:
+    header = header_for(conn, route.send_proxy)
+    if terminator is None:
+        received = header + received
+    else:
         upstream, received = await end_tls(conn, terminator, upstream, received), b""
+        send_header(conn, upstream, header)
     start_relay(conn, upstream, received, directions)
 
 
@@ -72,4 +77,5 @@ async def handle_plaintext(
     conn.enter_route(route)
     targets = await resolve(conn, route, None)
     upstream = await dial(conn, targets, route.plan)
+    send_header(conn, upstream, header_for(conn, route.send_proxy))
     start_relay(conn, upstream, received, directions)

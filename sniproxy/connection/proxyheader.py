@@ -56,7 +56,7 @@ async def read_proxy_header(conn: Lifecycle, settings: ProxyProtocol) -> bytes:
         why = f"a PROXY protocol header from {_host(peer)}, which proxy_protocol_from of this listener does not list"
         raise _refusal(why)
     else:
-        record.proxied = Proxied(peer, header.tlvs)
+        record.proxied = Proxied(peer, header.tlvs, header.destination)
         if header.source is not None:
             record.client = str(header.source)
     if conn.permit is not None and settings.believes(peer):

@@ -98,7 +98,9 @@ async def _answer(resolution: Awaitable[Resolution], seconds: float, reactor: IR
 def _in_order(conn: Lifecycle, route: LiveRoute, resolution: Resolution, plaintext: bool) -> list[Target]:
     """The targets of an answer, in the order to dial them."""
     upstreams, now = conn.context.upstreams, conn.context.reactor.seconds()
-    upstreams.record_answer(resolution.targets, conn.record.server_name, now, plaintext=plaintext)
+    upstreams.record_answer(
+        resolution.targets, conn.record.server_name, now, plaintext=plaintext, header=route.check_header
+    )
     return upstreams.order(route.turns.order(resolution.targets), route.least_connections, now)
 
 

@@ -7,4 +7,5 @@ connection tells the receiver the addresses of the connection that the sender ha
 * L{sniproxy.proxyprotocol.reader}: bytes to a header
 * L{sniproxy.proxyprotocol.tlvs}: the optional fields of version 2
 * L{sniproxy.proxyprotocol.writer}: a header to bytes
+* L{sniproxy.proxyprotocol.sending}: the headers that targets get
 """

@@ -116,9 +116,10 @@ class HealthChecker:
             return ""
         tls = TLSSocket(sock, unverified_connection(known.server_name))
         try:
+            sock.send(self._upstreams.headers.get(address(known.target), b""))
             left = health.interval - (self._reactor.seconds() - began)
             await Handshake(self._reactor, tls, max(left, 0.0), self._account).run()
-        except HandshakeError as error:
+        except (HandshakeError, OSError) as error:
             return f"the TLS handshake failed: {bounded(str(error))}"
         finally:
             self._closer(tls)
