@@ -57,6 +57,7 @@ class InForceTests(SynchronousTestCase):
                     "balance": "least_connections",
                     "max_connections": 9,
                     "only_from": None,
+                    "send_proxy": None,
                 },
                 {
                     "server_name": "*.b.test",
@@ -66,6 +67,7 @@ class InForceTests(SynchronousTestCase):
                     "balance": "round_robin",
                     "max_connections": None,
                     "only_from": None,
+                    "send_proxy": None,
                 },
                 {
                     "server_name": "c.test",
@@ -75,6 +77,7 @@ class InForceTests(SynchronousTestCase):
                     "balance": "round_robin",
                     "max_connections": None,
                     "only_from": None,
+                    "send_proxy": None,
                 },
             ],
             found["routes"],
