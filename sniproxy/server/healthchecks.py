@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -114,12 +115,15 @@ class HealthChecker:
         if health.check != "tls" or address(known.target) in self._upstreams.plaintext:
             self._closer(sock)
             return ""
+        header = self._upstreams.headers.get(address(known.target))
+        if header is not None:
+            with suppress(OSError):  # the handshake meets the same error, and reports it
+                sock.send(header)
         tls = TLSSocket(sock, unverified_connection(known.server_name))
         try:
-            sock.send(self._upstreams.headers.get(address(known.target), b""))
             left = health.interval - (self._reactor.seconds() - began)
             await Handshake(self._reactor, tls, max(left, 0.0), self._account).run()
-        except (HandshakeError, OSError) as error:
+        except HandshakeError as error:
             return f"the TLS handshake failed: {bounded(str(error))}"
         finally:
             self._closer(tls)
