@@ -9,6 +9,7 @@ import attrs
 
 from sniproxy.proxyprotocol.header import Address
 from sniproxy.tls.alerts import Alert
+from sniproxy.util.names import host_port
 
 
 class Result(StrEnum):
@@ -82,6 +83,8 @@ class Connection:
     @ivar connect_s: from then until the target is connected, including its TLS handshake if the proxy terminates TLS.
     @ivar total_s: seconds from accepting to the end. None in these: the stage was not reached.
     @ivar reason: why it ended, in words; or empty. @ivar proxied: None: no believed PROXY protocol header came.
+    @ivar upstream_address: the proxy's own IP address towards the target. @ivar upstream_port: the port. None in these:
+        no target was connected.
     """
 
     id: str
@@ -103,6 +106,15 @@ class Connection:
     total_s: float = 0.0
     reason: str = ""
     proxied: Proxied | None = None
+    upstream_address: str | None = None
+    upstream_port: int | None = None
+
+    @property
+    def upstream_local(self) -> str | None:
+        """The address and port that the target sees as its client. None: no target was connected."""
+        if self.upstream_address is None or self.upstream_port is None:
+            return None
+        return host_port(self.upstream_address, self.upstream_port)
 
 
 Observer = Callable[[Connection], None]

@@ -107,6 +107,8 @@ def _tunnel(live: LiveConnection, now: float) -> dict[str, Any]:
         "route": record.route,
         "target": record.target,
         "client": record.client,
+        "peer": None if record.proxied is None else record.proxied.peer,
+        "upstream_local": record.upstream_local,
         "age_s": round(max(0.0, now - record.time), 3),  # the clock may have been set back
         "bytes_up": live.bytes_up,
         "bytes_down": live.bytes_down,

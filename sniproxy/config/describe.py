@@ -12,7 +12,14 @@ from sniproxy.config.dump import dump_configuration
 from sniproxy.config.health import describe_health
 from sniproxy.config.limits import describe_limits
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Bridge, Configuration, Listener, ResolverTable, Route
-from sniproxy.config.warnings import all_routes, named_resolvers, plain_targets, policy_warnings, templates
+from sniproxy.config.warnings import (
+    all_routes,
+    named_resolvers,
+    plain_targets,
+    policy_warnings,
+    proxy_protocol_warnings,
+    templates,
+)
 from sniproxy.net.veto import LoopGuard
 from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.policy import Policy
@@ -168,6 +175,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
         )
     yield from _loops(configuration)
     yield from policy_warnings(configuration)
+    yield from proxy_protocol_warnings(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < MIN_IDLE_S:
         yield f"timeouts.idle = {idle:g}: Pulsar can be silent for 30 s; write {MIN_IDLE_S:g} or more"
@@ -226,9 +234,11 @@ def _is_loopback(host: str | None) -> bool:
 def _targets(route: Route, shown: Mapping[str, Any]) -> str:
     targets = shown["targets"]
     balance = " (least connections)" if route.least_connections else " (round robin)"
+    more = f" (send_proxy {shown['send_proxy']})" if shown["send_proxy"] else ""
+    more += f" (only from {shown['only_from']})" if shown["only_from"] else ""
     if not targets:
-        return f"asks {route.resolver.title}{balance if route.least_connections else ''}"
-    return ", ".join(targets) + (balance if len(targets) > 1 else "")
+        return f"asks {route.resolver.title}{balance if route.least_connections else ''}{more}"
+    return ", ".join(targets) + (balance if len(targets) > 1 else "") + more
 
 
 def _policy(configuration: Configuration, shown: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Resolv
 from sniproxy.interfaces import Request, Target
 from sniproxy.routing.patterns import MAX_GROUPS, capture_count, is_expression
 from sniproxy.routing.policy import Network, Policy
-from sniproxy.routing.targets import BadTarget
+from sniproxy.routing.targets import DEFAULT_PORT, BadTarget
 from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_template
 from sniproxy.util.names import ip_literal
 
@@ -73,6 +73,20 @@ def check_header(configuration: Configuration, route: Route) -> bytes:
         for listener in configuration.listeners
     )
     return route.send_proxy.own() if passed else b""
+
+
+def proxy_protocol_warnings(configuration: Configuration) -> Iterator[str]:
+    """Warn of headers that anybody can forge, and of headers that a broker's TLS port does not understand."""
+    for listener in configuration.listeners:
+        headers = listener.proxy_protocol
+        if headers is not None and any(not network.prefixlen for network in headers.networks):
+            yield f"listener {listener.name}: proxy_protocol_from has all addresses: every client can claim any other"
+    for target in check_headers(configuration):
+        if target.port == DEFAULT_PORT:
+            yield (
+                f"target {target}: send_proxy writes the header before the hello, but a Pulsar broker's TLS port "
+                f"({DEFAULT_PORT}) reads it inside TLS, and refuses this one (docs/howto/proxy-protocol.md)"
+            )
 
 
 def check_headers(configuration: Configuration) -> dict[Target, bytes]:

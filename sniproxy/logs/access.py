@@ -42,7 +42,8 @@ def json_line(connection: Connection) -> str:
     return (
         f'{{"time": "{_rfc3339(one.time + one.total_s)}", "id": {quote(one.id)}, "listener": {quote(one.listener)}, '
         f'"client": {quote(one.client)}, "server_name": {_text(one.server_name)}, "alpn": [{offered}], '
-        f'"route": {_text(one.route)}, "target": {_text(one.target)}, "result": "{one.result}", '
+        f'"route": {_text(one.route)}, "target": {_text(one.target)}, '
+        f'"upstream_local": {_text(one.upstream_local)}, "result": "{one.result}", '
         f'"alert": {_text(alert)}, "bytes_up": {one.bytes_up}, "bytes_down": {one.bytes_down}, '
         f'"hello_s": {_seconds(one.hello_s)}, "resolve_s": {_seconds(one.resolve_s)}, '
         f'"connect_s": {_seconds(one.connect_s)}, "total_s": {_seconds(one.total_s)}, '
