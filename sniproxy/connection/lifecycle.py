@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.config.schema import Timeouts
 from sniproxy.connection.admission import Permit
+from sniproxy.connection.answer import answer_fault
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
@@ -25,11 +26,11 @@ from sniproxy.net.dialer import Dialer
 from sniproxy.relay.engine import RelayEngine
 from sniproxy.relay.leaving import ClientWatch
 from sniproxy.relay.relay import Ending
-from sniproxy.routing.clientlist import client_text
+from sniproxy.routing.clientlist import check_client
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.upstreams import UpstreamTable
-from sniproxy.tls.alerts import Alert, fatal_alert
+from sniproxy.tls.alerts import fatal_alert
 from sniproxy.util.buffered import BufferAccount, Share
 from sniproxy.util.reactor import IReactor
 
@@ -75,6 +76,10 @@ class Tunnel(Protocol):
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """The client's and the target's. Empty: Python does not own them."""
+
+    @property
+    def answer(self) -> bytes:
+        """See L{sniproxy.relay.relay.Relay.answer}."""
 
     @property
     def bytes_up(self) -> int: ...
@@ -199,7 +204,8 @@ class Lifecycle:
         """Count the connection for its route. @raise Refusal: the route excludes the client, or a limit is reached."""
         self.record.route = route.server_name
         if route.only_from is not None:
-            _check_client(route, self.record)
+            proxied = self.record.proxied
+            check_client(route.only_from, route.server_name, self.record.client, proxied.tlvs if proxied else {})
         if self.permit is not None:
             self.permit.enter_route(route)
 
@@ -291,6 +297,8 @@ class Lifecycle:
         self._leave_target()
         if self.tunnel is not None:
             record.bytes_up, record.bytes_down = self.tunnel.bytes_up, self.tunnel.bytes_down
+            if record.result is Result.OK and (fault := self._answer_fault(self.tunnel)):
+                record.reason = f"{record.reason}; {fault}" if record.reason else fault
         record.total_s = self.elapsed()
         try:
             self.context.observer(record)
@@ -301,6 +309,10 @@ class Lifecycle:
                 self.last_bytes = fatal_alert(record.alert, self.legacy_version)
             self.context.closer(self.sock, self.last_bytes)
 
+    def _answer_fault(self, tunnel: Tunnel) -> str:
+        # Only plaintext listeners let a client half-close early.
+        return answer_fault(tunnel.answer, tunnel.bytes_down, not self.may_half_close)
+
     def _leave_target(self) -> None:
         if self.target is not None:
             self.context.upstreams.remove_connection(self.target)
@@ -310,15 +322,6 @@ class Lifecycle:
         """Seconds since it was accepted."""
         seconds: float = self.context.reactor.seconds() - self._started
         return seconds
-
-
-def _check_client(route: LiveRoute, record: Connection) -> None:
-    """@raise Refusal: the route is not for the client of this connection."""
-    tlvs = {} if record.proxied is None else record.proxied.tlvs
-    if route.only_from is None or route.only_from.allows(record.client, tlvs):
-        return
-    why = f"client {client_text(record.client, tlvs)} is not in only_from of route {route.server_name}"
-    raise Refusal(Result.DENIED, why, Alert.ACCESS_DENIED)
 
 
 Handler = Callable[[Lifecycle], Coroutine[Any, Any, None]]

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
+from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import BadValue
 from sniproxy.routing.policy import Network, network
+from sniproxy.tls.alerts import Alert
 from sniproxy.util.names import plain_address
 
 ENDPOINT_TLVS = ("aws_vpce_id", "azure_link_id", "gcp_psc_id")
@@ -61,3 +63,10 @@ def client_text(client: str, tlvs: Mapping[str, str]) -> str:
     """A client, with the ids of its private endpoint, for messages."""
     ids = "".join(f", {name} {tlvs[name]}" for name in ENDPOINT_TLVS if name in tlvs)
     return f"{client.rpartition(':')[0] or client}{ids}"
+
+
+def check_client(clients: ClientList, route: str, client: str, tlvs: Mapping[str, str]) -> None:
+    """@param route: its server name. @raise Refusal: the route is not for the client."""
+    if not clients.allows(client, tlvs):
+        why = f"client {client_text(client, tlvs)} is not in only_from of route {route}"
+        raise Refusal(Result.DENIED, why, Alert.ACCESS_DENIED)

@@ -204,7 +204,7 @@ class StateTests(ConversationCase):
         conn.receive_hello(9)
         self.assertEqual(9, context.account.bytes)
         conn.enter_route(cast(Any, SimpleNamespace(server_name="a.test", only_from=None)))
-        tunnel: Any = SimpleNamespace(bytes_up=3, bytes_down=4, half_closed=False)
+        tunnel: Any = SimpleNamespace(bytes_up=3, bytes_down=4, half_closed=False, answer=b"")
         conn.enter_tunnel(tunnel)
         self.assertEqual(0, context.account.bytes)
         conn.finish(Ending(Result.OK))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import BadValue
-from sniproxy.routing.clientlist import ClientList, client_text, make_client_list
+from sniproxy.routing.clientlist import ClientList, check_client, client_text, make_client_list
+from sniproxy.tls.alerts import Alert
 
 
 class ClientListTests(SynchronousTestCase):
@@ -48,6 +50,14 @@ class ClientListTests(SynchronousTestCase):
         self.assertEqual("10.0.0.0/8, 192.0.2.7/32, vpce-1", str(self.made("10.0.0.0/8", "vpce-1", "192.0.2.7")))
         self.assertEqual("192.0.2.7, aws_vpce_id vpce-1", client_text("192.0.2.7:1", {"aws_vpce_id": "vpce-1"}))
         self.assertEqual("unix", client_text("unix", {"authority": "a"}))
+
+    def test_check(self) -> None:
+        """Other clients are refused, with an alert."""
+        clients = self.made("10.0.0.0/8")
+        check_client(clients, "a.test", "10.0.0.1:1", {})
+        error = self.assertRaises(Refusal, check_client, clients, "a.test", "192.0.2.7:1", {"aws_vpce_id": "vpce-1"})
+        why = "client 192.0.2.7, aws_vpce_id vpce-1 is not in only_from of route a.test"
+        self.assertEqual((why, Result.DENIED, Alert.ACCESS_DENIED), (str(error), error.result, error.alert))
 
     def test_absent(self) -> None:
         """Without the key all clients are allowed."""
