@@ -240,6 +240,7 @@ class ProxyService(Service):
             relay.engine,
             self._connections.randoms,
             self._account,
+            None if configuration.open_lines is None else self._observers.opened,
         )
         with ExitStack() as undo:
             change_observers = self._observers.prepare(configuration, built.admin, undo, built.token)

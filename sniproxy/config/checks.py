@@ -22,6 +22,7 @@ from sniproxy.config.model import (
 from sniproxy.config.proxyprotocol import make_send_proxy
 from sniproxy.config.resolvers import resolver_list
 from sniproxy.config.schema import (
+    AccessLogTable,
     AdminTable,
     BridgeTable,
     ConfigError,
@@ -80,6 +81,14 @@ class Check:
         if not path or "\0" in path:
             raise self.error(key, path, NO_PATH)
         return path if path == "-" or self.filename == COMMAND_LINE else str(PurePath(self.filename).parent / path)
+
+    def open_lines(self, table: AccessLogTable) -> float | None:
+        """See L{Configuration.open_lines}."""
+        if table.repeat is not None and not table.opened:
+            raise self.error("access_log.repeat", table.repeat, "it requires opened; write opened = true")
+        if table.repeat is not None and not 1 <= table.repeat <= 1e6:
+            raise self.error("access_log.repeat", table.repeat, "must be a number of seconds from 1 to 1000000")
+        return table.repeat or 0.0 if table.opened else None
 
     def endpoint(self, key: str, text: str) -> Endpoint:
         """Parse an endpoint."""

@@ -176,6 +176,8 @@ class Configuration(msgspec.Struct, frozen=True):
 
     @ivar filename: its file, for messages.
     @ivar access_log: a path; ``-``: standard output; None: the program's log.
+    @ivar open_lines: seconds after which an open tunnel gets a line of the access log again. 0: it gets one, when it
+        opens. None: it gets none.
     @ivar inspect_log: None: the inspector's events go to the program's log.
     @ivar admin: None: no admin endpoint.
     @ivar policy: restricts targets that clients' names form.
@@ -205,6 +207,7 @@ class Configuration(msgspec.Struct, frozen=True):
     workers: int = 1
     relay: str = "auto"
     relay_threads: int = 1
+    open_lines: float | None = None
     text: str = ""
     notes: tuple[str, ...] = ()
 

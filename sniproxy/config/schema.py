@@ -134,6 +134,8 @@ class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 class AccessLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     path: str
+    opened: bool = False
+    repeat: float | None = None
 
 
 class InspectLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

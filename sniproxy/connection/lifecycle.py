@@ -56,6 +56,7 @@ class ConnectionContext:
     @ivar engine: the relay engine, for plain tunnels. None: the relay in Python for all.
     @ivar randoms: finds loops through other proxies; the same object in all contexts.
     @ivar account: counts buffered bytes; the same object in all contexts.
+    @ivar opened: called with each connection that becomes a tunnel. None: nothing is.
     """
 
     reactor: IReactor
@@ -68,6 +69,7 @@ class ConnectionContext:
     engine: RelayEngine | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
     account: BufferAccount = attrs.field(factory=BufferAccount)
+    opened: Callable[[Lifecycle], None] | None = None
 
 
 class Tunnel(Protocol):
@@ -226,6 +228,8 @@ class Lifecycle:
         assert self._received is not None
         self._received.holds(0)
         self._received, self.legacy_version = None, _TLS_1_2  # an idle tunnel keeps no objects of the stages
+        if self.context.opened is not None:
+            self.context.opened(self)
 
     @property
     def ended(self) -> bool:
@@ -297,8 +301,10 @@ class Lifecycle:
         self._leave_target()
         if self.tunnel is not None:
             record.bytes_up, record.bytes_down = self.tunnel.bytes_up, self.tunnel.bytes_down
-            if record.result is Result.OK and (fault := self._answer_fault(self.tunnel)):
-                record.reason = f"{record.reason}; {fault}" if record.reason else fault
+            if record.result is Result.OK:
+                is_tls = not self.may_half_close  # only plaintext listeners set it
+                fault = answer_fault(self.tunnel.answer, record.bytes_down, is_tls)
+                record.reason = "; ".join(filter(None, (record.reason, fault)))
         record.total_s = self.elapsed()
         try:
             self.context.observer(record)
@@ -308,10 +314,6 @@ class Lifecycle:
             if record.alert is not None:
                 self.last_bytes = fatal_alert(record.alert, self.legacy_version)
             self.context.closer(self.sock, self.last_bytes)
-
-    def _answer_fault(self, tunnel: Tunnel) -> str:
-        # Only plaintext listeners let a client half-close early.
-        return answer_fault(tunnel.answer, tunnel.bytes_down, not self.may_half_close)
 
     def _leave_target(self) -> None:
         if self.target is not None:

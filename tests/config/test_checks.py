@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.checks import COMMAND_LINE, Check
 from sniproxy.config.parser import parse
-from sniproxy.config.schema import ConfigError, DefaultTable, ListenerTable, RouteEntry, each_error
+from sniproxy.config.schema import AccessLogTable, ConfigError, DefaultTable, ListenerTable, RouteEntry, each_error
 from sniproxy.config.tables import MAX_ERRORS
 from tests.support.configerrors import LISTENER, ErrorCase
 
@@ -48,6 +48,16 @@ class CheckTests(SynchronousTestCase):
         """Of very many wrong routes only the first are checked: the others are reported once these are right."""
         error = self.assertRaises(ConfigError, Check("x.toml").routes, [RouteEntry("a b")] * 100, [], {})
         self.assertEqual(MAX_ERRORS + 1, len(each_error(error)))
+
+    def test_open_lines(self) -> None:
+        """Open tunnels have no lines in the access log, one, or more."""
+        check = Check("x.toml")
+        for table, expected in (
+            (AccessLogTable("a"), None),
+            (AccessLogTable("a", opened=True), 0.0),
+            (AccessLogTable("a", opened=True, repeat=60), 60.0),
+        ):
+            self.assertEqual(expected, check.open_lines(table))
 
     def test_balance_and_limits(self) -> None:
         """Routes have no limit and take turns, unless they say otherwise."""
@@ -193,4 +203,8 @@ class FileTests(ErrorCase):
 
     def test_empty_access_log(self) -> None:
         """An empty path is refused."""
+        self.refused('[access_log]\npath = "a"\nrepeat = 5', "access_log.repeat = 5", "write opened = true")
+        for seconds in ("0.5", "1e9"):
+            text = f'[access_log]\npath = "a"\nopened = true\nrepeat = {seconds}'
+            self.refused(text, "access_log.repeat", "seconds from 1 to 1000000")
         self.refused('[access_log]\npath = ""', 'access_log.path = ""', "standard output")

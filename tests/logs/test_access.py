@@ -226,6 +226,26 @@ class AccessLogTests(SynchronousTestCase):
         )
         self.assertEqual(0, log.lost)
 
+    def test_open(self) -> None:
+        """The line of an open tunnel has the result C{open}, in every kind of log."""
+        path = Path(self.mktemp())
+        log = AccessLog(Clock(), str(path))
+        log.write_open(FULL)
+        log.close()
+        self.assertEqual(json_line(FULL, "open"), path.read_text().strip())
+        self.assertEqual({**json.loads(json_line(FULL)), "result": "open"}, json.loads(json_line(FULL, "open")))
+        ours, terminal = os.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, terminal)
+        log = AccessLog(Clock(), os.ttyname(terminal))
+        log.write_open(FULL)
+        log.close()
+        self.assertEqual(readable_line(FULL, "open"), os.read(ours, 4096).decode().splitlines()[0])
+        with capturedLogs() as events:
+            AccessLog(Clock(), None).write_open(FULL)
+        self.assertEqual([readable_line(FULL, "open")], [event["log_format"].format(**event) for event in events])
+        self.assertTrue(readable_line(FULL, "open").startswith("open            192.0.2.7:50123"))
+
     def test_terminal(self) -> None:
         """A terminal gets readable lines, and at the close the pending summary."""
         ours, terminal = os.openpty()

@@ -97,6 +97,7 @@ def _search(options: argparse.Namespace, addresses: Sequence[str], error: TextIO
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     errors: list[str] = []
     seen: set[str] = set()
+    past: dict[tuple[str, str], dict[str, Any]] = {}  # the last line of a connection counts
     if options.admin and addresses:
         try:
             answers, failed = query_all(options.admin, partial(fetch_who, addresses=addresses))
@@ -118,11 +119,13 @@ def _search(options: argparse.Namespace, addresses: Sequence[str], error: TextIO
         try:
             for record in find(path, addresses, progress):
                 if str(record.get("id")) not in seen:
-                    found[str(record["upstream_local"])].append({"log": path, **record})
+                    past[str(record["upstream_local"]), str(record.get("id"))] = {"log": path, **record}
         except LogError as problem:
             errors.append(f"{printable(path)}: {problem}")
         if bar is not None:
             bar.hide()
+    for (address, _), record in past.items():
+        found[address].append(record)
     return found, errors
 
 

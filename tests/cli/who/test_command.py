@@ -24,9 +24,9 @@ ADMIN = '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
 class WhoTests(SocketTestCase):
     """sniproxyctl who."""
 
-    def proxy(self, more: str = "") -> tuple[Proxy, str]:
+    def proxy(self, more: str = "", rest: str = "") -> tuple[Proxy, str]:
         self.backend = Backend(self)
-        proxy = Proxy(self, LISTENER + more + route(self.backend.address) + ADMIN)
+        proxy = Proxy(self, LISTENER + more + route(self.backend.address) + ADMIN + rest)
         address = proxy.service.admin_address
         assert address is not None
         return proxy, "http://{}:{}".format(*address)
@@ -81,6 +81,22 @@ class WhoTests(SocketTestCase):
         self.assertEqual((address, str(log)), (found["address"], found["connections"][0]["log"]))
         _, out, _ = await self.ctl("who", address, "--log", str(log), "--admin", url)
         self.assertEqual(1, out.count("  client "), out)
+
+    async def test_opened(self) -> None:
+        """With [access_log] opened, the log knows open tunnels; the last line of a connection counts."""
+        log = Path(self.mktemp()).resolve()
+        proxy, _ = self.proxy(rest=f'[access_log]\npath = "{log}"\nopened = true\n')
+        client, address = await self.tunnel(proxy)
+        while not log.exists() or not log.read_text():  # lines wait for others for a moment
+            await in_thread(int)
+        status, out, _ = await self.ctl("who", address, "--log", str(log))
+        self.assertEqual((0, 1), (status, out.count("  open at ")))
+        with log.open("a") as file:
+            live = next(iter(proxy.service.view.live()))
+            print(json_line(live.record), file=file)
+        _, out, _ = await self.ctl("who", address, "--log", str(log))
+        self.assertEqual((1, 0), (out.count("  client "), out.count("  open at ")))
+        client.close()
 
     async def test_topic(self) -> None:
         """The producers and consumers of a topic, each with its client."""
