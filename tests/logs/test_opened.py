@@ -66,7 +66,12 @@ class OpenTunnelsTests(SynchronousTestCase):
         self.lines.clear()
         delays: list[float] = []
         later = self.clock.callLater
-        self.patch(self.clock, "callLater", lambda delay, call: delays.append(delay) or later(delay, call))
+
+        def recorded(delay: float, call: Any) -> Any:
+            delays.append(delay)
+            return later(delay, call)
+
+        self.patch(self.clock, "callLater", recorded)
         self.clock.pump([TICK_S, TICK_S])
         self.assertEqual((BATCH + 5, [TICK_S, 0, TICK_S]), (len(self.lines), delays))
 
