@@ -18,6 +18,8 @@ with atheris.instrument_imports(include=["sniproxy"]):
     from sniproxy.inspector.capture.streams import Data, Ended, Gap, Piece, Reassembly
     from sniproxy.inspector.format import json_line, readable_line
     from sniproxy.inspector.inspection import Inspection
+    from sniproxy.proxyprotocol.header import HeaderError
+    from sniproxy.proxyprotocol.reader import MAX_V2_BYTES, read_header
     from sniproxy.pulsar.commands import CommandError, fields_of, read, write
     from sniproxy.pulsar.frames import FrameReader
     from sniproxy.pulsar.walker import FrameWalker, WalkedFrame, WalkError
@@ -45,6 +47,22 @@ def hello(data: bytes) -> None:
                 return
     except HelloError:
         return
+
+
+def headers(data: bytes) -> None:
+    """The PROXY protocol header reader: a longer prefix never changes a verdict."""
+    verdict: object = None
+    received = b""
+    for piece in pieces(data):
+        received += piece
+        try:
+            found: object = read_header(received)
+        except HeaderError as error:
+            found = type(error), str(error)
+            assert str(error).isprintable()
+        assert verdict is None or found == verdict, (verdict, found)
+        verdict = found
+    assert verdict is not None or len(received) < MAX_V2_BYTES
 
 
 BASES = (
@@ -204,7 +222,7 @@ def segments(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (hello, layouts, frames, inspection, commands, reassembly, segments)
+    target.__name__: target for target in (hello, layouts, headers, frames, inspection, commands, reassembly, segments)
 }
 
 

@@ -20,6 +20,7 @@ from sniproxy.cli.commands import Streams as Streams
 from sniproxy.cli.commands import add_commands
 from sniproxy.cli.exitstatus import INCOMPLETE, INTERRUPTED
 from sniproxy.cli.ledgertables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
+from sniproxy.cli.progress import ProgressBar
 from sniproxy.inspector.capture.files import CaptureError
 from sniproxy.inspector.capture.reading import CaptureEvents
 from sniproxy.inspector.entries import LedgerSnapshot, fold
@@ -27,14 +28,9 @@ from sniproxy.inspector.format import json_line, readable_line
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.filter import EventFilter
 from sniproxy.util.closedpipe import exit_on_broken_pipe
-from sniproxy.util.text import amount, counted, printable
+from sniproxy.util.text import counted, printable
 
-LARGE_BYTES = 4 << 20
-"""Smallest file with a progress bar, if standard error is a terminal."""
-
-_BAR = 30
 _TEXT_COLUMN = 33  # where readable_line begins the text of the event
-_CLEAR = "\r\x1b[K"
 
 
 class CommandFailed(Exception):
@@ -162,7 +158,7 @@ def _read(
     result: Callable[[], str],
 ) -> int:
     """Read a whole capture. Prints the text of `result` and a summary to standard error. @return: the exit status."""
-    bar = _ProgressBar(file, streams)
+    bar = _CaptureProgress(file, streams)
     status, error = 0, None
     try:
         for event in bar.events(capture):
@@ -223,21 +219,19 @@ class _ReadError(Exception):
     """Reading the file failed."""
 
 
-class _ProgressBar:
-    """A progress bar for large files, on standard error if that is a terminal."""
+class _CaptureProgress:
+    """The events of a capture, with a progress bar on standard error."""
 
     def __init__(self, file: BinaryIO, streams: Streams) -> None:
-        size = _regular_size(file)
         self._file = file
-        self._size = size if size >= LARGE_BYTES and streams.error.isatty() else 0
-        self._error = streams.error
+        self._bar = ProgressBar(_regular_size(file), streams.error)
         self._both = streams.out.isatty()
-        self._drawn = -1
+        self.hide = self._bar.hide
 
     def events(self, capture: CaptureEvents) -> Iterator[Event]:
         """The events of the capture. Hides the bar before each event if the output is a terminal."""
         try:
-            for event in capture.with_progress(self._draw if self._size else None):
+            for event in capture.with_progress(self._draw if self._bar.size else None):
                 if self._both:
                     self.hide()
                 yield event
@@ -245,19 +239,7 @@ class _ProgressBar:
             raise _ReadError(error.strerror or str(error)) from error
 
     def _draw(self) -> None:
-        done = self._file.tell()
-        percent = min(100, 100 * done // self._size)
-        if percent != self._drawn:
-            self._drawn = percent
-            full = "#" * (_BAR * percent // 100)
-            of = f"{amount(done)} of {amount(self._size)}"
-            print(f"\r[{full:<{_BAR}}] {percent:3}%  {of}", end="\x1b[K", file=self._error, flush=True)
-
-    def hide(self) -> None:
-        """Erase the bar. The next progress draws it again."""
-        if self._drawn >= 0:
-            print(_CLEAR, end="", file=self._error, flush=True)
-            self._drawn = -1
+        self._bar.draw(self._file.tell())
 
 
 class _EventPrinter:

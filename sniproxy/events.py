@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import attrs
 
+from sniproxy.proxyprotocol.header import Address
 from sniproxy.tls.alerts import Alert
+from sniproxy.util.names import host_port
 
 
 class Result(StrEnum):
@@ -21,6 +23,7 @@ class Result(StrEnum):
     MALFORMED_HELLO = "malformed_hello"
     NOT_TLS = "not_tls"
     NOT_PULSAR = "not_pulsar"
+    PROXY_HEADER = "proxy_header"
     HELLO_TIMEOUT = "hello_timeout"
     CLIENT_GONE = "client_gone"
     RESOLVER_FAILED = "resolver_failed"
@@ -48,13 +51,28 @@ class Refusal(Exception):
         self.alert = alert
 
 
+@attrs.frozen
+class Proxied:
+    """What a PROXY protocol header added to a connection.
+
+    @ivar peer: ``address:port`` of the sender, the connection's own peer.
+    @ivar tlvs: the header's optional fields, by the names of L{sniproxy.proxyprotocol.tlvs}.
+    @ivar destination: where the client connected to. None: the header does not say.
+    """
+
+    peer: str
+    tlvs: Mapping[str, str]
+    destination: Address | None = None
+
+
 @attrs.define(weakref_slot=False)  # it exists for each idle tunnel
 class Connection:
     """The record of one client connection. The stages fill it in; it is complete when the connection ends.
 
     @ivar id: unique among all connections of all processes of this proxy.
     @ivar time: when it was accepted, in seconds since 1970.
-    @ivar listener: the listener's name. @ivar client: ``address:port``.
+    @ivar listener: the listener's name.
+    @ivar client: ``address:port``, as a believed PROXY protocol header says, or of the connection itself.
     @ivar server_name: from the hello, normalised; None: none, or not read. @ivar alpn: as offered.
     @ivar route: the pattern that matched, ``default`` or ``no_server_name``; None: none did.
     @ivar target: the tunnel's target, or the target dialled last. None: no target was dialled.
@@ -64,7 +82,9 @@ class Connection:
     @ivar hello_s: seconds from accepting to the whole hello. @ivar resolve_s: for the resolver's answer.
     @ivar connect_s: from then until the target is connected, including its TLS handshake if the proxy terminates TLS.
     @ivar total_s: seconds from accepting to the end. None in these: the stage was not reached.
-    @ivar reason: why it ended, in words; or empty.
+    @ivar reason: why it ended, in words; or empty. @ivar proxied: None: no believed PROXY protocol header came.
+    @ivar upstream_address: the proxy's own IP address towards the target. @ivar upstream_port: the port. None in these:
+        no target was connected.
     """
 
     id: str
@@ -85,6 +105,16 @@ class Connection:
     connect_s: float | None = None
     total_s: float = 0.0
     reason: str = ""
+    proxied: Proxied | None = None
+    upstream_address: str | None = None
+    upstream_port: int | None = None
+
+    @property
+    def upstream_local(self) -> str | None:
+        """The address and port that the target sees as its client. None: no target was connected."""
+        if self.upstream_address is None or self.upstream_port is None:
+            return None
+        return host_port(self.upstream_address, self.upstream_port)
 
 
 Observer = Callable[[Connection], None]

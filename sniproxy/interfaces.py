@@ -31,6 +31,7 @@ class Request:
     @ivar listener: the name of the listener that accepted the connection.
     @ivar captures: what the route's wildcard matched, or the groups of its expression; often empty.
     @ivar port: the port of the listener. None: it is not a TCP listener.
+    @ivar proxy_tlvs: the optional fields of a believed PROXY protocol header, by name; often empty.
     """
 
     server_name: str | None
@@ -39,6 +40,12 @@ class Request:
     listener: str
     captures: tuple[str, ...] = ()
     port: int | None = None
+    proxy_tlvs: Mapping[str, str] = attrs.field(factory=dict, hash=False)
+
+    @property
+    def client(self) -> str:
+        """The client's address and port, as a believed PROXY protocol header says, or of the connection itself."""
+        return self.peer
 
 
 def _is_host(target: object, attribute: object, host: str) -> None:

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from sniproxy.config.diagnostics.advice import operator_warnings
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
-from sniproxy.config.warnings import plaintext_targets
+from sniproxy.config.warnings import check_headers, plaintext_targets
 from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
 from sniproxy.events import Observer
 from sniproxy.logs.writer import CannotOpen
@@ -240,6 +240,7 @@ class ProxyService(Service):
             relay.engine,
             self._connections.randoms,
             self._account,
+            None if configuration.open_lines is None else self._observers.opened,
         )
         with ExitStack() as undo:
             change_observers = self._observers.prepare(configuration, built.admin, undo, built.token)
@@ -247,7 +248,9 @@ class ProxyService(Service):
             undo.pop_all()
         self._built, self.warnings = built, warnings
         self._relays.use(relay, configuration.relay_threads)
-        self._upstreams.reconfigure(configuration.health, built.written, plaintext_targets(configuration))
+        self._upstreams.reconfigure(
+            configuration.health, built.written, plaintext_targets(configuration), check_headers(configuration)
+        )
         built.resolvers.activate()
         self._connections.change(configuration.limits, self._descriptors)
         # A bridge may lead to a listener of this proxy, but a bridge that leads to a bridge is a loop.

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from twisted.trial.unittest import TestCase
 
 from sniproxy import __version__, ctl
+from sniproxy.cli import progress
 from sniproxy.cli.exitstatus import INCOMPLETE
 from sniproxy.inspector.capture.files import CaptureReader
 from tests.inspector.capture.building import Captured, pcap
@@ -159,7 +160,7 @@ class InspectTests(CtlCase):
 
     def test_progress(self) -> None:
         """A large file has a progress bar on a terminal, which is erased before events and at the end."""
-        self.patch(ctl, "LARGE_BYTES", 1000)
+        self.patch(progress, "LARGE_BYTES", 1000)
         self.error = Terminal()
         self.lines("inspect", JAVA)
         self.assertIn("of 8.1 kB", self.error.getvalue())
@@ -173,7 +174,7 @@ class InspectTests(CtlCase):
         self.error = Terminal()
         self.lines("inspect", JAVA)
         self.assertNotIn("%", self.error.getvalue())
-        self.patch(ctl, "LARGE_BYTES", 1000)
+        self.patch(progress, "LARGE_BYTES", 1000)
         self.input = BytesIO(Path(JAVA).read_bytes())
         self.lines("inspect", "-")
         self.assertNotIn("%", self.error.getvalue())

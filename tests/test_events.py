@@ -13,9 +13,9 @@ class ResultTests(SynchronousTestCase):
     def test_closed_set(self) -> None:
         """The set of results does not change, because readers of access logs rely on it."""
         documented = (
-            "ok no_route no_server_name no_certificate denied malformed_hello not_tls not_pulsar hello_timeout "
-            "client_gone resolver_failed connect_failed connect_timeout upstream_tls_failed tls_failed idle_timeout "
-            "reset limit drained shutdown internal_error"
+            "ok no_route no_server_name no_certificate denied malformed_hello not_tls not_pulsar proxy_header "
+            "hello_timeout client_gone resolver_failed connect_failed connect_timeout upstream_tls_failed tls_failed "
+            "idle_timeout reset limit drained shutdown internal_error"
         )
         self.assertEqual([str(result) for result in Result], documented.split())
 

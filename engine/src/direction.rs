@@ -18,6 +18,8 @@ pub struct Context {
     pub pipes: Pipes,
     /// Bytes that blocked directions hold, of other threads, too.
     pub held: Arc<AtomicUsize>,
+    /// Bytes of the last read into the buffer.
+    pub read: usize,
     /// Milliseconds, of the current turn.
     pub now: u64,
     /// Bytes that the current direction has written to its destination in this turn.
@@ -150,6 +152,7 @@ impl Direction {
             Err(EAGAIN) => return Step::Empty,
             Err(error) => return Step::SourceBroke(error),
         };
+        context.read = count;
         self.bulky = count >= BULK_BYTES;
         self.dry = count < context.buffer.len();
         let mut rest = &context.buffer[..count];

@@ -84,8 +84,9 @@ impl Engine {
             // The thread has failed just now.
             inbox.tunnels.fetch_sub(1, Relaxed);
             let (sides, moved) = (tunnel.sides.map(Some), [sent as u64, 0]);
-            let held = [Vec::new(), Vec::new()];
-            let _ = self.endings.put(Ending { key, kind: Kind::Unwatched, errno: EIO, side: 0, moved, sides, held });
+            let (held, answer) = ([Vec::new(), Vec::new()], Vec::new());
+            let kind = Kind::Unwatched;
+            let _ = self.endings.put(Ending { key, kind, errno: EIO, side: 0, moved, sides, held, answer });
         }
         Ok(Handle { shared, inbox })
     }

@@ -31,6 +31,8 @@ pub struct Ending {
     /// The descriptors that are returned.
     pub sides: [Option<OwnedFd>; 2],
     pub held: [Vec<u8>; 2],
+    /// The first and the seventh byte from the target. Empty: none came.
+    pub answer: Vec<u8>,
 }
 
 pub enum Command {

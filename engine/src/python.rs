@@ -16,13 +16,14 @@ fn os_error(errno: Errno) -> PyErr {
     PyOSError::new_err((errno, engine::message(errno)))
 }
 
-type PyEnding = (u32, u8, Errno, u8, u64, u64, RawFd, RawFd, Vec<u8>, Vec<u8>);
+type PyEnding = (u32, u8, Errno, u8, u64, u64, RawFd, RawFd, Vec<u8>, Vec<u8>, Vec<u8>);
 
 fn tuple(ending: Ending) -> PyEnding {
     let [up, down] = ending.moved;
     let [client, target] = ending.sides.map(|fd| fd.map_or(-1, IntoRawFd::into_raw_fd));
     let [held_up, held_down] = ending.held;
-    (ending.key, ending.kind as u8, ending.errno, ending.side, up, down, client, target, held_up, held_down)
+    let Ending { key, kind, errno, side, answer, .. } = ending;
+    (key, kind as u8, errno, side, up, down, client, target, held_up, held_down, answer)
 }
 
 #[pyclass(frozen)]

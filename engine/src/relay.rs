@@ -59,8 +59,16 @@ impl Relay {
             epoll.watch(sys::borrow(bell), IN, BELL)?;
         }
         let buffer = vec![0; BUFFER_BYTES].into();
-        let context =
-            Context { buffer, pipes: Pipes::new(pipes), held, now: 0, moved: 0, sweep_at: u64::MAX, again: Vec::new() };
+        let context = Context {
+            buffer,
+            pipes: Pipes::new(pipes),
+            held,
+            read: 0,
+            now: 0,
+            moved: 0,
+            sweep_at: u64::MAX,
+            again: Vec::new(),
+        };
         let events = Box::new([sys::NO_EVENT; BATCH]);
         let tunnels = Slab::new(RESERVED);
         Ok(Self {
@@ -194,7 +202,7 @@ impl Relay {
         let Some(mut tunnel) = self.tunnels.remove(token) else { return };
         tunnel.shared.set_token(u64::MAX); // a late request finds nothing, however often the place was reused
         let context = &mut self.context;
-        let (mut kind, mut errno, mut side) = (kind, errno, tunnel.first.map_or(0, |side| side + 1));
+        let (mut kind, mut errno, mut side) = (kind, errno, tunnel.ended_first());
         let mut held = [Vec::new(), Vec::new()];
         let mut returned = [true, true];
         match kind {
@@ -219,6 +227,7 @@ impl Relay {
             }
         }
         tunnel.release(context);
+        let answer = tunnel.answer().to_vec();
         let ([client, target], [client_returned, target_returned]) = (tunnel.sides, returned);
         let sides = [(client, client_returned), (target, target_returned)].map(|(fd, returned)| {
             if returned {
@@ -233,7 +242,7 @@ impl Relay {
         self.inbox.tunnels.fetch_sub(1, Relaxed);
         let moved = tunnel.shared.moved.each_ref().map(|count| count.load(Relaxed));
         // A closed mailbox means that the engine is being closed: then the descriptors are closed, too.
-        let _ = self.endings.put(Ending { key: tunnel.key, kind, errno, side, moved, sides, held });
+        let _ = self.endings.put(Ending { key: tunnel.key, kind, errno, side, moved, sides, held, answer });
     }
 
     /// Ends the tunnels whose deadline has come.

@@ -70,13 +70,21 @@ pub struct Tunnel {
     pub deadlines: Deadlines,
     /// When the last byte crossed, or one side ended.
     pub active: u64,
-    /// The side that ended first.
-    pub first: Option<u8>,
-    /// Sides with TCP_USER_TIMEOUT set, as bits.
-    pub timed: u8,
-    /// Keep-alive is on. A short tunnel does without the system calls.
-    kept_alive: bool,
+    /// The side that ended first. NOBODY: none.
+    first: u8,
+    /// TIMED for each side, KEPT_ALIVE, ANSWERED.
+    pub flags: u8,
+    /// The first and the seventh byte that came from the target: what a TLS alert in the clear shows.
+    answer: [u8; 2],
 }
+
+const NOBODY: u8 = 2;
+/// Bit of the first side: TCP_USER_TIMEOUT is set on its socket.
+pub const TIMED: u8 = 1;
+/// Keep-alive is on. A short tunnel does without the system calls.
+const KEPT_ALIVE: u8 = 4;
+/// Bytes came from the target.
+const ANSWERED: u8 = 8;
 
 impl Tunnel {
     /// @param sent: bytes that were written to the target before. @param head: bytes to write to it first.
@@ -96,9 +104,9 @@ impl Tunnel {
             ways,
             deadlines,
             active: 0,
-            first: None,
-            timed: 0,
-            kept_alive: false,
+            first: NOBODY,
+            flags: 0,
+            answer: [0; 2],
         }
     }
 
@@ -136,7 +144,11 @@ impl Tunnel {
             return Outcome::Open;
         }
         for _ in 0..ROUNDS {
-            match self.step(way, context) {
+            let step = self.step(way, context);
+            if way == TARGET && self.flags & ANSWERED == 0 && matches!(step, Step::Moved | Step::Full) {
+                self.remember(context);
+            }
+            match step {
                 Step::Moved => {}
                 Step::Empty => return Outcome::Open,
                 Step::End => return self.end(way, context),
@@ -170,6 +182,24 @@ impl Tunnel {
 
     fn step(&mut self, way: usize, context: &mut Context) -> Step {
         self.ways[way].step(self.sides[way].as_fd(), self.sides[1 - way].as_fd(), context)
+    }
+
+    /// Keeps what the first read from the target shows. It was copied: a direction is bulky only after a read.
+    #[cold]
+    fn remember(&mut self, context: &Context) {
+        self.flags |= ANSWERED;
+        let [first, .., seventh] = context.buffer.first_chunk::<7>().copied().unwrap_or_default();
+        self.answer = [first, if context.read >= 7 { seventh } else { 0 }];
+    }
+
+    /// The first and the seventh byte that came from the target. Empty: none came.
+    pub fn answer(&self) -> &[u8] {
+        if self.flags & ANSWERED == 0 { &[] } else { &self.answer }
+    }
+
+    /// The side that ended first: 0: none, 1: the client, 2: the target.
+    pub fn ended_first(&self) -> u8 {
+        if self.first == NOBODY { 0 } else { self.first + 1 }
     }
 
     /// Passes on what a broken source sent before, such as a TLS alert that is still in its socket.
@@ -213,7 +243,7 @@ impl Tunnel {
         if self.ways[1 - way].ended {
             return Outcome::Over; // the close ends it
         }
-        self.first = Some(way as u8);
+        self.first = way as u8;
         context.sweep_at = context.sweep_at.min(self.expiry().unwrap_or(u64::MAX));
         sys::end_writing(self.sides[1 - way].as_fd());
         Outcome::Open
@@ -227,7 +257,7 @@ impl Tunnel {
     /// When the tunnel ends if no byte crosses until then.
     pub fn expiry(&self) -> Option<u64> {
         let Deadlines { idle, half_closed } = self.deadlines;
-        match (self.first.is_some(), idle) {
+        match (self.first != NOBODY, idle) {
             (true, 0) => Some(self.active + half_closed),
             (true, _) => Some(self.active + half_closed.min(idle)),
             (false, 0) => None,
@@ -240,27 +270,27 @@ impl Tunnel {
     pub fn bound_silence(&mut self, user_timeout: u32, probes: u8) {
         for (side, fd) in self.sides.iter().enumerate() {
             if let Some((retransmits, probed)) = sys::unanswered(fd.as_fd()) {
-                if !self.kept_alive {
+                if self.flags & KEPT_ALIVE == 0 {
                     sys::keep_alive(fd.as_fd());
                 }
-                let (bit, silent) = (1 << side, retransmits > 0 || probed >= probes);
-                if silent != (self.timed & bit != 0) {
+                let (bit, silent) = (TIMED << side, retransmits > 0 || probed >= probes);
+                if silent != (self.flags & bit != 0) {
                     sys::set_user_timeout(fd.as_fd(), if silent { user_timeout } else { 0 });
-                    self.timed ^= bit;
+                    self.flags ^= bit;
                 }
             }
         }
-        self.kept_alive = true;
+        self.flags |= KEPT_ALIVE;
     }
 
     /// Undoes `bound_silence`, for the sockets get another owner.
     pub fn end_time_limits(&mut self) {
         for (side, fd) in self.sides.iter().enumerate() {
-            if self.timed & 1 << side != 0 {
+            if self.flags & TIMED << side != 0 {
                 sys::set_user_timeout(fd.as_fd(), 0);
             }
         }
-        self.timed = 0;
+        self.flags &= !(TIMED | TIMED << 1);
     }
 
     /// Frees pipes and held bytes.

@@ -71,7 +71,7 @@ def _failed_reload(status: Status) -> list[str]:
 
 def tunnels(live: Sequence[LiveConnection], now: float, limit: int) -> Iterator[dict[str, Any]]:
     """The newest connections first, as C{/status} has them. @param limit: the maximum."""
-    return (_tunnel(one, now) for one in islice(reversed(live), limit))
+    return (tunnel(one, now) for one in islice(reversed(live), limit))
 
 
 def serialize(document: Mapping[str, Any]) -> Iterator[bytes]:
@@ -98,7 +98,8 @@ def _piece(value: Any) -> Iterator[bytes]:
         yield json.dumps(value).encode()
 
 
-def _tunnel(live: LiveConnection, now: float) -> dict[str, Any]:
+def tunnel(live: LiveConnection, now: float) -> dict[str, Any]:
+    """A connection as C{/status} has it."""
     record = live.record
     return {
         "id": record.id,
@@ -107,6 +108,8 @@ def _tunnel(live: LiveConnection, now: float) -> dict[str, Any]:
         "route": record.route,
         "target": record.target,
         "client": record.client,
+        "peer": None if record.proxied is None else record.proxied.peer,
+        "upstream_local": record.upstream_local,
         "age_s": round(max(0.0, now - record.time), 3),  # the clock may have been set back
         "bytes_up": live.bytes_up,
         "bytes_down": live.bytes_down,

@@ -54,6 +54,7 @@ REFUSALS = frozenset(
         Result.MALFORMED_HELLO,
         Result.NOT_TLS,
         Result.NOT_PULSAR,
+        Result.PROXY_HEADER,
         Result.HELLO_TIMEOUT,
         Result.RESOLVER_FAILED,
         Result.CONNECT_FAILED,

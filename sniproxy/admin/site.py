@@ -29,6 +29,7 @@ from sniproxy.admin.rejections import Rejections
 from sniproxy.admin.slices import Slices, Steps
 from sniproxy.admin.sources import StatusSource, UnknownDrainTarget
 from sniproxy.admin.topics import Topics, nothing_inspected
+from sniproxy.admin.who import who_steps
 
 log = Logger()
 
@@ -129,7 +130,10 @@ class _Root(Resource):
             return _JSON, site.status_steps(_number(request, b"limit"))
         if path == "/topics":
             return _JSON, site.topics_steps(_number(request, b"fold"), _number(request, b"limit"))
-        raise _ErrorAnswer(404, "not found: use /, /status, /topics, /ready or /metrics, or POST to /drain or /undrain")
+        if path == "/who":
+            return _JSON, site.who_steps(_texts(request, b"address"))
+        paths = "/, /status, /topics, /who, /ready or /metrics, or POST to /drain or /undrain"
+        raise _ErrorAnswer(404, f"not found: use {paths}")
 
     def _refuse(self, request: Request, cause: str, why: str | None, sent: Sequence[bytes] = ()) -> None:
         """@raise _ErrorAnswer: 403, if there is a reason to refuse the request."""
@@ -232,6 +236,15 @@ class AdminSite(Site):
         document = yield from self.topics.document_steps(self._now(), bool(fold), limit)
         return (yield from _json_steps(document))
 
+    def who_steps(self, addresses: Sequence[str]) -> Steps[bytes]:
+        """Build the JSON of C{/who} in steps. @param addresses: C{host:port}, as brokers show them."""
+        live, now = self.proxy.live(), self._now()
+        found: list[dict[str, Any]] = []
+        for part in who_steps(live, addresses, now):
+            found += part
+            yield
+        return (yield from _json_steps({"time": now, "instance": self._instance, "tunnels": found}))
+
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """The protocol of a new connection. @return: None if there are too many connections."""
         if not self.connections.make_room():
@@ -265,10 +278,15 @@ def _number(request: Request, name: bytes) -> int | None:
 
 def _text(request: Request, name: bytes) -> str:
     """A text in the query. @raise _ErrorAnswer: 400 if it is absent or too long."""
+    return _texts(request, name)[-1]
+
+
+def _texts(request: Request, name: bytes) -> list[str]:
+    """All texts of this name in the query. @raise _ErrorAnswer: 400 if there is none, or one is too long."""
     values: list[bytes] = (request.args or {}).get(name, [])
-    if not values or len(values[-1]) > MAX_TEXT_CHARS:
+    if not values or any(len(value) > MAX_TEXT_CHARS for value in values):
         raise _ErrorAnswer(400, f"{name.decode()} is missing or too long")
-    return values[-1].decode("utf-8", "backslashreplace")
+    return [value.decode("utf-8", "backslashreplace") for value in values]
 
 
 def _rate(request: Request) -> float:

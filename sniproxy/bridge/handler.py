@@ -10,6 +10,7 @@ from sniproxy.bridge.tunnel import BridgeTunnel
 from sniproxy.config.allowed import Broker
 from sniproxy.connection.dial import dial
 from sniproxy.connection.lifecycle import Lifecycle
+from sniproxy.connection.sendproxy import header_for, send_header
 from sniproxy.connection.termination import to_broker
 from sniproxy.connection.tunnel import start_relay
 from sniproxy.events import Refusal, Result
@@ -49,6 +50,7 @@ async def handle_bridge(
     pending = None if named else PendingLookups(connect, conn.context.account)
     tunnel = BridgeTunnel(conn, bridge, broker, pending, tap, observe)
     conn.call_at_end(tunnel.end)
+    send_header(conn, upstream, header_for(conn, bridge.send_proxy))
     start_relay(conn, upstream, received, tunnel.directions)
 
 

@@ -54,6 +54,7 @@ class BridgeRuntime:
     @param settings: its table in the configuration. @param trust: returns the current trust; it reads changed files.
     @param seconds: a clock. @param timeout_s: timeout of lookups that the bridge itself sends.
     @ivar name: in logs. @ivar proxy: None: brokers are dialled by their own names.
+    @ivar send_proxy: None: brokers get no PROXY protocol header.
     @ivar named_before: a topic migration has sent clients here, and Java clients of these must not skip the lookup.
     @ivar address: where it listens. None: it does not listen yet.
     """
@@ -64,6 +65,7 @@ class BridgeRuntime:
         self.name = settings.name
         self.proxy: SniProxy | None = settings.proxy
         self.allowing = Allowing(settings.allow)
+        self.send_proxy = settings.send_proxy
         self.named_before = False
         self.address: tuple[str, int] | None = None
         self._service: ServiceURL = settings.service_url

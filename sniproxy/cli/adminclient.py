@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -67,6 +68,22 @@ def fetch_status(url: str, tunnels: int | None = None) -> dict[str, Any]:
     @param tunnels: maximum of tunnels; None for the maximum of the proxy. @raise AdminError: the query failed.
     """
     return _document(url, "status" + ("" if tunnels is None else f"?limit={tunnels}"))
+
+
+MAX_ASKED = 200
+"""Addresses in one query of L{fetch_who}: more would make its first line too long."""
+
+
+def fetch_who(url: str, addresses: Sequence[str]) -> list[dict[str, Any]]:
+    """Fetch the open connections behind addresses that a broker shows.
+
+    @param addresses: C{host:port}. @raise AdminError: the query failed.
+    """
+    found: list[dict[str, Any]] = []
+    for begin in range(0, len(addresses), MAX_ASKED):
+        query = urllib.parse.urlencode([("address", one) for one in addresses[begin : begin + MAX_ASKED]])
+        found += _document(url, f"who?{query}").get("tunnels", [])
+    return found
 
 
 def drain(url: str, name: str, rate: float, token: str | None = None) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
     @param wait: waits for a number of seconds. @raise AdminError: a query failed, or there is no such target.
     """
     wait = wait or threading.Event().wait
-    urls, token = options.admin, _token(options.token_file)
+    urls, token = options.admin, read_token(options.token_file)
     if options.undo:
         undone, errors = query_all(urls, lambda url: undrain(url, options.name, token))
         done = merged_drains(undone.values())[0]
@@ -145,8 +145,11 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
         return INTERRUPTED
 
 
-def _token(path: str | None) -> str | None:
-    """Read the token from a file. @raise AdminError: the file cannot be read, or has no valid token."""
+def read_token(path: str | None, option: str = "--token-file") -> str | None:
+    """Read a token from a file. @param path: None: there is none. @param option: for errors.
+
+    @raise AdminError: the file cannot be read, or has no valid token.
+    """
     if path is None:
         return None
     try:
@@ -154,9 +157,9 @@ def _token(path: str | None) -> str | None:
             token = file.read(MAX_TOKEN_BYTES + 1).strip()
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "not ASCII"
-        raise AdminError(f"--token-file {printable(path)}: {why}") from error
+        raise AdminError(f"{option} {printable(path)}: {why}") from error
     if not token.isprintable() or not 0 < len(token) <= MAX_TOKEN_BYTES:
-        raise AdminError(f"--token-file {printable(path)}: must contain one line with a token")
+        raise AdminError(f"{option} {printable(path)}: must contain one line with a token")
     return token
 
 
@@ -199,7 +202,7 @@ def _raise_all(errors: Sequence[AdminError]) -> None:
 def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
     """The text of ``status``. @param documents: the JSON of ``/status`` of each instance, by URL."""
     for url, one in documents.items():
-        age = _duration(one["time"] - one["started"])
+        age = duration(one["time"] - one["started"])
         which = f"{printable(url)}: " if len(documents) > 1 else ""
         worker = "" if one["instance"] is None else f", worker {one['instance']}"
         yield f"{which}sniproxy {printable(one['version'])}{worker}, {one['state']}, started {age} ago"
@@ -207,7 +210,7 @@ def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
         reloads = configuration["reloads"]
         yield (
             f"{which}configuration {printable(configuration['file'])}, loaded "
-            f"{_duration(one['time'] - configuration['since'])} ago; reloads: {reloads['succeeded']} succeeded, "
+            f"{duration(one['time'] - configuration['since'])} ago; reloads: {reloads['succeeded']} succeeded, "
             f"{reloads['failed']} failed"
         )
         if "relay" in one:  # older instances have none
@@ -297,7 +300,8 @@ def _title(found: dict[str, Any]) -> str:
     return f"{found['kind']} {printable(found['name'])}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in seconds, in the largest unit of which there are at least two."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

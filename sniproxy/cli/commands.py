@@ -1,4 +1,4 @@
-"""Registers the commands ``lookup``, ``explain``, ``status`` and ``drain``; imports their code when they run."""
+"""Registers the commands ``lookup``, ``explain``, ``status``, ``drain``, ``who``; imports their code when they run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sniproxy.cli.adminclient import AdminError
 from sniproxy.cli.admincommands import add_drain, add_status, run_drain, run_status
 from sniproxy.cli.explain.options import add_explain
 from sniproxy.cli.lookupoptions import add_lookup
+from sniproxy.cli.who.command import add_who, run_who
 
 
 @attrs.frozen
@@ -29,6 +30,7 @@ def add_commands(commands: Any) -> None:
     add_explain(commands).set_defaults(run=_explain)
     add_status(commands).set_defaults(run=_admin_command(run_status))
     add_drain(commands).set_defaults(run=_admin_command(run_drain))
+    add_who(commands).set_defaults(run=_who)
 
 
 def _admin_command(
@@ -44,6 +46,10 @@ def _admin_command(
             return 1
 
     return run
+
+
+def _who(options: argparse.Namespace, streams: Streams) -> int:
+    return _admin_command(lambda chosen, out: run_who(chosen, out, streams.error))(options, streams)
 
 
 def _lookup(options: argparse.Namespace, streams: Streams) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sniproxy.config.allowed import Allowed, parse_allowed
 from sniproxy.config.checks import Check
 from sniproxy.config.model import PULSAR, Bridge
+from sniproxy.config.proxyprotocol import make_send_proxy
 from sniproxy.config.schema import BridgeTable, ConfigError
 from sniproxy.interfaces import BadValue
 from sniproxy.pulsar.serviceurl import BadServiceURL, pip60
@@ -49,4 +50,5 @@ def make_bridge(check: Check, key: str, table: BridgeTable) -> Bridge:
         None if table.allow is None else tuple(allow),
         table.inspect is not None,
         key,
+        check.converted(key, lambda: make_send_proxy(table)),
     )

@@ -19,8 +19,10 @@ from sniproxy.config.model import (
     ResolverTable,
     Route,
 )
+from sniproxy.config.proxyprotocol import make_send_proxy
 from sniproxy.config.resolvers import resolver_list
 from sniproxy.config.schema import (
+    AccessLogTable,
     AdminTable,
     BridgeTable,
     ConfigError,
@@ -34,6 +36,8 @@ from sniproxy.config.schema import (
 from sniproxy.config.tables import MAX_ERRORS
 from sniproxy.interfaces import BadValue
 from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
+from sniproxy.proxyprotocol.sending import SendProxy
+from sniproxy.routing.clientlist import ClientList, make_client_list
 from sniproxy.routing.patterns import capture_count, route_pattern
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import Template, parse_template
@@ -46,6 +50,8 @@ COMMAND_LINE = "command line"
 
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
 NO_PATH = "write a file path, or '-' for standard output"
+
+_NO_KEYS = (None,) * 5
 
 
 @attrs.frozen
@@ -75,6 +81,14 @@ class Check:
         if not path or "\0" in path:
             raise self.error(key, path, NO_PATH)
         return path if path == "-" or self.filename == COMMAND_LINE else str(PurePath(self.filename).parent / path)
+
+    def open_lines(self, table: AccessLogTable) -> float | None:
+        """See L{Configuration.open_lines}."""
+        if table.repeat is not None and not table.opened:
+            raise self.error("access_log.repeat", table.repeat, "it requires opened; write opened = true")
+        if table.repeat is not None and not 1 <= table.repeat <= 1e6:
+            raise self.error("access_log.repeat", table.repeat, "must be a number of seconds from 1 to 1000000")
+        return table.repeat or 0.0 if table.opened else None
 
     def endpoint(self, key: str, text: str) -> Endpoint:
         """Parse an endpoint."""
@@ -153,7 +167,7 @@ class Check:
                 "another route has this name; list all targets in one route",
             )
         resolver = self.resolver(key, table.target, table.resolver, resolvers, name, True)
-        return Route(name, table.listener, resolver, *self.balance_and_limit(key, table))
+        return Route(name, table.listener, resolver, *self.balance_and_limits(key, table))
 
     def default_route(
         self, table: DefaultTable | None, name: str, resolvers: Mapping[str, ResolverTable]
@@ -162,14 +176,19 @@ class Check:
             return None
         named = name != NO_SERVER_NAME
         resolver = self.resolver(name, table.target, table.resolver, resolvers, "", named)
-        return Route(name, None, resolver, *self.balance_and_limit(name, table))
+        return Route(name, None, resolver, *self.balance_and_limits(name, table))
 
-    def balance_and_limit(self, key: str, table: RouteEntry | DefaultTable) -> tuple[bool, int | None]:
-        """Whether a route balances by least connections, and its C{max_connections}."""
-        if table.max_connections is None and table.balance is None:
-            return False, None  # fast, for many routes
+    def balance_and_limits(
+        self, key: str, table: RouteEntry | DefaultTable
+    ) -> tuple[bool, int | None, ClientList | None, SendProxy | None]:
+        """Whether a route balances by least connections, its C{max_connections}, its clients, and C{send_proxy}."""
+        keys = table.max_connections, table.balance, table.only_from, table.send_proxy, table.proxy_tlvs
+        if keys == _NO_KEYS:
+            return False, None, None, None  # fast, for many routes
         most = self.converted(key, lambda: connection_limit("max_connections", table.max_connections))
-        return self.converted(key, lambda: is_least_connections(table.balance)), most
+        clients = self.converted(key, lambda: make_client_list(table.only_from))
+        send = self.converted(key, lambda: make_send_proxy(table))
+        return self.converted(key, lambda: is_least_connections(table.balance)), most, clients, send
 
     def converted(self, key: str, make: Callable[[], T]) -> T:
         """Convert a table. @raise ConfigError: a value is wrong."""

@@ -20,6 +20,7 @@ from sniproxy.config.warnings import (
     named_resolvers,
     plain_targets,
     policy_warnings,
+    proxy_protocol_warnings,
     templates,
 )
 from sniproxy.net.veto import LoopGuard
@@ -105,7 +106,8 @@ def _listener(one: Listener | Bridge, shown: Mapping[str, Any]) -> str:
         mode = ""
     inspected = "  (inspected)" if shown["inspect"] else ""
     deferred = "  (deferred accept)" if shown.get("deferred_accept") else ""
-    return f"  {shown['name']:<28} {shown['endpoint']}{mode}{inspected}{deferred}"
+    headers = f"  (PROXY protocol {shown['proxy_protocol']})" if shown.get("proxy_protocol") else ""
+    return f"  {shown['name']:<28} {shown['endpoint']}{mode}{inspected}{deferred}{headers}"
 
 
 def _routes(configuration: Configuration, document: Mapping[str, Any]) -> list[str]:
@@ -183,6 +185,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     yield from _loops(configuration)
     yield from policy_warnings(configuration)
     yield from missing_https_routes(configuration)
+    yield from proxy_protocol_warnings(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < MIN_IDLE_S:
         yield f"timeouts.idle = {idle:g}: Pulsar can be silent for 30 s; write {MIN_IDLE_S:g} or more"
@@ -241,9 +244,11 @@ def _is_loopback(host: str | None) -> bool:
 def _targets(route: Route, shown: Mapping[str, Any]) -> str:
     targets = shown["targets"]
     balance = " (least connections)" if route.least_connections else " (round robin)"
+    more = f" (send_proxy {shown['send_proxy']})" if shown["send_proxy"] else ""
+    more += f" (only from {shown['only_from']})" if shown["only_from"] else ""
     if not targets:
-        return f"asks {route.resolver.title}{balance if route.least_connections else ''}"
-    return ", ".join(targets) + (balance if len(targets) > 1 else "")
+        return f"asks {route.resolver.title}{balance if route.least_connections else ''}{more}"
+    return ", ".join(targets) + (balance if len(targets) > 1 else "") + more
 
 
 def _policy(configuration: Configuration, shown: Mapping[str, Any]) -> list[str]:

@@ -40,6 +40,7 @@ def dump_configuration(configuration: Configuration, most: int) -> dict[str, Any
         "limits": {**attrs.asdict(limits), "exempt": [str(network) for network in limits.exempt[:most]]},
         "health": attrs.asdict(configuration.health),
         "access_log": configuration.access_log,
+        "open_lines": configuration.open_lines,
         "inspect_log": None if inspect_log is None else asdict(inspect_log),
         "admin": None if admin is None else admin.endpoint.text,
         "reload_on_change": configuration.reload_on_change,
@@ -57,6 +58,9 @@ def _entrance(one: Listener | Bridge, most: int) -> dict[str, Any]:
         proxy = None if one.proxy is None else str(one.proxy)
         return {**found, "mode": "bridge", "service_url": str(one.service_url), "proxy": proxy, "allow": allow}
     found["deferred_accept"] = one.deferred_accept
+    headers = one.proxy_protocol
+    found["proxy_protocol"] = None if headers is None else headers.mode
+    found["proxy_protocol_from"] = [] if headers is None else [str(network) for network in headers.networks[:most]]
     if one.plaintext is not None:
         return {**found, "mode": "plaintext", **_targets(one.plaintext, most)}
     if one.termination is None:
@@ -80,4 +84,6 @@ def _targets(route: Route, most: int) -> dict[str, Any]:
         "resolvers": [each.name for each in route.resolver.members[:most] if each.name is not None],
         "balance": BALANCES[route.least_connections],
         "max_connections": route.max_connections,
+        "only_from": None if route.only_from is None else str(route.only_from),
+        "send_proxy": None if route.send_proxy is None else route.send_proxy.text,
     }

@@ -9,7 +9,15 @@ from msgspec.structs import replace
 
 from sniproxy.config.checks import Check
 from sniproxy.config.model import PLAINTEXT, PULSAR, Listener, ResolverTable, Route, Termination
+from sniproxy.config.proxyprotocol import make_proxy_protocol, make_send_proxy
 from sniproxy.config.schema import ConfigError, ListenerTable
+
+_IN_ROUTE = {
+    "target": "a [[route]]",
+    "resolver": "a [[route]]",
+    "send_proxy": "it in the [[route]]",
+    "proxy_tlvs": "it in the [[route]]",
+}
 
 
 def make_listener(
@@ -25,15 +33,22 @@ def make_listener(
             raise check.error(f"{key}.deferred_accept", True, "only available on Linux and for TCP; remove it")
         listener = replace(listener, deferred_accept=True)
     termination = make_termination(check, key, table)
+    if table.proxy_protocol is not None or table.proxy_protocol_from:
+        found = check.converted(key, lambda: make_proxy_protocol(table, listener.endpoint))
+        listener = replace(listener, proxy_protocol=found)
     if table.plaintext:
         if termination is not None:
             cure = "a plaintext listener terminates no TLS; remove plaintext or certificates"
             raise check.error(f"{key}.certificates", table.certificates, cure)
-        route = Route(PLAINTEXT, table.name, check.resolver(key, table.target, table.resolver, resolvers))
+        send = check.converted(key, lambda: make_send_proxy(table))
+        route = Route(
+            PLAINTEXT, table.name, check.resolver(key, table.target, table.resolver, resolvers), send_proxy=send
+        )
         return replace(listener, plaintext=route, inspect=inspect)
-    for name, value in (("target", table.target), ("resolver", table.resolver)):
+    for name in ("target", "resolver", "send_proxy", "proxy_tlvs"):
+        value = getattr(table, name)
         if value is not None:
-            cure = "a TLS listener uses the routes; write a [[route]], or plaintext = true for a test"
+            cure = f"a TLS listener uses the routes; write {_IN_ROUTE[name]}, or plaintext = true for a test"
             raise check.error(f"{key}.{name}", value, cure)
     if inspect and termination is None:
         cure = (

@@ -14,12 +14,15 @@ from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.limits import Limits
 from sniproxy.config.schema import Timeouts
 from sniproxy.net.endpoints import Endpoint
+from sniproxy.proxyprotocol.sending import SendProxy
+from sniproxy.routing.clientlist import ClientList
 from sniproxy.routing.health import Health
 from sniproxy.routing.policy import Policy
 from sniproxy.routing.templates import Template
 
 if TYPE_CHECKING:
     from sniproxy.config.allowed import Allowed
+    from sniproxy.config.proxyprotocol import ProxyProtocol
     from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy
 
 PULSAR = "pulsar"
@@ -39,6 +42,7 @@ class Listener(msgspec.Struct, frozen=True):
     @ivar termination: None: TLS stays end to end.
     @ivar inspect: whether Pulsar's commands are inspected. @ivar key: its key in the configuration.
     @ivar deferred_accept: the kernel holds a connection until the client has sent data.
+    @ivar proxy_protocol: None: it reads no PROXY protocol headers.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Listener(msgspec.Struct, frozen=True):
     termination: Termination | None = None
     inspect: bool = False
     deferred_accept: bool = False
+    proxy_protocol: ProxyProtocol | None = None
 
 
 class Termination(msgspec.Struct, frozen=True):
@@ -78,6 +83,7 @@ class Bridge(msgspec.Struct, frozen=True):
     @ivar certificate: a PEM file with the certificate for brokers. None: none.
     @ivar allow: the allowed brokers. None: brokers that lookups through this bridge have returned.
     @ivar inspect: whether Pulsar's commands are inspected. @ivar key: its key in the configuration.
+    @ivar send_proxy: None: brokers get no PROXY protocol header.
     """
 
     name: str
@@ -89,6 +95,7 @@ class Bridge(msgspec.Struct, frozen=True):
     allow: tuple[Allowed, ...] | None
     inspect: bool
     key: str
+    send_proxy: SendProxy | None = None
 
     @property
     def destination(self) -> str:
@@ -131,7 +138,8 @@ class Route(msgspec.Struct, frozen=True):
 
     @ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all.
     @ivar least_connections: balance by least connections instead of round robin.
-    @ivar max_connections: concurrent connections. None: no limit.
+    @ivar max_connections: concurrent connections. None: no limit. @ivar only_from: its clients. None: all.
+    @ivar send_proxy: None: targets get no PROXY protocol header.
     """
 
     server_name: str
@@ -139,6 +147,8 @@ class Route(msgspec.Struct, frozen=True):
     resolver: ResolverTable
     least_connections: bool = False
     max_connections: int | None = None
+    only_from: ClientList | None = None
+    send_proxy: SendProxy | None = None
 
     @property
     def title(self) -> str:
@@ -166,6 +176,8 @@ class Configuration(msgspec.Struct, frozen=True):
 
     @ivar filename: its file, for messages.
     @ivar access_log: a path; ``-``: standard output; None: the program's log.
+    @ivar open_lines: seconds after which an open tunnel gets a line of the access log again. 0: it gets one, when it
+        opens. None: it gets none.
     @ivar inspect_log: None: the inspector's events go to the program's log.
     @ivar admin: None: no admin endpoint.
     @ivar policy: restricts targets that clients' names form.
@@ -195,6 +207,7 @@ class Configuration(msgspec.Struct, frozen=True):
     workers: int = 1
     relay: str = "auto"
     relay_threads: int = 1
+    open_lines: float | None = None
     text: str = ""
     notes: tuple[str, ...] = ()
 

@@ -111,6 +111,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         check.converted("limits", lambda: make_limits(file.limits)),
         relay=file.relay,
         relay_threads=file.relay_threads,
+        open_lines=check.open_lines(file.access_log) if file.access_log else None,
         notes=tuple(_notes(data, file)),
     )
     return with_workers(configuration, file.workers, file.reuse_port, check.error)

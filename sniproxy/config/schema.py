@@ -80,6 +80,10 @@ class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     certificates: str | None = None
     upstream_trust: str | None = None
     upstream_certificate: str | None = None
+    proxy_protocol: str | None = None
+    proxy_protocol_from: list[str] = []
+    send_proxy: str | None = None
+    proxy_tlvs: list[str] | None = None
 
 
 class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -92,6 +96,8 @@ class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     certificate: str | None = None
     allow: list[str] | None = None
     inspect: str | None = None
+    send_proxy: str | None = None
+    proxy_tlvs: list[str] | None = None
 
 
 class DefaultTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -99,6 +105,9 @@ class DefaultTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     resolver: str | list[str] | None = None
     balance: str | None = None
     max_connections: int | None = None
+    only_from: list[str] | None = None
+    send_proxy: str | None = None
+    proxy_tlvs: list[str] | None = None
 
 
 class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -108,6 +117,9 @@ class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listener: str | None = None
     balance: str | None = None
     max_connections: int | None = None
+    only_from: list[str] | None = None
+    send_proxy: str | None = None
+    proxy_tlvs: list[str] | None = None
 
 
 class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -122,6 +134,8 @@ class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 class AccessLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     path: str
+    opened: bool = False
+    repeat: float | None = None
 
 
 class InspectLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -12,7 +12,7 @@ from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Resolv
 from sniproxy.interfaces import Request, Target
 from sniproxy.routing.patterns import MAX_GROUPS, capture_count, is_expression
 from sniproxy.routing.policy import Network, Policy
-from sniproxy.routing.targets import BadTarget
+from sniproxy.routing.targets import DEFAULT_PORT, BadTarget
 from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_template
 from sniproxy.util.names import ip_literal
 
@@ -59,6 +59,44 @@ def plaintext_targets(configuration: Configuration) -> list[Target]:
     """The targets of plaintext listeners, without placeholders."""
     routes = (listener.plaintext for listener in configuration.listeners)
     return [target for route in routes if route is not None for target in plain_targets(route)]
+
+
+def check_header(configuration: Configuration, route: Route) -> bytes:
+    """What a TLS check sends to a route's targets before its hello: a PROXY protocol header, or nothing.
+
+    Where the proxy terminates TLS, the header is for the connection inside TLS, and a check sends none.
+    """
+    if route.send_proxy is None:
+        return b""
+    passed = any(
+        listener.plaintext is None and listener.termination is None and route.listener in (None, listener.name)
+        for listener in configuration.listeners
+    )
+    return route.send_proxy.own() if passed else b""
+
+
+def proxy_protocol_warnings(configuration: Configuration) -> Iterator[str]:
+    """Warn of headers that anybody can forge, and of headers that a broker's TLS port does not understand."""
+    for listener in configuration.listeners:
+        headers = listener.proxy_protocol
+        if headers is not None and any(not network.prefixlen for network in headers.networks):
+            yield f"listener {listener.name}: proxy_protocol_from has all addresses: every client can claim any other"
+    for target in check_headers(configuration):
+        if target.port == DEFAULT_PORT:
+            yield (
+                f"target {target}: send_proxy writes the header before the hello, but a Pulsar broker's TLS port "
+                f"({DEFAULT_PORT}) reads it inside TLS, and refuses this one (docs/howto/proxy-protocol.md)"
+            )
+
+
+def check_headers(configuration: Configuration) -> dict[Target, bytes]:
+    """The headers of L{check_header}, by target without placeholders. Targets without a header are left out."""
+    return {
+        target: header
+        for route in all_routes(configuration)
+        if (header := check_header(configuration, route))
+        for target in plain_targets(route)
+    }
 
 
 def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str | None]]:

@@ -13,13 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 from sniproxy.config.limits import Limits
+from sniproxy.connection.rates import Rates
 from sniproxy.events import Refusal, Result
 from sniproxy.routing.router import LiveRoute
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.text import counted
-
-MAX_RATES = 65_536
-"""Clients whose rate is remembered. If there are more, the one that connected longest ago is forgotten."""
 
 MIN_HELLOS = 64
 """Least default of C{max_hellos}: as many connections as are accepted in one round of the reactor."""
@@ -28,38 +26,6 @@ SLOW_HELLO_S = 1.0
 """Seconds that each client has for its hello before it is closed in favour of waiting clients."""
 
 _MAX_REMEMBERED = 8192
-
-
-class Rates:
-    """A token bucket for each client, stored as the time when it will be full again.
-
-    This is the virtual scheduling algorithm of ITU-T I.371. A full bucket is forgotten.
-    """
-
-    def __init__(self) -> None:
-        self._full_at: OrderedDict[str, float] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._full_at)
-
-    def take(self, client: str, now: float, rate: float, burst: int) -> bool:
-        """Take a token. @param rate: tokens a second. @param burst: size of the bucket. @return: False: it is empty."""
-        full_at = self._full_at
-        full = full_at.get(client, now)
-        if full - now > burst / rate:  # emptied at another rate, or the clock was set back
-            full = full_at[client] = now + burst / rate
-        missing = max(full - now, 0.0) * rate
-        # Rounding must not cost a token.
-        if missing > burst - 1 + 1e-6:
-            return False
-        full_at[client] = now + (missing + 1) / rate
-        full_at.move_to_end(client)
-        for _ in range(2):  # at most one is added and two are removed in a call, so they never pile up
-            oldest = next(iter(full_at))
-            if full_at[oldest] > now and len(full_at) <= MAX_RATES:
-                break
-            del full_at[oldest]
-        return True
 
 
 class Client:
@@ -105,6 +71,19 @@ class Permit:
         self._admission.enter_hellos(self, conn)
         if self._client is not None:
             self._client.hellos += 1
+
+    def enter_client(self, address: str) -> None:
+        """Count it for its client, which was not known when it was admitted. @param address: as for L{Admission.admit}.
+
+        @raise Refusal: a limit of the client is reached.
+        """
+        found = self._admission.enter_client(address)
+        if isinstance(found, str):
+            # No alert: this may change, and after a plain close all Pulsar clients try again.
+            raise Refusal(Result.LIMIT, f"client {address.rpartition(':')[0]}: [limits] {found}")
+        self._client = found
+        if found is not None and self in self._admission.hellos:
+            found.hellos += 1
 
     def receive_hello(self) -> None:
         """The hello is complete."""
@@ -219,31 +198,25 @@ class Admission:
         self._end(conn, f"no complete hello within {waited:.3g} s while others wait ([limits] max_hellos)")
         return True
 
-    def admit(self, address: str) -> Permit | None:
-        """Admit a connection. @param address: ``192.0.2.7:50123``, ``[2001:db8::7]:50123`` or ``unix``.
+    def admit(self, address: str | None) -> Permit | None:
+        """Admit a connection. @param address: ``192.0.2.7:50123``, ``[2001:db8::7]:50123`` or ``unix``. None: it is not
+        known yet, and L{Permit.enter_client} will tell it.
 
         @return: None: a limit of the client is reached.
         """
-        now = self._seconds()
-        name = self._name(address.rpartition(":")[0])
         client = None
-        if name is not None:
-            client = self._clients.get(name)
-            if self._by_client:
-                limit = self._refusing(name, client, now)
-                if limit is not None:
-                    self.refusals[limit] += 1
-                    self._refused(limit, name)
-                    return None
-            if client is None:
-                client = self._clients[name] = Client(name)
-            client.connections += 1
+        if address is not None:
+            found = self.enter_client(address)
+            if isinstance(found, str):
+                self._refused(found, self._name(address.rpartition(":")[0]) or "")
+                return None
+            client = found
         self._connections += 1
         return Permit(self, client)
 
-    def _refusing(self, name: str, client: Client | None, now: float) -> str | None:
+    def _refusing(self, name: str, client: Client | None) -> str | None:
         """The limit that a client has reached."""
-        limits = self._limits
+        limits, now = self._limits, self._seconds()
         if client is not None:
             most = limits.max_connections_per_client
             if most is not None and client.connections >= most:
@@ -257,6 +230,25 @@ class Admission:
         return None
 
     # For permits
+
+    def enter_client(self, address: str) -> Client | str | None:
+        """Count a connection for its client. @param address: as for L{admit}.
+
+        @return: None: limits by client do not apply. A text: the limit that the client has reached.
+        """
+        name = self._name(address.rpartition(":")[0])
+        if name is None:
+            return None
+        client = self._clients.get(name)
+        if self._by_client:
+            limit = self._refusing(name, client)
+            if limit is not None:
+                self.refusals[limit] += 1
+                return limit
+        if client is None:
+            client = self._clients[name] = Client(name)
+        client.connections += 1
+        return client
 
     def enter_hellos(self, permit: Permit, conn: Any) -> None:
         """A connection waits for its hello from now on."""

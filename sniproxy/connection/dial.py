@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 
 from twisted.logger import Logger
 
@@ -28,6 +29,19 @@ async def dial(conn: Lifecycle, targets: Sequence[Target], plan: DialPlan | None
     @return: the target's socket.
     @raise Refusal: C{denied}, C{connect_failed} or C{connect_timeout}.
     """
+    upstream = await _connect(conn, targets, plan)
+    name = upstream.getsockname()
+    if isinstance(name, tuple):
+        conn.record.upstream_address, conn.record.upstream_port = _shared(name[0]), name[1]
+    return upstream
+
+
+_shared = lru_cache(maxsize=64)(str)
+"""The proxy has few addresses: idle tunnels share one object for each."""
+
+
+async def _connect(conn: Lifecycle, targets: Sequence[Target], plan: DialPlan | None) -> socket.socket:
+    """L{dial}, without the record of the socket's own address."""
     if plan is None or targets is not plan.targets:
         return await _dial(conn, targets)
     reactor, record = conn.context.reactor, conn.record

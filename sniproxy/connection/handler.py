@@ -7,48 +7,75 @@ plaintext listener a FIN behind unread bytes is a legal half-close (C{printf ...
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sniproxy.connection.dial import dial
 from sniproxy.connection.hello import read_hello
 from sniproxy.connection.lifecycle import Lifecycle
+from sniproxy.connection.proxyheader import read_proxy_header
 from sniproxy.connection.resolve import resolve
+from sniproxy.connection.sendproxy import header_for, send_header
 from sniproxy.connection.termination import Terminator, end_tls
 from sniproxy.connection.tunnel import start_relay
 from sniproxy.relay.direction import DirectionFactory
 from sniproxy.routing.router import LiveRoute
 
+if TYPE_CHECKING:
+    from sniproxy.config.proxyprotocol import ProxyProtocol
+
 
 async def handle_tls(
-    conn: Lifecycle, terminator: Terminator | None = None, directions: DirectionFactory | None = None
+    conn: Lifecycle,
+    terminator: Terminator | None = None,
+    directions: DirectionFactory | None = None,
+    proxy_protocol: ProxyProtocol | None = None,
 ) -> None:
     """Handle a connection of a TLS listener.
 
     @param terminator: None: TLS stays end to end.
     @param directions: look at the tunnel's bytes. None: nothing does.
+    @param proxy_protocol: None: the client sends no PROXY protocol header.
 
     @raise Refusal: there is no tunnel.
     """
-    hello, received = await read_hello(conn)
+    begun = None if proxy_protocol is None else await read_proxy_header(conn, proxy_protocol)
+    hello, received = await read_hello(conn, begun)
     route = conn.context.routing.choose(hello, conn.record.listener)
     if terminator is not None:
         terminator.server_name(hello.server_name)
     conn.enter_route(route)
     targets = await resolve(conn, route, hello)
     upstream = await dial(conn, targets, route.plan)
-    if terminator is not None:
+    header = header_for(conn, route.send_proxy)
+    if terminator is None:
+        received = header + received
+    else:
         upstream, received = await end_tls(conn, terminator, upstream, received), b""
+        send_header(conn, upstream, header)
     start_relay(conn, upstream, received, directions)
 
 
-async def handle_plaintext(conn: Lifecycle, route: LiveRoute, directions: DirectionFactory | None = None) -> None:
+async def handle_plaintext(
+    conn: Lifecycle,
+    route: LiveRoute,
+    directions: DirectionFactory | None = None,
+    proxy_protocol: ProxyProtocol | None = None,
+) -> None:
     """Handle a connection of a plaintext listener.
 
     @param route: the listener's own route.
     @param directions: look at the tunnel's bytes. None: nothing does.
+    @param proxy_protocol: None: the client sends no PROXY protocol header.
 
     @raise Refusal: there is no tunnel.
     """
+    received = b""
+    if proxy_protocol is not None:
+        received = await read_proxy_header(conn, proxy_protocol)
+        conn.receive_hello(len(received))
     conn.may_half_close = True
     conn.enter_route(route)
     targets = await resolve(conn, route, None)
     upstream = await dial(conn, targets, route.plan)
-    start_relay(conn, upstream, b"", directions)
+    send_header(conn, upstream, header_for(conn, route.send_proxy))
+    start_relay(conn, upstream, received, directions)

@@ -25,18 +25,21 @@ _shared_int = lru_cache(maxsize=256)(int)
 """Clients repeat the lengths of their hellos: idle tunnels share one object for each."""
 
 
-async def read_hello(conn: Lifecycle) -> tuple[ClientHello, bytes]:
+async def read_hello(conn: Lifecycle, received: bytes | None = None) -> tuple[ClientHello, bytes]:
     """Read the client's hello.
+
+    @param received: its first bytes, which were read behind a PROXY protocol header; often empty. None: nothing was
+        read before.
 
     @return: the hello, and all bytes that were read, for the target.
     @raise Refusal: the client sent no valid hello before C{timeouts.hello}.
     """
-    found = _read_at_once(conn)
+    found = _read_at_once(conn, received or b"")
     if not isinstance(found, bytes):
         return found
-    context = conn.context
+    context, spent = conn.context, 0.0 if received is None else conn.elapsed()
     assert conn.sock is not None
-    stage = HelloStage(context.reactor, conn.sock, context.timeouts.hello, context.account)
+    stage = HelloStage(context.reactor, conn.sock, context.timeouts.hello, context.account, spent)
     try:
         hello = stage.take(found) if found else None
         if hello is None:
@@ -48,16 +51,16 @@ async def read_hello(conn: Lifecycle) -> tuple[ClientHello, bytes]:
     return _record(conn, hello, bytes(stage.received))
 
 
-def _read_at_once(conn: Lifecycle) -> tuple[ClientHello, bytes] | bytes:
+def _read_at_once(conn: Lifecycle, received: bytes) -> tuple[ClientHello, bytes] | bytes:
     """Read the hello if it has arrived as a whole, as nearly all have: without the reactor or a deadline.
 
     @return: as L{read_hello}; or the bytes that have arrived.
     @raise Refusal: the connection is broken.
     """
     assert conn.sock is not None
-    data = b""
+    data = received
     try:
-        data = conn.sock.recv(READ_BYTES)
+        data = received or conn.sock.recv(READ_BYTES)
         hello = read_whole_hello(data)
     except (BlockingIOError, HelloError):  # the stage meets this again, and reports it
         return data

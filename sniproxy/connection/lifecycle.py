@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.config.schema import Timeouts
 from sniproxy.connection.admission import Permit
+from sniproxy.connection.answer import answer_fault
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
@@ -25,6 +26,7 @@ from sniproxy.net.dialer import Dialer
 from sniproxy.relay.engine import RelayEngine
 from sniproxy.relay.leaving import ClientWatch
 from sniproxy.relay.relay import Ending
+from sniproxy.routing.clientlist import check_client
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.upstreams import UpstreamTable
@@ -54,6 +56,7 @@ class ConnectionContext:
     @ivar engine: the relay engine, for plain tunnels. None: the relay in Python for all.
     @ivar randoms: finds loops through other proxies; the same object in all contexts.
     @ivar account: counts buffered bytes; the same object in all contexts.
+    @ivar opened: called with each connection that becomes a tunnel. None: nothing is.
     """
 
     reactor: IReactor
@@ -66,6 +69,7 @@ class ConnectionContext:
     engine: RelayEngine | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
     account: BufferAccount = attrs.field(factory=BufferAccount)
+    opened: Callable[[Lifecycle], None] | None = None
 
 
 class Tunnel(Protocol):
@@ -74,6 +78,10 @@ class Tunnel(Protocol):
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """The client's and the target's. Empty: Python does not own them."""
+
+    @property
+    def answer(self) -> bytes:
+        """See L{sniproxy.relay.relay.Relay.answer}."""
 
     @property
     def bytes_up(self) -> int: ...
@@ -190,13 +198,16 @@ class Lifecycle:
         """The client's first message is complete. @param received: bytes, held in memory until the tunnel opens."""
         assert self._received is not None
         self._received.holds(received)
-        self.record.hello_s = self._elapsed()
+        self.record.hello_s = self.elapsed()
         if self.permit is not None:
             self.permit.receive_hello()
 
     def enter_route(self, route: LiveRoute) -> None:
-        """Count the connection for its route. @raise Refusal: a limit is reached."""
+        """Count the connection for its route. @raise Refusal: the route excludes the client, or a limit is reached."""
         self.record.route = route.server_name
+        if route.only_from is not None:
+            proxied = self.record.proxied
+            check_client(route.only_from, route.server_name, self.record.client, proxied.tlvs if proxied else {})
         if self.permit is not None:
             self.permit.enter_route(route)
 
@@ -217,6 +228,8 @@ class Lifecycle:
         assert self._received is not None
         self._received.holds(0)
         self._received, self.legacy_version = None, _TLS_1_2  # an idle tunnel keeps no objects of the stages
+        if self.context.opened is not None:
+            self.context.opened(self)
 
     @property
     def ended(self) -> bool:
@@ -288,7 +301,11 @@ class Lifecycle:
         self._leave_target()
         if self.tunnel is not None:
             record.bytes_up, record.bytes_down = self.tunnel.bytes_up, self.tunnel.bytes_down
-        record.total_s = self._elapsed()
+            if record.result is Result.OK:
+                is_tls = not self.may_half_close  # only plaintext listeners set it
+                fault = answer_fault(self.tunnel.answer, record.bytes_down, is_tls)
+                record.reason = "; ".join(filter(None, (record.reason, fault)))
+        record.total_s = self.elapsed()
         try:
             self.context.observer(record)
         except Exception:
@@ -303,7 +320,8 @@ class Lifecycle:
             self.context.upstreams.remove_connection(self.target)
             self.target = None
 
-    def _elapsed(self) -> float:
+    def elapsed(self) -> float:
+        """Seconds since it was accepted."""
         seconds: float = self.context.reactor.seconds() - self._started
         return seconds
 

@@ -64,7 +64,8 @@ async def resolve(conn: Lifecycle, route: LiveRoute, hello: ClientHello | None) 
 async def _ask(conn: Lifecycle, route: LiveRoute) -> Resolution:
     record, reactor, seconds = conn.record, conn.context.reactor, conn.context.timeouts.connect
     parts, port = captured(route.server_name, record.server_name), own_port(conn.sock)
-    request = Request(record.server_name, record.alpn, record.client, record.listener, parts, port)
+    tlvs = {} if record.proxied is None else record.proxied.tlvs
+    request = Request(record.server_name, record.alpn, record.client, record.listener, parts, port, tlvs)
     try:
         resolution: object = route.resolver.resolve(request)
         if not isinstance(resolution, Resolution) and isinstance(resolution, Awaitable):
@@ -97,7 +98,9 @@ async def _answer(resolution: Awaitable[Resolution], seconds: float, reactor: IR
 def _in_order(conn: Lifecycle, route: LiveRoute, resolution: Resolution, plaintext: bool) -> list[Target]:
     """The targets of an answer, in the order to dial them."""
     upstreams, now = conn.context.upstreams, conn.context.reactor.seconds()
-    upstreams.record_answer(resolution.targets, conn.record.server_name, now, plaintext=plaintext)
+    upstreams.record_answer(
+        resolution.targets, conn.record.server_name, now, plaintext=plaintext, header=route.check_header
+    )
     return upstreams.order(route.turns.order(resolution.targets), route.least_connections, now)
 
 

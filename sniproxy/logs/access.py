@@ -15,7 +15,7 @@ from json.encoder import encode_basestring_ascii
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from sniproxy.events import Connection, Observer, Result
+from sniproxy.events import Connection, Observer, Proxied, Result
 from sniproxy.logs.twistd import write_line
 from sniproxy.logs.writer import LineWriter
 from sniproxy.util.text import amount, bounded
@@ -30,8 +30,14 @@ _PADDED = {result: f"{result:<15}" for result in Result}
 _ENDED_WELL = (Result.OK, Result.DRAINED, Result.IDLE_TIMEOUT)
 
 
-def json_line(connection: Connection) -> str:
+OPEN = "open"
+"""The C{result} in lines of tunnels that are open."""
+
+
+def json_line(connection: Connection, result: str | None = None) -> str:
     """The connection as one line of JSON in ASCII, without a line end.
+
+    @param result: instead of the connection's; None: the connection's.
 
     The line is what C{json.dumps} writes, in half of its time. msgspec is not faster with the same spaces (25 % faster
     without them), and does not escape DEL and characters outside ASCII.
@@ -42,16 +48,24 @@ def json_line(connection: Connection) -> str:
     return (
         f'{{"time": "{_rfc3339(one.time + one.total_s)}", "id": {quote(one.id)}, "listener": {quote(one.listener)}, '
         f'"client": {quote(one.client)}, "server_name": {_text(one.server_name)}, "alpn": [{offered}], '
-        f'"route": {_text(one.route)}, "target": {_text(one.target)}, "result": "{one.result}", '
+        f'"route": {_text(one.route)}, "target": {_text(one.target)}, '
+        f'"upstream_local": {_text(one.upstream_local)}, "result": "{result or one.result}", '
         f'"alert": {_text(alert)}, "bytes_up": {one.bytes_up}, "bytes_down": {one.bytes_down}, '
         f'"hello_s": {_seconds(one.hello_s)}, "resolve_s": {_seconds(one.resolve_s)}, '
         f'"connect_s": {_seconds(one.connect_s)}, "total_s": {_seconds(one.total_s)}, '
-        f'"reason": {quote(bounded(one.reason))}}}'
+        f'"reason": {quote(bounded(one.reason))}{"" if one.proxied is None else _proxied(one.proxied)}}}'
     )
 
 
-def readable_line(connection: Connection) -> str:
-    """The connection as one readable line, without a line end."""
+def _proxied(proxied: Proxied) -> str:
+    """The fields of a connection that came with a PROXY protocol header."""
+    quote = encode_basestring_ascii
+    tlvs = ", ".join([f"{quote(name)}: {quote(value)}" for name, value in proxied.tlvs.items()])
+    return f', "peer": {quote(proxied.peer)}, "proxy_tlv": {{{tlvs}}}'
+
+
+def readable_line(connection: Connection, result: str | None = None) -> str:
+    """The connection as one readable line, without a line end. @param result: as for L{json_line}."""
     one = connection
     target = "" if one.target is None else f" -> {one.target}"
     moved = alert = ""
@@ -60,7 +74,8 @@ def readable_line(connection: Connection) -> str:
     if one.alert is not None:
         alert = f"  alert {one.alert.title}"
     reason = f"  ({bounded(one.reason)})" if one.reason else ""
-    return f"{_PADDED[one.result]} {one.client}  {one.server_name or '-'}{target}{moved}{alert}{reason}"
+    shown = _PADDED[one.result] if result is None else f"{result:<15}"
+    return f"{shown} {one.client}  {one.server_name or '-'}{target}{moved}{alert}{reason}"
 
 
 class ReadableLog:
@@ -129,6 +144,15 @@ class AccessLog:
     def lost(self) -> int:
         """Lines dropped because they could not be written."""
         return 0 if self._writer is None else self._writer.lost
+
+    def write_open(self, connection: Connection) -> None:
+        """Write a line of a tunnel that is open."""
+        if self._writer is None:
+            write_line(log, readable_line(connection, OPEN))
+        elif self._readable is not None:
+            self._writer.write(readable_line(connection, OPEN))
+        else:
+            self._writer.write(json_line(connection, OPEN))
 
     def reopen(self) -> None:
         """Open the file again, after a log rotation."""

@@ -16,7 +16,7 @@ _SEPARATOR = re.compile(r"(?<!\\):")
 _REFUSED = {
     "ssl": "TLS passes through to the brokers; use tcp:, with certificates = to terminate TLS here",
     "tls": "TLS passes through to the brokers; use tcp:, with certificates = to terminate TLS here",
-    "haproxy": "the PROXY protocol is not supported; use tcp: and turn off send-proxy in the load balancer",
+    "haproxy": 'use tcp:, with proxy_protocol = "required" for the PROXY protocol',
     "stdio": "a listener accepts connections; use tcp:",
 }
 

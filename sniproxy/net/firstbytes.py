@@ -32,13 +32,19 @@ class FirstBytes(SocketDescriptor, Generic[T]):
 
     @ivar received: all bytes read, including those behind the message in the same read.
     @param seconds: the deadline, counted from L{first}. @param account: counts the bytes of an incomplete message.
-    @param what: the message's name, for errors.
+    @param what: the message's name, for errors. @param spent: seconds of the deadline that have passed already.
     """
 
-    __slots__ = ("_account", "_deadline", "_done", "_reactor", "_seconds", "_waiting", "_what", "received")
+    __slots__ = ("_account", "_deadline", "_done", "_left", "_reactor", "_seconds", "_waiting", "_what", "received")
 
     def __init__(
-        self, reactor: IReactor, sock: socket.socket, seconds: float, account: BufferAccount, what: str
+        self,
+        reactor: IReactor,
+        sock: socket.socket,
+        seconds: float,
+        account: BufferAccount,
+        what: str,
+        spent: float = 0.0,
     ) -> None:
         super().__init__(sock)
         self.received: bytes | bytearray = b""
@@ -47,6 +53,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         self._reactor = reactor
         self._done: Deferred[T] | None = None
         self._seconds = seconds
+        self._left = max(seconds - spent, 0.0)
         self._what = what
         self._deadline: Deadline | None = None
 
@@ -89,7 +96,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
             done = self._done = Deferred(lambda _: self._stop())
         self.doRead()
         if not done.called:
-            self._deadline = timer_wheel_of(self._reactor).after(self._seconds, self._too_late)
+            self._deadline = timer_wheel_of(self._reactor).after(self._left, self._too_late)
             self._reactor.addReader(self)
         return done
 

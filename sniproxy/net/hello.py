@@ -15,8 +15,10 @@ class HelloStage(FirstBytes[ClientHello]):
 
     __slots__ = ("_reader",)
 
-    def __init__(self, reactor: IReactor, sock: socket.socket, seconds: float, account: BufferAccount) -> None:
-        super().__init__(reactor, sock, seconds, account, "hello")
+    def __init__(
+        self, reactor: IReactor, sock: socket.socket, seconds: float, account: BufferAccount, spent: float = 0.0
+    ) -> None:
+        super().__init__(reactor, sock, seconds, account, "hello", spent)
         self._reader = ClientHelloReader()
 
     def parse(self, data: bytes) -> ClientHello | None:

@@ -15,8 +15,9 @@ GIVEN_BACK: int
 UNWATCHED: int
 """The sockets cannot be watched."""
 
-Ending = tuple[int, int, int, int, int, int, int, int, bytes, bytes]
-"""C{(key, kind, errno, side, bytes_up, bytes_down, client, target, held_up, held_down)}.
+Ending = tuple[int, int, int, int, int, int, int, int, bytes, bytes, bytes]
+"""C{(key, kind, errno, side, bytes_up, bytes_down, client, target, held_up, held_down,
+answer)}.
 
 key: as given to L{Engine.add}.
 kind: one of the constants above.
@@ -29,6 +30,7 @@ client, target: descriptors that the caller owns now. -1: the engine closed it. 
     it: then it is returned, for a lingering close. Otherwise both are returned, behind the held bytes that there was
     room for.
 held_up, held_down: bytes read and not written, of a tunnel that was given back. Otherwise empty.
+answer: the first and the seventh byte of the first read from the target. Empty: none came.
 """
 
 @final

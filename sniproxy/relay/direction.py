@@ -104,6 +104,10 @@ class Direction:
         """Whether bytes were read and not written yet."""
         return bool(self._head) or (self.target.tls is not None and self.target.tls.waiting > 0)
 
+    def answer(self) -> bytes:
+        """The first and the seventh of the held bytes; 0 for a missing one."""
+        return bytes((self._head[0], self._head[6] if len(self._head) > 6 else 0))
+
     def block(self) -> None:
         """Mark the destination as full. The bytes held count as buffered until L{unblock}."""
         self.blocked = True

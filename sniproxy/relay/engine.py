@@ -23,7 +23,7 @@ from zope.interface import implementer
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import how_broken
-from sniproxy.relay.relay import Ending
+from sniproxy.relay.relay import FIRST_ENDED, Ending
 from sniproxy.relay.vanished import PROBES, USER_TIMEOUT_MS
 from sniproxy.util.reactor import IReactor
 
@@ -48,7 +48,7 @@ NOBODY, CLIENT, TARGET, BOTH = range(4)
 
 _NAMES = {CLIENT: "client", TARGET: "target"}
 
-NativeEnding = tuple[int, int, int, int, int, int, int, int, bytes, bytes]
+NativeEnding = tuple[int, int, int, int, int, int, int, int, bytes, bytes, bytes]
 """An entry of C{native.Engine.endings}."""
 
 
@@ -106,6 +106,7 @@ class _Counts(NamedTuple):
 
     bytes_up: int
     bytes_down: int
+    answer: bytes
     half_closed: bool = False
     blocked: int = 0
 
@@ -145,6 +146,11 @@ class EngineRelay:
         return self._tunnel.half_closed
 
     @property
+    def answer(self) -> bytes:
+        """See L{sniproxy.relay.relay.Relay.answer}; known once the tunnel has ended."""
+        return self._tunnel.answer if isinstance(self._tunnel, _Counts) else b""
+
+    @property
     def blocked(self) -> int:
         """The directions whose destination is full: 0 none, 1 up, 2 down, 3 both."""
         return self._tunnel.blocked
@@ -174,8 +180,8 @@ class EngineRelay:
 
     def ended(self, closer: LingeringCloser, told: NativeEnding) -> None:
         """The engine reports the end. @param closer: closes the sockets that come back."""
-        _, kind, number, side, up, down, client, target, held_up, held_down = told
-        self._tunnel = _Counts(up, down)
+        _, kind, number, side, up, down, client, target, held_up, held_down, answer = told
+        self._tunnel = _Counts(up, down, answer)
         last, self._owner = self._owner, None  # the owner refers to the tunnel: leave no cycle to the collector
         assert last is not None
         owner, asked = last if isinstance(last, _Asked) else (last, None)
@@ -193,7 +199,7 @@ class EngineRelay:
 
 def _ending(kind: int, number: int, side: int, timeouts: Timeouts) -> Ending:
     if kind == OK:
-        return Ending(Result.OK)
+        return FIRST_ENDED.get(_NAMES.get(side, ""), Ending(Result.OK))
     if kind == RESET:
         return Ending(Result.RESET, how_broken(_NAMES[side], OSError(number, os.strerror(number))))
     if kind == IDLE:
@@ -291,7 +297,7 @@ class RelayEngine:
             self._end_one()
         for key, relay in enumerate(self._relays):
             if relay is not None:
-                self._endings.append((key, ENDED, 0, NOBODY, relay.bytes_up, relay.bytes_down, -1, -1, b"", b""))
+                self._endings.append((key, ENDED, 0, NOBODY, relay.bytes_up, relay.bytes_down, -1, -1, b"", b"", b""))
         while self._endings:
             self._end_one()
 

@@ -47,6 +47,10 @@ class Ending:
     reason: str = ""
 
 
+FIRST_ENDED = {side: Ending(Result.OK, f"the {side} ended first") for side in ("client", "target")}
+"""The endings of tunnels whose two sides have ended, by the side that was first."""
+
+
 class Relay:
     """The bytes of one tunnel. It owns both sockets from L{start} on.
 
@@ -56,11 +60,13 @@ class Relay:
     @param half_closed: timeout in seconds for a half-closed tunnel.
     @param account: counts the bytes that wait for a slow reader.
     @param directions: makes the two directions.
+    @ivar answer: the first and the seventh byte of the first read from the target: what a TLS alert in the clear shows.
+        0 for a seventh that is missing. Empty: nothing came, or the proxy decrypts it.
     """
 
     __slots__ = (
-        "_client", "_closer", "_done", "_down", "_ends", "_half_closed", "_idle", "_moved", "_moved_at", "_reactor",
-        "_timer", "_up", "_upstream", "_wheel", "account",
+        "_client", "_closer", "_done", "_down", "_ends", "_first_end", "_half_closed", "_idle", "_moved", "_moved_at",
+        "_reactor", "_timer", "_up", "_upstream", "_wheel", "account", "answer",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +93,8 @@ class Relay:
         self._upstream = Side(upstream, "target", self)
         self._up = self._client.inbound = self._upstream.outbound = directions(self._client, self._upstream, head)
         self._down = self._upstream.inbound = self._client.outbound = directions(self._upstream, self._client, b"")
+        self.answer = b""
+        self._first_end = ""
         self._moved, self._moved_at = -1, 0.0
         self._timer: Deadline | None = None
         self._done: Callable[[Ending], object] | None = None
@@ -184,6 +192,8 @@ class Relay:
                 self.lost(direction.source, error)
             return False
         direction.eof |= not count  # fill may set it, too
+        if not self.answer and count and direction is self._down and direction.source.tls is None:
+            self.answer = direction.answer()
         return True
 
     def _write(self, direction: Direction) -> bool:
@@ -235,6 +245,7 @@ class Relay:
         direction.ended = True
         direction.release()
         if not opposite.ended:
+            self._first_end = direction.source.name
             self._pause(direction.source)
             if not self._idle or self._half_closed < self._idle:
                 self._moved = -1  # an end counts as activity: the timeout restarts
@@ -242,7 +253,7 @@ class Relay:
         elif done := self._stop():
             self._closer.close(self._client.sock)
             self._closer.close(self._upstream.sock)
-            self._part(done, Ending(Result.OK))
+            self._part(done, FIRST_ENDED.get(self._first_end, Ending(Result.OK)))
 
     def _check_idle(self) -> None:
         """Compare byte counts since the last check, so that a message costs nothing for the timeout."""

@@ -8,6 +8,8 @@ import attrs
 
 from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import IServerNameResolver, Resolution, Target
+from sniproxy.proxyprotocol.sending import SendProxy
+from sniproxy.routing.clientlist import ClientList
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
 from sniproxy.tls.alerts import Alert
@@ -35,6 +37,9 @@ class LiveRoute:
 
     @ivar least_connections: balance by least connections instead of round robin.
     @ivar max_connections: concurrent connections. None: no limit.
+    @ivar only_from: the clients that it is for. None: all.
+    @ivar send_proxy: None: targets get no PROXY protocol header.
+    @ivar check_header: what TLS checks of its targets send before their hello; usually empty.
     @ivar fixed: returns the resolver's answer if it is the same for all requests, else None. None: it depends on the
         request.
     @ivar turns: the round robin state of the targets.
@@ -53,6 +58,9 @@ class LiveRoute:
     quiet_until: float = 0.0
     plan: DialPlan | None = None
     planned_at: int = -1
+    only_from: ClientList | None = None
+    send_proxy: SendProxy | None = None
+    check_header: bytes = b""
 
 
 @attrs.frozen

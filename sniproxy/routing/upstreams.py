@@ -6,7 +6,7 @@ proxy check any host.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -85,6 +85,8 @@ class UpstreamTable:
         self.answered: dict[str, None] = {}
         self.plaintext: set[str] = set()
         """Addresses of the targets of plaintext listeners."""
+        self.headers: dict[str, bytes] = {}
+        """By address: the PROXY protocol header that a TLS check sends before its hello."""
         self._connections: dict[str, int] = {}
         self._drained: dict[DrainTarget, int] = {}
 
@@ -147,14 +149,17 @@ class UpstreamTable:
         health: Health,
         written: Iterable[tuple[Target, str | None]],
         plaintext: Iterable[Target] = (),
+        headers: Mapping[Target, bytes] | None = None,
     ) -> None:
         """Apply a configuration.
 
         @param written: the targets that it names, each with the server name of its TLS checks.
         @param plaintext: the targets of plaintext listeners, which get no TLS checks.
+        @param headers: what TLS checks of a target send before their hello.
         """
         self.health = health
         self.plaintext = {address(target) for target in plaintext}
+        self.headers = {address(target): header for target, header in (headers or {}).items()}
         named = {address(target): Upstream(target, name, None) for target, name in written}
         kept = {key: known for key, known in self.known.items() if key in named or known.seen is not None}
         self.known = {**named, **kept}
@@ -165,9 +170,18 @@ class UpstreamTable:
                 known.up, known.streak, known.checked = True, 0, False
 
     def record_answer(
-        self, targets: Iterable[Target], server_name: str | None, now: float, *, plaintext: bool = False
+        self,
+        targets: Iterable[Target],
+        server_name: str | None,
+        now: float,
+        *,
+        plaintext: bool = False,
+        header: bytes = b"",
     ) -> None:
-        """Record a resolver's answer for a name. @param plaintext: for a client of a plaintext listener."""
+        """Record a resolver's answer for a name. @param plaintext: for a client of a plaintext listener.
+
+        @param header: what TLS checks of these targets send before their hello.
+        """
         for target in targets:
             self._remember(address(target))
         if self.health.check is None and not self.health.eject:
@@ -181,6 +195,8 @@ class UpstreamTable:
                 self.known[address(target)] = Upstream(target, server_name, now)
             if plaintext and address(target) in self.known:
                 self.plaintext.add(address(target))
+            if header and address(target) in self.known:
+                self.headers[address(target)] = header
 
     def _remember(self, key: str) -> None:
         """Move a target to the end of L{answered}, and drop the first one if there are too many."""
@@ -195,6 +211,7 @@ class UpstreamTable:
         for key in old:
             del self.known[key]
             self.plaintext.discard(key)
+            self.headers.pop(key, None)
 
     def order(self, targets: Sequence[Target], least_connections: bool, now: float) -> list[Target]:
         """The order in which to dial targets. Targets that are down come last: if all are down, all are tried.

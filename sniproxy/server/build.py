@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 
 from sniproxy.config.model import Bridge, Configuration, Route, Termination
 from sniproxy.config.schema import ConfigError, ConfigErrors, Faults, shown
-from sniproxy.config.warnings import named_resolvers, written_targets
+from sniproxy.config.warnings import check_header, named_resolvers, written_targets
 from sniproxy.interfaces import Target
 from sniproxy.net.endpoints import Endpoint
 from sniproxy.net.reuseport import SharedEndpoint
@@ -323,7 +323,15 @@ def build_routing(configuration: Configuration, reactor: IReactorTime, resolvers
         resolver = made.resolver(route.resolver, configuration.filename)
         fixed = resolver.fixed if isinstance(resolver, StaticResolver) else None
         return LiveRoute(
-            route.server_name, route.listener, resolver, route.least_connections, route.max_connections, fixed
+            route.server_name,
+            route.listener,
+            resolver,
+            route.least_connections,
+            route.max_connections,
+            fixed,
+            only_from=route.only_from,
+            send_proxy=route.send_proxy,
+            check_header=check_header(configuration, route),
         )
 
     def live_or_none(route: Route | None) -> LiveRoute | None:

@@ -130,16 +130,20 @@ class ConnectionManager:
         listener = entrance
         route = built.routing.plaintext.get(listener.name)
         terminator = built.terminators.get(listener.name)
+        headers = listener.proxy_protocol
         handler: Callable[..., Coroutine[Any, Any, None]] = handle_tls
         if route is not None:
             handler = partial(handle_plaintext, route=route)
         elif terminator is not None:
             handler = partial(handle_tls, terminator=terminator)
+        if headers is not None:
+            handler = partial(handler, proxy_protocol=headers)
         from sniproxy.relay.pacing import Paced, pace_of
         from sniproxy.relay.tee import tapped_directions
 
         def accepted(sock: socket.socket, client: str) -> None:
-            permit = self.admission.admit(client)
+            # A load balancer's connections count for the clients that its headers name.
+            permit = self.admission.admit(None if headers is not None and headers.believes(client) else client)
             if permit is None:
                 refuse(sock)
                 return
@@ -151,7 +155,7 @@ class ConnectionManager:
                 place = None if route is None else _bound(sock)
                 tap = Paced(pace_of(context.reactor), inspector.tap(conn.record, place), context.account)
                 stages = partial(handler, directions=tapped_directions(tap))
-            if route is None:
+            if route is None or headers is not None:
                 permit.wait_for_hello(conn)
             self._begin(conn, stages, permit, tap)
 

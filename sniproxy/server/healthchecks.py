@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -114,6 +115,10 @@ class HealthChecker:
         if health.check != "tls" or address(known.target) in self._upstreams.plaintext:
             self._closer(sock)
             return ""
+        header = self._upstreams.headers.get(address(known.target))
+        if header is not None:
+            with suppress(OSError):  # the handshake meets the same error, and reports it
+                sock.send(header)
         tls = TLSSocket(sock, unverified_connection(known.server_name))
         try:
             left = health.interval - (self._reactor.seconds() - began)

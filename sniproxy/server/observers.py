@@ -16,6 +16,7 @@ from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.model import AdminSettings, Configuration
 from sniproxy.events import Connection, Observer
 from sniproxy.logs.access import AccessLog, ConnectionCounter
+from sniproxy.logs.opened import OpenTunnel, OpenTunnels
 from sniproxy.net.listener import listen_at_once
 from sniproxy.net.lookup import lookups_of
 from sniproxy.util.buffered import BufferAccount
@@ -61,6 +62,7 @@ class Observers:
         self._unrouted = unrouted
         self._account = account
         self._access_log: AccessLog | None = None
+        self._open_tunnels: OpenTunnels | None = None
         self._event_log: EventLog | None = None
         self._lost_before = 0
         self._events_lost_before = 0
@@ -88,7 +90,7 @@ class Observers:
         @raise CannotOpen: a log cannot be opened. @raise CannotListenError: the admin endpoint cannot listen.
         """
         changes = [
-            self._prepare_access_log(configuration.access_log, undo),
+            self._prepare_access_log(configuration.access_log, configuration.open_lines, undo),
             self._prepare_inspector(configuration, undo),
             self._prepare_admin(configuration.admin, endpoint, undo, token),
         ]
@@ -125,7 +127,7 @@ class Observers:
 
     def close(self) -> Deferred[None]:
         """Close the admin endpoint and the logs. @return: fires when all are closed."""
-        for one in (self._access_log, self._event_log):
+        for one in (self._open_tunnels, self._access_log, self._event_log):
             if one is not None:
                 one.close()
         port, self._port = self._port, None
@@ -138,20 +140,41 @@ class Observers:
             lost += f"; {counted(self.events_lost, 'line')} of the event log lost"
         return self._journal.summary() + lost
 
-    def _prepare_access_log(self, path: str | None, undo: ExitStack) -> Change:
+    def opened(self, tunnel: OpenTunnel) -> None:
+        """A connection has become a tunnel. Called only if the configuration asks for such lines."""
+        if self._open_tunnels is not None:
+            self._open_tunnels(tunnel)
+
+    def _prepare_access_log(self, path: str | None, open_lines: float | None, undo: ExitStack) -> Change:
         before = self._access_log
-        if before is not None and before.path == path:
-            return _nothing
-        opened = AccessLog(self._reactor, path)
-        undo.callback(opened.close)
+        opened = None
+        if before is None or before.path != path:
+            opened = AccessLog(self._reactor, path)
+            undo.callback(opened.close)
 
         def change() -> None:
-            if before is not None:
-                before.close()
-                self._lost_before += before.lost
-            self._access_log, self._journal.write = opened, opened.write
+            if opened is not None:
+                if before is not None:
+                    before.close()
+                    self._lost_before += before.lost
+                self._access_log, self._journal.write = opened, opened.write
+            self._choose_open_lines(open_lines)
 
         return change
+
+    def _choose_open_lines(self, repeat: float | None) -> None:
+        tunnels = self._open_tunnels
+        if repeat is None and tunnels is not None:
+            tunnels.close()
+            self._open_tunnels = None
+        elif repeat is not None and tunnels is None:
+            self._open_tunnels = OpenTunnels(self._reactor, self._write_open, repeat)
+        elif repeat is not None and tunnels is not None:
+            tunnels.repeat = repeat
+
+    def _write_open(self, connection: Connection) -> None:
+        if self._access_log is not None:
+            self._access_log.write_open(connection)
 
     def _prepare_inspector(self, configuration: Configuration, undo: ExitStack) -> Change:
         wanted, before = configuration.inspect_log, self._event_log

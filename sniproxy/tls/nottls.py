@@ -37,7 +37,10 @@ _PULSAR_CONNECT = {0: 0, 1: 0, 4: 0, 5: 0, 8: 0x08, 9: 0x02}
 PLAINTEXT_PULSAR = "received plaintext Pulsar; this port expects TLS: use a pulsar+ssl:// service URL"
 """The text of L{diagnose} for a Pulsar client without TLS."""
 
-_PROXY = "received a PROXY protocol header (v{}), which is not supported: turn off send-proxy in the load balancer"
+_PROXY = (
+    "received a PROXY protocol header (v{}), and this listener reads none: turn off send-proxy in the load balancer, "
+    'or write proxy_protocol = "required"'
+)
 _FAULTS = {
     Protocol.PROXY_V1: _PROXY.format(1),
     Protocol.PROXY_V2: _PROXY.format(2),

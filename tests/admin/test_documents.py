@@ -119,6 +119,8 @@ class StatusTests(SynchronousTestCase):
                     "route": "*.pulsar.test",
                     "target": "10.0.0.11:6651",
                     "client": "192.0.2.7:50007",
+                    "peer": None,
+                    "upstream_local": None,
                     "age_s": 60.25,
                     "bytes_up": 517,
                     "bytes_down": 4_000,

@@ -14,7 +14,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.relay.direction import Direction, Side
 from sniproxy.relay.pacing import Paced, pace_of
-from sniproxy.relay.relay import Ending, Relay
+from sniproxy.relay.relay import Relay
 from sniproxy.util.buffered import BufferAccount
 from tests.relay.taps import Recorder
 from tests.support.reactor import reactor
@@ -72,7 +72,7 @@ class RewrittenTests(SocketTestCase):
         expected = PING + PLAIN_CLOSE
         self.assertEqual(expected, await in_thread(read_exactly, self.client, len(expected)))
         self.close()
-        self.assertEqual(Ending(Result.OK), await self.done)
+        self.assertEqual(Result.OK, (await self.done).result)
         self.assertEqual((PING + CLOSE, len(expected)), (self.tap.from_target, self.relay.bytes_down))
 
     async def test_put(self) -> None:
@@ -100,7 +100,7 @@ class RewrittenTests(SocketTestCase):
         self.broker.close()
         self.assertEqual(PING + CLOSE[:-3], await in_thread(read_to_end, self.client))
         self.client.close()
-        self.assertEqual(Ending(Result.OK), await self.done)
+        self.assertEqual(Result.OK, (await self.done).result)
 
     async def test_cut_at_once(self) -> None:
         """The same if the incomplete frame and the FIN arrive together, as TLS can deliver them."""

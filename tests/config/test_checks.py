@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.checks import COMMAND_LINE, Check
 from sniproxy.config.parser import parse
-from sniproxy.config.schema import ConfigError, DefaultTable, ListenerTable, RouteEntry, each_error
+from sniproxy.config.schema import AccessLogTable, ConfigError, DefaultTable, ListenerTable, RouteEntry, each_error
 from sniproxy.config.tables import MAX_ERRORS
 from tests.support.configerrors import LISTENER, ErrorCase
 
@@ -49,16 +49,28 @@ class CheckTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, Check("x.toml").routes, [RouteEntry("a b")] * 100, [], {})
         self.assertEqual(MAX_ERRORS + 1, len(each_error(error)))
 
-    def test_balance_and_limit(self) -> None:
+    def test_open_lines(self) -> None:
+        """Open tunnels have no lines in the access log, one, or more."""
+        check = Check("x.toml")
+        for table, expected in (
+            (AccessLogTable("a"), None),
+            (AccessLogTable("a", opened=True), 0.0),
+            (AccessLogTable("a", opened=True, repeat=60), 60.0),
+        ):
+            self.assertEqual(expected, check.open_lines(table))
+
+    def test_balance_and_limits(self) -> None:
         """Routes have no limit and take turns, unless they say otherwise."""
         check = Check("x.toml")
         for entry, expected in (
-            (DefaultTable("a"), (False, None)),
-            (DefaultTable("a", balance="least_connections"), (True, None)),
-            (DefaultTable("a", max_connections=7), (False, 7)),
+            (DefaultTable("a"), (False, None, None, None)),
+            (DefaultTable("a", balance="least_connections"), (True, None, None, None)),
+            (DefaultTable("a", max_connections=7), (False, 7, None, None)),
         ):
-            self.assertEqual(expected, check.balance_and_limit("default", entry))
-        error = self.assertRaises(ConfigError, check.balance_and_limit, "default", DefaultTable("a", max_connections=0))
+            self.assertEqual(expected, check.balance_and_limits("default", entry))
+        error = self.assertRaises(
+            ConfigError, check.balance_and_limits, "default", DefaultTable("a", max_connections=0)
+        )
         self.assertIn("x.toml: default.max_connections = 0: must be a number from 1", str(error))
 
     def test_place(self) -> None:
@@ -83,7 +95,7 @@ class FileTests(ErrorCase):
         for endpoint, cure in (
             ("tls:4443", "use tcp:"),
             ("ssl:4443", "use tcp:"),
-            ("haproxy:tcp:4443", "turn off send-proxy"),
+            ("haproxy:tcp:4443", "proxy_protocol"),
             ("4443", "write tcp:4443"),
             ("tcp:x", "a number from 0"),
         ):
@@ -191,4 +203,8 @@ class FileTests(ErrorCase):
 
     def test_empty_access_log(self) -> None:
         """An empty path is refused."""
+        self.refused('[access_log]\npath = "a"\nrepeat = 5', "access_log.repeat = 5", "write opened = true")
+        for seconds in ("0.5", "1e9"):
+            text = f'[access_log]\npath = "a"\nopened = true\nrepeat = {seconds}'
+            self.refused(text, "access_log.repeat", "seconds from 1 to 1000000")
         self.refused('[access_log]\npath = ""', 'access_log.path = ""', "standard output")

@@ -31,6 +31,8 @@ class InForceTests(SynchronousTestCase):
                 "inspect": False,
                 "mode": "tls",
                 "deferred_accept": False,
+                "proxy_protocol": None,
+                "proxy_protocol_from": [],
             },
             public,
         )
@@ -54,6 +56,8 @@ class InForceTests(SynchronousTestCase):
                     "resolvers": [],
                     "balance": "least_connections",
                     "max_connections": 9,
+                    "only_from": None,
+                    "send_proxy": None,
                 },
                 {
                     "server_name": "*.b.test",
@@ -62,6 +66,8 @@ class InForceTests(SynchronousTestCase):
                     "resolvers": [],
                     "balance": "round_robin",
                     "max_connections": None,
+                    "only_from": None,
+                    "send_proxy": None,
                 },
                 {
                     "server_name": "c.test",
@@ -70,6 +76,8 @@ class InForceTests(SynchronousTestCase):
                     "resolvers": ["one", "two"],
                     "balance": "round_robin",
                     "max_connections": None,
+                    "only_from": None,
+                    "send_proxy": None,
                 },
             ],
             found["routes"],

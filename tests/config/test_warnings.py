@@ -33,6 +33,15 @@ class WarningTests(SynchronousTestCase):
     def warned(self, text: str, listener: str = LISTENER) -> list[str]:
         return list(warnings(parse(listener + text, "f.toml"), 65536))
 
+    def test_proxy_protocol(self) -> None:
+        """Headers of everybody are believed; a header is sent before the hello to a broker's TLS port."""
+        everybody = LISTENER + 'proxy_protocol = "required"\nproxy_protocol_from = ["10.0.0.0/8", "0.0.0.0/0"]\n'
+        routes = '[default]\ntarget = ["10.0.0.7:7000", "10.0.0.8"]\nsend_proxy = "v2"\n'
+        first, second = self.warned(routes, everybody)
+        self.assertIn("proxy_protocol_from has all addresses: every client can claim", first)
+        self.assertIn("target 10.0.0.8:6651: send_proxy writes the header before the hello", second)
+        self.assertEqual([], self.warned('[default]\ntarget = "10.0.0.7:7000"\nsend_proxy = "v2"\n'))
+
     def one(self, text: str, *said: str) -> None:
         (warning,) = self.warned(text)
         for part in said:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,70 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.limits import Limits, make_limits
 from sniproxy.config.schema import LimitsTable
-from sniproxy.connection import admission
-from sniproxy.connection.admission import SLOW_HELLO_S, Admission, Permit, Rates
+from sniproxy.connection.admission import SLOW_HELLO_S, Admission, Permit
 from sniproxy.events import Refusal, Result
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.router import LiveRoute
 from sniproxy.util.buffered import BufferAccount
-
-
-class RatesTests(SynchronousTestCase):
-    """Token buckets."""
-
-    def test_burst_then_rate(self) -> None:
-        """A full bucket gives its tokens at once, then refills at the rate."""
-        rates = Rates()
-        self.assertEqual([True, True, True, False], [rates.take("a", 5.0, 2, 3) for _ in range(4)])
-        self.assertFalse(rates.take("a", 5.4, 2, 3))
-        self.assertEqual([True, False], [rates.take("a", 5.5, 2, 3) for _ in range(2)])
-        self.assertEqual([True] * 3 + [False], [rates.take("a", 100.0, 2, 3) for _ in range(4)])
-
-    def test_each(self) -> None:
-        """Each client has its own bucket."""
-        rates = Rates()
-        self.assertEqual([True, True, False], [rates.take(client, 0.0, 1, 1) for client in "aba"])
-
-    def test_another_rate(self) -> None:
-        """After a rate change, or if the clock was set back, a bucket needs no longer than a full refill."""
-        rates = Rates()
-        self.assertEqual([True, False], [rates.take("a", 5000.0, 0.001, 1) for _ in range(2)])
-        self.assertEqual([False, True], [rates.take("a", now, 2, 1) for now in (5000.0, 5000.5)])
-        self.assertEqual([False, False, True], [rates.take("a", now, 2, 1) for now in (100.0, 100.4, 100.5)])
-
-    def test_forgotten(self) -> None:
-        """Full buckets are dropped when other clients connect."""
-        rates = Rates()
-        for number in range(1000):
-            rates.take(str(number), float(number), 1, 5)
-        self.assertLessEqual(len(rates), 3)
-
-    def test_bounded(self) -> None:
-        """The number of buckets is bounded; the oldest one is dropped."""
-        rates = Rates()
-        with patch.object(admission, "MAX_RATES", 10):
-            for number in range(50):
-                rates.take(str(number), 0.0, 1, 1)
-                self.assertLessEqual(len(rates), 10)
-            self.assertEqual([False, True], [rates.take(client, 0.0, 1, 1) for client in ("49", "0")])
-
-    @given(
-        st.floats(0.01, 1000),
-        st.integers(1, 50),
-        st.lists(st.floats(0, 10), max_size=100),
-    )
-    def test_as_counted(self, rate: float, burst: int, gaps: list[float]) -> None:
-        """The stored number gives the same result as a counting bucket, except for rounding."""
-        rates, tokens, now = Rates(), float(burst), 1000.0
-        for gap in gaps:
-            now += gap
-            tokens = min(tokens + gap * rate, burst)
-            near = abs(tokens - 1) < 1e-3
-            took = rates.take("a", now, rate, burst)
-            if not near:
-                self.assertEqual(tokens >= 1, took)
-            if took:
-                tokens -= 1
 
 
 class AdmissionCase(SynchronousTestCase):
@@ -322,3 +262,39 @@ class RouteTests(AdmissionCase):
         self.admit(admission).enter_connecting("bridge", "public")
         other.release()
         self.assertEqual(1, admission.connecting)
+
+
+class LateClientTests(AdmissionCase):
+    """Connections whose client becomes known after they were admitted, by a PROXY protocol header."""
+
+    def test_counted(self) -> None:
+        """It counts for its client from then on, also as waiting for its hello, and no longer after its end."""
+        admission = self.admission(max_connections_per_client=2, max_hellos_per_client=1)
+        permit = admission.admit(None)
+        assert permit is not None
+        permit.wait_for_hello("first")
+        self.assertIsNone(permit.client)
+        permit.enter_client("192.0.2.7:1")
+        self.assertEqual("192.0.2.7", permit.client)
+        self.assertIsNone(admission.admit("192.0.2.7:2"))
+        permit.receive_hello()
+        other = admission.admit("192.0.2.7:3")
+        assert other is not None
+        late = admission.admit(None)
+        assert late is not None
+        error = self.assertRaises(Refusal, late.enter_client, "192.0.2.7:4")
+        self.assertEqual("client 192.0.2.7: [limits] max_connections_per_client", str(error))
+        late.release()
+        permit.release()
+        self.assertIsNotNone(admission.admit("192.0.2.7:5"))
+        self.assertEqual(Result.LIMIT, error.result)
+        self.assertEqual({"max_hellos_per_client": 1, "max_connections_per_client": 1}, dict(admission.refusals))
+
+    def test_exempt(self) -> None:
+        """A client without limits is not counted."""
+        admission = self.admission(max_connections_per_client=1, exempt_cidrs=["10.0.0.0/8"])
+        for _ in range(3):
+            permit = admission.admit(None)
+            assert permit is not None
+            permit.enter_client("10.0.0.1:1")
+            self.assertIsNone(permit.client)

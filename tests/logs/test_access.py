@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.events import Connection, Result
+from sniproxy.events import Connection, Proxied, Result
 from sniproxy.logs.access import (
     AccessLog,
     ConnectionCounter,
@@ -35,6 +35,8 @@ FULL = ended(
     alpn=("pulsar",),
     route="*.pulsar.test",
     target="127.0.0.1:6651",
+    upstream_address="10.0.0.5",
+    upstream_port=43210,
     received=517,
     bytes_up=4_700,
     bytes_down=12_000_000,
@@ -64,6 +66,7 @@ class JsonLineTests(SynchronousTestCase):
             "alpn": ["pulsar"],
             "route": "*.pulsar.test",
             "target": "127.0.0.1:6651",
+            "upstream_local": "10.0.0.5:43210",
             "result": "ok",
             "alert": None,
             "bytes_up": 4_700,
@@ -75,6 +78,15 @@ class JsonLineTests(SynchronousTestCase):
             "reason": "",
         }
         self.assertEqual(list(json.loads(line).items()), list(expected.items()))
+
+    def test_proxied(self) -> None:
+        """A PROXY protocol header adds its sender and its fields."""
+        proxied = Proxied("10.0.0.9:7", {"authority": 'a"b', "aws_vpce_id": "vpce-1"})
+        line = json_line(attrs.evolve(FULL, proxied=proxied))
+        self.assertEqual(json.dumps(json.loads(line)), line)
+        found = json.loads(line)
+        self.assertEqual(("10.0.0.9:7", proxied.tlvs), (found["peer"], found["proxy_tlv"]))
+        self.assertEqual(json.loads(json_line(attrs.evolve(FULL, proxied=Proxied("unix", {}))))["proxy_tlv"], {})
 
     def test_as_json_writes(self) -> None:
         """A line is what json.dumps writes, for any texts and numbers."""
@@ -99,7 +111,7 @@ class JsonLineTests(SynchronousTestCase):
     def test_not_reached(self) -> None:
         """Fields of stages that were not reached are null; the alert has the RFC's name."""
         fields = json.loads(json_line(REFUSED))
-        for key in ("route", "target", "hello_s", "resolve_s", "connect_s"):
+        for key in ("route", "target", "upstream_local", "hello_s", "resolve_s", "connect_s"):
             self.assertIsNone(fields[key])
         self.assertEqual((fields["alert"], fields["result"]), ("unrecognized_name", "no_route"))
 
@@ -213,6 +225,26 @@ class AccessLogTests(SynchronousTestCase):
             [line for name in (f"{path}.1", str(path)) for line in Path(name).read_text().splitlines()],
         )
         self.assertEqual(0, log.lost)
+
+    def test_open(self) -> None:
+        """The line of an open tunnel has the result C{open}, in every kind of log."""
+        path = Path(self.mktemp())
+        log = AccessLog(Clock(), str(path))
+        log.write_open(FULL)
+        log.close()
+        self.assertEqual(json_line(FULL, "open"), path.read_text().strip())
+        self.assertEqual({**json.loads(json_line(FULL)), "result": "open"}, json.loads(json_line(FULL, "open")))
+        ours, terminal = os.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, terminal)
+        log = AccessLog(Clock(), os.ttyname(terminal))
+        log.write_open(FULL)
+        log.close()
+        self.assertEqual(readable_line(FULL, "open"), os.read(ours, 4096).decode().splitlines()[0])
+        with capturedLogs() as events:
+            AccessLog(Clock(), None).write_open(FULL)
+        self.assertEqual([readable_line(FULL, "open")], [event["log_format"].format(**event) for event in events])
+        self.assertTrue(readable_line(FULL, "open").startswith("open            192.0.2.7:50123"))
 
     def test_terminal(self) -> None:
         """A terminal gets readable lines, and at the close the pending summary."""

@@ -11,7 +11,7 @@ from OpenSSL import SSL
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.relay.relay import Ending, Relay
+from sniproxy.relay.relay import Relay
 from sniproxy.util.buffered import BufferAccount
 from tests.relay import pythonrelay
 from tests.support.reactor import reactor
@@ -55,7 +55,7 @@ class TLSContractTests(pythonrelay.PythonRelayContract):
             assert isinstance(tunnel.upstream, FarTLS)
             self.assertEqual(cut, tunnel.upstream.cut)
             tunnel.close()
-            self.assertEqual(Ending(Result.OK), await tunnel.done)
+            self.assertEqual(Result.OK, (await tunnel.done).result)
 
     async def test_no_room_for_the_end(self) -> None:
         """A close_notify that finds no room is sent when there is some."""
@@ -80,7 +80,7 @@ class TLSContractTests(pythonrelay.PythonRelayContract):
         self.assertFalse(client.cut)
         self.assertTrue(relay.half_closed)
         client.close()
-        self.assertEqual(Ending(Result.OK), await done)
+        self.assertEqual(Result.OK, (await done).result)
         far.close()
 
     async def test_no_tls_any_more(self) -> None:

@@ -95,7 +95,7 @@ class DeadlineContract(RelayContract):
         tunnel.upstream.sendall(b"bye")
         tunnel.upstream.close()
         self.assertEqual(b"bye", await in_thread(read_to_end, tunnel.client))
-        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual(Result.OK, (await tunnel.done).result)
         timer.close()
         await timer.closer.settled()
 
@@ -221,4 +221,4 @@ class HandClockContract(RelayContract):
         tunnel.upstream.sendall(b"bye")
         tunnel.upstream.close()
         self.assertEqual(b"bye", await in_thread(read_to_end, tunnel.client))
-        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual(Result.OK, (await tunnel.done).result)

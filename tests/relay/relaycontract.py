@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.relay import Ending
+from sniproxy.relay.relay import FIRST_ENDED, Ending
 from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, connected, in_thread, read_exactly, read_to_end, reset
@@ -45,6 +45,10 @@ class AnyRelay(Protocol):
     def bytes_down(self) -> int: ...
     @property
     def half_closed(self) -> bool: ...
+    @property
+    def answer(self) -> bytes:
+        """The first and the seventh byte from the target, at the end."""
+
     def blocked(self, direction: Literal["up", "down"]) -> bool:
         """Whether the destination of a direction is full, so that its source is not read."""
 
@@ -127,8 +131,26 @@ class RelayContract(SocketTestCase):
         tunnel.upstream.sendall(b"answer")
         self.assertEqual(b"answer", await in_thread(read_exactly, tunnel.client, 6))
         tunnel.close()
-        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual(Result.OK, (await tunnel.done).result)
         self.assertEqual((11, 6), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+        self.assertEqual(b"a\0", tunnel.relay.answer)
+
+    async def test_answer(self) -> None:
+        """The first and the seventh byte of the target's answer are kept, if they come at once."""
+        for pieces, kept in (
+            ((b"1234567",), b"17"),
+            ((b"123", b"45678"), b"1\0"),
+            ((b"123456789", b"0" * 99), b"17"),
+            ((b"\0" * 7,), b"\0\0"),
+            ((), b""),
+        ):
+            tunnel = self.tunnel()
+            for piece in pieces:
+                tunnel.upstream.sendall(piece)
+                self.assertEqual(piece, await in_thread(read_exactly, tunnel.client, len(piece)))
+            tunnel.close()
+            await tunnel.done
+            self.assertEqual(kept, tunnel.relay.answer)
 
     async def test_client_ends_first(self) -> None:
         """A client that ends its side still gets the whole answer."""
@@ -146,7 +168,7 @@ class RelayContract(SocketTestCase):
         question, got = await gatherResults([in_thread(serve), in_thread(read_to_end, tunnel.client)])
         self.assertEqual(b"question", question)
         self.assertTrue(got == answer)
-        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual(FIRST_ENDED["client"], await tunnel.done)
 
     async def test_upstream_ends_first(self) -> None:
         """An upstream that ends its side still gets all that the client sends."""
@@ -157,13 +179,13 @@ class RelayContract(SocketTestCase):
         tunnel.client.sendall(b"late")
         tunnel.client.close()
         self.assertEqual(b"late", await in_thread(read_to_end, tunnel.upstream))
-        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual(FIRST_ENDED["target"], await tunnel.done)
 
     async def test_both_end_at_once(self) -> None:
         """Both sides may have ended before the relay begins."""
         tunnel = self.tunnel(starts=False)
         tunnel.close()
-        self.assertEqual(Ending(Result.OK), await tunnel.relay.run())
+        self.assertEqual(Result.OK, (await tunnel.relay.run()).result)
 
     async def test_backpressure(self) -> None:
         """A side that does not read stops the other one within a bound; then all bytes arrive, in order."""
@@ -234,7 +256,7 @@ class RelayContract(SocketTestCase):
         self.assertTrue(await in_thread(read_in_pieces) == data)
         await sending
         tunnel.client.close()
-        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual(Result.OK, (await tunnel.done).result)
 
     async def test_client_resets(self) -> None:
         """A reset by the client reaches the upstream as a reset."""
@@ -316,7 +338,7 @@ class RelayContract(SocketTestCase):
         sent = await self.end_before_a_slow_reader(tunnel)
         self.assertFalse(tunnel.done.called)
         self.assertEqual(sent, len(await in_thread(read_to_end, tunnel.client)))
-        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual(Result.OK, (await tunnel.done).result)
 
     async def end_before_a_slow_reader(self, tunnel: Tunnel) -> int:
         """End both sides while the client does not read. @return: bytes sent to it."""
@@ -388,5 +410,5 @@ class RelayContract(SocketTestCase):
             expected = tuple(hashlib.sha256(block[:size]).hexdigest() for size in (up, down))
             self.assertEqual(expected, hashes)
         for tunnel, (up, down) in zip(tunnels, pairs, strict=True):
-            self.assertEqual(Ending(Result.OK), await tunnel.done)
+            self.assertEqual(Result.OK, (await tunnel.done).result)
             self.assertEqual((up, down), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))

@@ -105,7 +105,9 @@ class EndingTests(EngineCase):
         """Each kind has its result and its reason."""
         none = {"back": (False, False)}
         for told, more, expected in (
-            ((OK, 0, BOTH), none, Ending(Result.OK)),
+            ((OK, 0, NOBODY), none, Ending(Result.OK)),
+            ((OK, 0, CLIENT), none, Ending(Result.OK, "the client ended first")),
+            ((OK, 0, TARGET), none, Ending(Result.OK, "the target ended first")),
             ((RESET, errno.ECONNRESET, CLIENT), none, Ending(Result.RESET, "the client's connection was reset")),
             ((RESET, errno.EPIPE, TARGET), none, Ending(Result.RESET, "the target's connection was reset")),
             (
@@ -188,7 +190,7 @@ class EndingTests(EngineCase):
         relay, owner = self.open()
         relay.give_back(lambda back: self.fail("given back"))
         self.finish(OK, 0, BOTH, back=(False, False))
-        self.assertEqual(Ending(Result.OK), await owner.done)
+        self.assertEqual(Result.OK, (await owner.done).result)
 
 
 class EngineTests(EngineCase):

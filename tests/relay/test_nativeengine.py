@@ -77,6 +77,10 @@ class NativeRelay:
     def half_closed(self) -> bool:
         return self.tunnel.half_closed
 
+    @property
+    def answer(self) -> bytes:
+        return self.tunnel.answer
+
     def blocked(self, direction: Literal["up", "down"]) -> bool:
         return bool(self.tunnel.blocked & (1 if direction == "up" else 2))
 
@@ -155,7 +159,7 @@ class NativeTests(NativeCase):
         self.assertEqual(b"between after", await in_thread(read_exactly, self.target, 13))
         self.client.close()
         self.target.close()
-        self.assertEqual(Ending(Result.OK), await again.done)
+        self.assertEqual(Result.OK, (await again.done).result)
         self.assertEqual((5, 13), (relay.bytes_up, again.bytes_up))
         self.assertFalse(relay.done.called)
 
@@ -272,7 +276,7 @@ class NativeTests(NativeCase):
                 client.close()
                 target.close()
             for ending in await gatherResults([relay.done for relay in relays]):
-                self.assertEqual(Ending(Result.OK), ending)
+                self.assertEqual(Result.OK, ending.result)
             self.assertEqual(0, self.native.tunnels)
         self.assertEqual(300, len(self.native._relays))
 
@@ -327,4 +331,4 @@ class BusyTests(NativeCase):
         self.client.close()
         await threads[1]
         self.target.close()
-        self.assertEqual(Ending(Result.OK), await relay.done)
+        self.assertEqual(Result.OK, (await relay.done).result)

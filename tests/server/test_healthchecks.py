@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LINGER_TIMEOUT_S
-from sniproxy.routing.upstreams import Upstream
+from sniproxy.routing.upstreams import FORGET_S, Upstream
 from sniproxy.util.timerwheel import TICK_S
 from tests.support.conversation import NAME
 from tests.support.hellos import hello
@@ -109,6 +109,21 @@ class CheckTests(SocketTestCase):
         standing = proxy.service._upstreams
         standing.record_answer([Target("127.0.0.9", 1)], None, 0.0, plaintext=True)
         self.assertIn("127.0.0.9:1", standing.plaintext)
+
+    async def test_header(self) -> None:
+        """A TLS check of a target that wants PROXY protocol headers begins with one, whoever names the target."""
+        backend = Backend(self)
+        self.clock = HandClock()
+        text = f'[[route]]\nserver_name = "{NAME}"\ntarget = "{backend.address}"\nsend_proxy = "v1"\n'
+        proxy = Proxy(self, text + '[health]\ncheck = "tls"\ninterval = 1\n', self.clock)
+        self.clock.advance(0.1)
+        with await in_thread(backend.accept) as upstream:
+            self.assertEqual(b"PROXY UNKNOWN\r\n\x16\x03", await in_thread(read_exactly, upstream, 17))
+        table = proxy.service._upstreams
+        table.record_answer([Target("127.0.0.9", 1)], None, self.clock.seconds(), header=b"PROXY UNKNOWN\r\n")
+        self.assertEqual(b"PROXY UNKNOWN\r\n", table.headers["127.0.0.9:1"])
+        table.forget(self.clock.seconds() + FORGET_S + 1)
+        self.assertEqual([backend.address], list(table.headers))
 
     async def test_stop(self) -> None:
         """A stop of the proxy cancels a running check, and nothing is left open."""

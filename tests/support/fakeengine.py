@@ -74,7 +74,8 @@ class FakeEngine:
                 os.close(fd)
             fds.append(fd if comes_back else -1)
         up, down = tunnel.bytes_up, tunnel.bytes_down
-        self._told.append((tunnel.key, kind, number, side, up, down, fds[0], fds[1], *more.get("held", (b"", b""))))
+        held = more.get("held", (b"", b""))
+        self._told.append((tunnel.key, kind, number, side, up, down, *fds, *held, more.get("answer", b"")))
         os.eventfd_write(self._fd, 1)
 
     def endings(self) -> list[engine.NativeEnding]:

@@ -38,7 +38,7 @@ fn gives_back_the_sockets_and_all_bytes() {
         target.shutdown(Shutdown::Write).unwrap();
         rig.settle();
         let token = rig.relay.tunnels.iter(0..9).next().unwrap().0;
-        rig.relay.tunnels.get(token).unwrap().timed = 1;
+        rig.relay.tunnels.get(token).unwrap().flags |= TIMED;
         let client_fd = rig.relay.tunnels.get(token).unwrap().sides[CLIENT].as_fd();
         sys::set_user_timeout(client_fd, 120_000); // its client is silent
         rig.put(Command::GiveBack(Arc::clone(&shared)));

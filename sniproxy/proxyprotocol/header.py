@@ -1,0 +1,48 @@
+"""What a PROXY protocol header says, and the error of a header that cannot be read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from sniproxy.util.names import host_port
+
+V1_BEGIN = b"PROXY "
+V2_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+
+
+class HeaderError(Exception):
+    """The header is malformed. The message says how."""
+
+
+class NoHeader(HeaderError):
+    """The first bytes begin no PROXY protocol header."""
+
+
+@attrs.frozen
+class Address:
+    """One end of a connection. @ivar host: an IP address in its shortest form. @ivar port: 0 to 65535."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return host_port(self.host, self.port)
+
+
+@attrs.frozen
+class ProxyHeader:
+    """A header.
+
+    @ivar version: 1 or 2.
+    @ivar source: of the connection that the sender accepted. None: the header has no IP address, as with ``LOCAL``,
+        ``UNKNOWN`` and unix sockets; the addresses of the receiver's own connection count.
+    @ivar destination: where that connection was accepted. None with C{source}.
+    @ivar tlvs: the optional fields of version 2, by name; see L{sniproxy.proxyprotocol.tlvs}.
+    """
+
+    version: int
+    source: Address | None = None
+    destination: Address | None = None
+    tlvs: Mapping[str, str] = attrs.field(factory=dict)

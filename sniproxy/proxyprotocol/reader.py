@@ -1,0 +1,127 @@
+"""Reads a PROXY protocol header from the first bytes of a connection. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from sniproxy.proxyprotocol import tlvs
+from sniproxy.proxyprotocol.header import V1_BEGIN, V2_SIGNATURE, Address, HeaderError, NoHeader, ProxyHeader
+from sniproxy.util.text import bounded
+
+MAX_V1_BYTES = 107
+"""The longest header of version 1, with its line end (section 2.1)."""
+
+MAX_V2_BYTES = 8192
+"""The longest header of version 2 that is accepted. The length field allows 65,551; senders that add the client's
+certificate need some kilobytes, all others less than 536 bytes."""
+
+_FIXED_BYTES = 16  # of version 2: signature, version and command, family, length
+_LOCAL, _PROXY = 0x20, 0x21
+_IPV4_BYTES, _IPV6_BYTES, _UNIX_BYTES = 12, 36, 216
+_ADDRESS_BYTES = {0x11: _IPV4_BYTES, 0x12: _IPV4_BYTES, 0x21: _IPV6_BYTES, 0x22: _IPV6_BYTES, 0x31: 216, 0x32: 216}
+"""Bytes of both addresses, by family and transport: IPv4, IPv6 and unix sockets, each as a stream or datagrams."""
+
+_PORT = re.compile(r"0|[1-9][0-9]{0,4}")
+
+
+def read_header(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
+    """Read the header at the beginning of the bytes that were received.
+
+    @return: the header, and the number of its bytes. None: it is not complete.
+    @raise NoHeader: the bytes begin no header. @raise HeaderError: the header is malformed or too long.
+    """
+    begin = bytes(data[: len(V2_SIGNATURE)])
+    if begin.startswith(V1_BEGIN):
+        return _read_v1(bytes(data[:MAX_V1_BYTES]))
+    if begin == V2_SIGNATURE:
+        return _read_v2(data)
+    if V1_BEGIN.startswith(begin) or V2_SIGNATURE.startswith(begin):
+        return None
+    raise NoHeader("no PROXY protocol header")
+
+
+def _read_v1(data: bytes) -> tuple[ProxyHeader, int] | None:
+    """Section 2.1: one line of text."""
+    end = data.find(b"\r\n")
+    if end < 0:
+        if len(data) >= MAX_V1_BYTES:
+            raise HeaderError(f"the header (v1) has no line end within {MAX_V1_BYTES} bytes")
+        return None
+    line = data[:end].decode("latin-1")
+    words = line.split(" ")
+    if words[1] == "UNKNOWN":
+        return ProxyHeader(1), end + 2
+    if len(words) != 6 or words[1] not in ("TCP4", "TCP6"):
+        raise HeaderError(f"the header (v1) is malformed: {bounded(line)!r}")
+    source, destination = (
+        _v1_address(words[1], host, port) for host, port in ((words[2], words[4]), (words[3], words[5]))
+    )
+    return ProxyHeader(1, source, destination), end + 2
+
+
+def _v1_address(family: str, host: str, port: str) -> Address:
+    try:
+        # A zone ("%eth0") is valid for ipaddress, but not here.
+        address = ipaddress.ip_address("" if "%" in host else host)
+    except ValueError:
+        raise HeaderError(f"the header (v1) has the address {bounded(host)!r}") from None
+    if f"TCP{address.version}" != family:
+        raise HeaderError(f"the header (v1) says {family} and has the address {address}")
+    if not _PORT.fullmatch(port) or int(port) > 65535:
+        raise HeaderError(f"the header (v1) has the port {bounded(port)!r}")
+    return _address(address, int(port))
+
+
+def _read_v2(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
+    """Section 2.2: binary."""
+    if len(data) > 12 and data[12] not in (_LOCAL, _PROXY):
+        raise HeaderError(f"the header (v2) has the version and command {data[12]:#04x}")
+    local = len(data) > 12 and data[12] == _LOCAL
+    if len(data) > 13 and not local and data[13] and data[13] not in _ADDRESS_BYTES:
+        raise HeaderError(f"the header (v2) has the family and transport {data[13]:#04x}")
+    if len(data) < _FIXED_BYTES:
+        return None
+    family, size = data[13], _FIXED_BYTES + int.from_bytes(data[14:16])
+    if size > MAX_V2_BYTES:
+        raise HeaderError(f"the header (v2) has {size:,} bytes; at most {MAX_V2_BYTES:,} are accepted")
+    addresses = 0 if local else _ADDRESS_BYTES.get(family, 0)
+    if size < _FIXED_BYTES + addresses:
+        raise HeaderError(f"the header (v2) has {size - _FIXED_BYTES} bytes for addresses of {addresses}")
+    if len(data) < size:
+        return None
+    # LOCAL: a connection of the sender itself, for example a health check. Without addresses the format of the rest is
+    # not defined. The receiver ignores both.
+    if not addresses:
+        return ProxyHeader(2), size
+    whole = bytes(data[:size])
+    fields = tlvs.named(_checked_fields(whole, _FIXED_BYTES + addresses))
+    if addresses == _UNIX_BYTES:
+        return ProxyHeader(2, tlvs=fields), size
+    half = (addresses - 4) // 2
+    hosts = whole[_FIXED_BYTES : _FIXED_BYTES + half], whole[_FIXED_BYTES + half : _FIXED_BYTES + 2 * half]
+    ports = whole[_FIXED_BYTES + 2 * half :]
+    source, destination = (
+        _address(ipaddress.ip_address(host), int.from_bytes(ports[at : at + 2]))
+        for host, at in zip(hosts, (0, 2), strict=True)
+    )
+    return ProxyHeader(2, source, destination, fields), size
+
+
+def _checked_fields(whole: bytes, start: int) -> Iterator[tuple[int, int, bytes]]:
+    """The header's fields, after a check of its CRC-32C if it has one (section 2.2.4)."""
+    fields = list(tlvs.split(whole[start:]))
+    sums = [(start + at, value) for kind, at, value in fields if kind == tlvs.CRC32C]
+    if len(sums) > 1 or any(len(value) != 4 for _, value in sums):
+        raise HeaderError("the header (v2) has a malformed checksum (CRC32c)")
+    for at, value in sums:
+        if tlvs.crc32c(whole[:at] + bytes(4) + whole[at + 4 :]) != int.from_bytes(value):
+            raise HeaderError("the header's checksum (CRC32c) is wrong")
+    return iter(fields)
+
+
+def _address(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> Address:
+    """An IPv4 address in an IPv6 one (RFC 4291, section 2.5.5.2) is IPv4, as for the proxy's own connections."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return Address(str(mapped or address), port)

@@ -1,0 +1,73 @@
+"""Tests for sniproxy.cli.who.brokerstats, against a small HTTP server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.cli.who.brokerstats import BrokerClient, BrokerError, clients_of
+from tests.cli.who.stats import AdminAPI, stats
+
+BASE = "/admin/v2/persistent/public/default/t"
+PARTITIONED = f"{BASE}/partitioned-stats?perPartition=true"
+
+
+class ClientsTests(SynchronousTestCase):
+    """clients_of."""
+
+    def asked(self, answers: dict[str, Any], topic: str = "t", token: str | None = None) -> list[BrokerClient]:
+        self.api = AdminAPI(self, answers)
+        return clients_of(self.api.url, topic, token)
+
+    def test_topic(self) -> None:
+        """Producers and consumers, each with its address as the broker shows it."""
+        found = self.asked({f"{BASE}/stats": stats("/10.0.0.5:1", "/[fd00::5]:2", sub="/10.0.0.5:3")}, token="secret")
+        self.assertEqual(
+            [
+                BrokerClient("producer p0", "10.0.0.5:1"),
+                BrokerClient("producer p1", "[fd00::5]:2"),
+                BrokerClient("consumer sub/c", "10.0.0.5:3"),
+            ],
+            found,
+        )
+        self.assertEqual([(f"{BASE}/stats", "Bearer secret")], self.api.heard)
+
+    def test_partitions(self) -> None:
+        """The clients of all partitions."""
+        parts = {f"persistent://public/default/t-partition-{n}": stats(f"/10.0.0.5:{n}") for n in (1, 2)}
+        found = self.asked({PARTITIONED: {"partitions": parts}})
+        self.assertEqual(["producer p0 of 1", "producer p0 of 2"], [one.what for one in found])
+
+    def test_redirect(self) -> None:
+        """A broker that does not own the topic redirects to one that does."""
+        owner = AdminAPI(self, {f"{BASE}/stats": stats("/10.0.0.5:1")})
+        self.assertEqual(1, len(self.asked({f"{BASE}/stats": f"{owner.url}{BASE}/stats"}, token="secret")))
+        self.assertEqual([(f"{BASE}/stats", "Bearer secret")], owner.heard)
+
+    def test_names(self) -> None:
+        """Characters of a topic's name are escaped."""
+        self.assertRaises(BrokerError, self.asked, {}, "persistent://a/b/x y?z/1")
+        self.assertEqual("/admin/v2/persistent/a/b/x%20y%3Fz/1/stats", self.api.heard[0][0])
+
+    def test_no_address(self) -> None:
+        """A client without an address is kept, without one."""
+        found = self.asked({f"{BASE}/stats": {"publishers": [{"producerName": "p"}]}})
+        self.assertEqual([BrokerClient("producer p", "")], found)
+
+    def test_errors(self) -> None:
+        """Each failure is named."""
+        for answers, why in (
+            ({}, "knows no topic persistent://public/default/t"),
+            ({f"{BASE}/stats": 401}, "HTTP 401"),
+            ({f"{BASE}/stats": b"{"}, "Expecting property name"),
+            ({f"{BASE}/stats": []}, "not a JSON object"),
+            ({f"{BASE}/stats": {"publishers": [1]}}, "unexpected answer"),
+            ({PARTITIONED: {"partitions": []}}, "it has no partitions"),
+            ({f"{BASE}/stats": "ftp://x/"}, ""),
+        ):
+            self.assertIn(why, str(self.assertRaises(BrokerError, self.asked, answers)))
+        self.assertIn("write the URL", str(self.assertRaises(BrokerError, clients_of, "broker:8080", "t")))
+        self.assertRaises(BrokerError, clients_of, "http://127.0.0.1:1", "t")
+        self.assertRaises(BrokerError, clients_of, "https://127.0.0.1:1", "t", None, "/nowhere.pem")
+        self.assertRaises(ValueError, clients_of, "http://127.0.0.1:1", "a/b")

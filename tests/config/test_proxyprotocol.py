@@ -1,0 +1,162 @@
+"""Tests for sniproxy.config.proxyprotocol."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.parser import parse
+from sniproxy.config.proxyprotocol import ProxyProtocol
+from sniproxy.config.schema import ConfigError
+from sniproxy.config.warnings import check_headers
+from sniproxy.interfaces import Target
+from sniproxy.proxyprotocol.sending import SendProxy
+from sniproxy.routing.policy import network
+
+NETWORKS = tuple(map(network, ("10.0.0.0/8", "2001:db8::/32")))
+
+
+def configured(more: str, endpoint: str = "tcp:4443") -> ProxyProtocol | None:
+    """The settings of a listener."""
+    text = f'[[listener]]\nendpoint = "{endpoint}"\n{more}\n[default]\ntarget = "a.test:6651"\n'
+    return parse(text, "x.toml").listeners[0].proxy_protocol
+
+
+class ProxyProtocolTests(SynchronousTestCase):
+    """proxy_protocol and proxy_protocol_from."""
+
+    def test_absent(self) -> None:
+        """By default no headers are read."""
+        self.assertIsNone(configured(""))
+
+    def test_modes(self) -> None:
+        """Both modes, with networks."""
+        for mode, required in (("required", True), ("optional", False)):
+            found = configured(f'proxy_protocol = "{mode}"\nproxy_protocol_from = ["10.0.0.0/8", "2001:db8::/32"]')
+            self.assertEqual(ProxyProtocol(required, NETWORKS), found)
+            assert found is not None
+            self.assertEqual(mode, found.mode)
+
+    def test_local(self) -> None:
+        """A listener that only this host can reach needs no list."""
+        for endpoint in (
+            "tcp:4443:interface=127.0.0.1",
+            "tcp:4443:interface=127.9.9.9",
+            "tcp6:4443:interface=\\\\:\\\\:1",
+            "tcp:4443:interface=localhost",
+            "unix:/run/x.sock",
+        ):
+            self.assertEqual(ProxyProtocol(True, ()), configured('proxy_protocol = "required"', endpoint), endpoint)
+
+    def test_errors(self) -> None:
+        """Each error names its key and the cure."""
+        for more, message in (
+            ('proxy_protocol = "required"', "listener[0].proxy_protocol_from = (absent): missing; a header can claim"),
+            ('proxy_protocol = "v2"', 'listener[0].proxy_protocol = "v2": write "required" or "optional"'),
+            ('proxy_protocol_from = ["10.0.0.0/8"]', "listener[0].proxy_protocol_from = ['10.0.0.0/8']: it requires"),
+            (
+                'proxy_protocol = "optional"\nproxy_protocol_from = ["10.0.0.1/8"]',
+                'listener[0].proxy_protocol_from = "10.0.0.1/8": host bits are set; write 10.0.0.0/8',
+            ),
+        ):
+            error = self.assertRaises(ConfigError, configured, more)
+            self.assertIn(message, str(error))
+
+    def test_all_interfaces(self) -> None:
+        """A listener on another address than loopback needs a list."""
+        for endpoint in ("tcp:4443:interface=192.0.2.1", "tcp:4443:interface=host.test", "systemd:domain=INET:index=0"):
+            self.assertRaises(ConfigError, configured, 'proxy_protocol = "required"', endpoint)
+
+    def test_believes(self) -> None:
+        """A peer is believed if its address is in a network, or if there is none; unix sockets are local."""
+        settings = ProxyProtocol(True, NETWORKS)
+        for client, believed in (
+            ("10.1.2.3:50123", True),
+            ("[2001:db8::7]:1", True),
+            ("[::ffff:10.0.0.1]:1", True),
+            ("unix", True),
+            ("11.1.2.3:50123", False),
+            ("[2001:db9::7]:1", False),
+        ):
+            self.assertEqual(believed, settings.believes(client), client)
+        self.assertTrue(ProxyProtocol(True, ()).believes("127.0.0.1:1"))
+
+
+class SendProxyTests(SynchronousTestCase):
+    """send_proxy and proxy_tlvs, in every table that has targets."""
+
+    def test_tables(self) -> None:
+        """Routes, default tables, plaintext listeners and bridges have it."""
+        keys = 'send_proxy = "v2"\nproxy_tlvs = ["authority", "unique_id"]\n'
+        text = f"""
+[[listener]]
+endpoint = "tcp:4443"
+[[listener]]
+name = "tap"
+endpoint = "tcp:6650:interface=127.0.0.1"
+plaintext = true
+target = "127.0.0.1:6650"
+{keys}
+[[route]]
+server_name = "a.test"
+target = "10.0.0.7:7000"
+{keys}
+[default]
+target = "10.0.0.8:7000"
+send_proxy = "v1"
+[[bridge]]
+endpoint = "tcp:6651:interface=127.0.0.1"
+service_url = "pulsar+ssl://vip.test"
+trust = "ca.pem"
+{keys}
+"""
+        found = parse(text, "x.toml")
+        both = SendProxy(2, ("authority", "unique_id"))
+        assert found.default is not None and found.listeners[1].plaintext is not None
+        self.assertEqual(
+            [both, SendProxy(1), both, both],
+            [
+                found.routes[0].send_proxy,
+                found.default.send_proxy,
+                found.listeners[1].plaintext.send_proxy,
+                found.bridges[0].send_proxy,
+            ],
+        )
+        headers = {Target("10.0.0.7", 7000): both.own(), Target("10.0.0.8", 7000): SendProxy(1).own()}
+        self.assertEqual(headers, check_headers(found))
+
+    def test_terminated(self) -> None:
+        """Checks of a route that only terminating listeners have send no header, because it goes inside TLS."""
+        text = """
+[[listener]]
+name = "ends"
+endpoint = "tcp:4443"
+certificates = "certs/"
+upstream_trust = "ca.pem"
+[[listener]]
+name = "passes"
+endpoint = "tcp:4444"
+[[route]]
+server_name = "a.test"
+listener = "ends"
+target = "10.0.0.7:7000"
+send_proxy = "v2"
+"""
+        self.assertEqual({}, check_headers(parse(text, "x.toml")))
+
+    def test_errors(self) -> None:
+        """Each error names its key and the cure."""
+        for more, message in (
+            ('send_proxy = "2"', 'default.send_proxy = "2": write "v2" or "v1"'),
+            ('proxy_tlvs = ["authority"]', "default.proxy_tlvs = ['authority']: only version 2 has these fields"),
+            ('send_proxy = "v1"\nproxy_tlvs = ["authority"]', "default.proxy_tlvs"),
+            (
+                'send_proxy = "v2"\nproxy_tlvs = ["alpn"]',
+                'default.proxy_tlvs = "alpn": the fields are authority, unique_id',
+            ),
+        ):
+            text = f'[[listener]]\nendpoint = "tcp:4443"\n[default]\ntarget = "a.test:6651"\n{more}\n'
+            error = self.assertRaises(ConfigError, parse, text, "x.toml")
+            self.assertIn(message, str(error))
+        text = '[[listener]]\nendpoint = "tcp:4443"\nsend_proxy = "v2"\n[default]\ntarget = "a.test:6651"\n'
+        error = self.assertRaises(ConfigError, parse, text, "x.toml")
+        self.assertIn("a TLS listener uses the routes; write it in the [[route]]", str(error))

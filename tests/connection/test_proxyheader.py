@@ -1,0 +1,197 @@
+"""Tests for sniproxy.connection.proxyheader, through a running proxy."""
+
+from __future__ import annotations
+
+import socket
+
+from sniproxy.events import Proxied, Result
+from sniproxy.proxyprotocol.header import V2_SIGNATURE, Address
+from sniproxy.proxyprotocol.writer import write_v1, write_v2
+from tests.support.conversation import NAME, ConversationCase, route
+from tests.support.hellos import hello
+from tests.support.proxies import Backend, Proxy
+from tests.support.sockets import HandClock, in_thread, read_exactly, read_to_end
+
+SOURCE, DESTINATION = Address("192.0.2.7", 50123), Address("198.51.100.1", 4443)
+V1 = write_v1(SOURCE, DESTINATION)
+V2 = write_v2(SOURCE, DESTINATION, {"authority": "a.test"})
+LOCAL = write_v2(None, None, {})
+
+
+def listener(mode: str = "required", more: str = "") -> str:
+    """A listener with proxy_protocol."""
+    return f"""[[listener]]
+endpoint = "tcp:0:interface=127.0.0.1"
+name = "public"
+proxy_protocol = "{mode}"
+{more}
+"""
+
+
+class ProxyHeaderCase(ConversationCase):
+    """Sends bytes to a proxy with a backend."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        await super().setUp()
+        self.backend = Backend(self)
+
+    def proxy(self, mode: str = "required", more: str = "", rest: str = "", clock: object = None) -> Proxy:
+        text = listener(mode, more) + route(self.backend.address) + rest
+        return Proxy(self, text) if clock is None else Proxy(self, text, clock)
+
+    async def through(self, proxy: Proxy, pieces: list[bytes], expected: bytes) -> None:
+        """Assert that the backend gets these bytes, and that the tunnel ends well."""
+        number = len(proxy.records)
+        with proxy.connect() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in pieces:
+                await in_thread(client.sendall, piece)
+            with await in_thread(self.backend.accept) as upstream:
+                self.assertEqual(expected, await in_thread(read_exactly, upstream, len(expected)))
+        self.assertEqual(Result.OK, (await proxy.ended(number)).result)
+
+
+class HeaderTests(ProxyHeaderCase):
+    """Headers that are believed."""
+
+    async def test_client(self) -> None:
+        """The client is the one that the header names; the target gets the hello only."""
+        proxy, data = self.proxy(), hello(name=NAME)
+        for header, tlvs in ((V1, {}), (V2, {"authority": "a.test"})):
+            await self.through(proxy, [header + data], data)
+            record = proxy.records.pop()
+            assert record.proxied is not None
+            self.assertEqual(
+                ("192.0.2.7:50123", tlvs, len(data)), (record.client, record.proxied.tlvs, record.received)
+            )
+            self.assertTrue(record.proxied.peer.startswith("127.0.0.1:"))
+
+    async def test_pieces(self) -> None:
+        """A header may come byte by byte, and the hello apart from it."""
+        data = hello(name=NAME)
+        for header in (V1, V2):
+            await self.through(self.proxy(), [header[at : at + 1] for at in range(len(header))] + [data], data)
+        await self.through(self.proxy(), [V2, data[:9], data[9:]], data)
+        await self.through(self.proxy(), [V2 + data[:9], data[9:]], data)
+
+    async def test_no_address(self) -> None:
+        """Without an address in the header, the peer is the client."""
+        data = hello(name=NAME)
+        for header in (LOCAL, b"PROXY UNKNOWN\r\n", V2_SIGNATURE + b"\x21\x31\x00\xd8" + bytes(216)):
+            proxy = self.proxy()
+            await self.through(proxy, [header + data], data)
+            record = proxy.records[0]
+            self.assertEqual(Proxied(record.client, {}), record.proxied)
+
+    async def test_optional(self) -> None:
+        """Where a header is optional, a hello may come first."""
+        proxy, data = self.proxy("optional"), hello(name=NAME)
+        await self.through(proxy, [data], data)
+        await self.through(proxy, [data[:1], data[1:]], data)
+        await self.through(proxy, [V1 + data], data)
+        self.assertEqual([None, None, "192.0.2.7:50123"], [one.proxied and one.client for one in proxy.records])
+
+    async def test_plaintext(self) -> None:
+        """A plaintext listener reads headers, too; the target gets what follows."""
+        text = listener(more=f'plaintext = true\ntarget = "{self.backend.address}"')
+        proxy = Proxy(self, text)
+        await self.through(proxy, [V2 + b"frames"], b"frames")
+        await self.through(proxy, [V2, b"frames"], b"frames")
+        self.assertEqual({"192.0.2.7:50123"}, {record.client for record in proxy.records})
+
+    async def test_limits(self) -> None:
+        """Limits by client are for the client that the header names, not for the load balancer."""
+        proxy, data = self.proxy(rest="[limits]\nmax_connections_per_client = 1\n"), hello(name=NAME)
+        other = write_v1(Address("192.0.2.8", 1), DESTINATION)
+        with proxy.connect() as first, proxy.connect() as second:
+            for client, header in ((first, V1), (second, other)):
+                client.sendall(header + data)
+                with await in_thread(self.backend.accept) as upstream:
+                    await in_thread(read_exactly, upstream, len(data))
+            record = await self.refused(proxy, V2 + data, Result.LIMIT, None)
+            self.assertIn("client 192.0.2.7: [limits] max_connections_per_client", record.reason)
+        self.assertEqual(1, proxy.service._connections.admission.refusals["max_connections_per_client"])
+
+    async def test_health_check(self) -> None:
+        """A connection of the load balancer itself that sends no hello counts as silent."""
+        proxy = self.proxy()
+        with proxy.connect() as client:
+            client.sendall(LOCAL)
+        record = await proxy.ended()
+        self.assertEqual((Result.CLIENT_GONE, 0), (record.result, record.received))
+
+
+class RefusalTests(ProxyHeaderCase):
+    """Headers that are missing, malformed, late or not believed."""
+
+    async def test_missing(self) -> None:
+        """Without the required header the connection is refused, whatever its hello."""
+        record = await self.refused(self.proxy(), hello(name=NAME), Result.PROXY_HEADER, None)
+        self.assertIn("no PROXY protocol header from 127.0.0.1", record.reason)
+
+    async def test_malformed(self) -> None:
+        """A malformed header is refused in both modes, and its fault named."""
+        for mode in ("required", "optional"):
+            proxy = self.proxy(mode)
+            for data, why in (
+                (b"PROXY TCP4 1.2.3.4\r\n", "malformed"),
+                (V2_SIGNATURE + b"\x31\x11\0\0", "version and command 0x31"),
+                (b"PROXY ".ljust(200), "line end"),
+            ):
+                record = await self.refused(proxy, data, Result.PROXY_HEADER, None)
+                self.assertIn(why, record.reason)
+
+    async def test_not_believed(self) -> None:
+        """A header of a peer that is not listed is refused in both modes; its hello is welcome where optional."""
+        believed = 'proxy_protocol_from = ["192.0.2.0/24"]'
+        data = hello(name=NAME)
+        for mode in ("required", "optional"):
+            record = await self.refused(self.proxy(mode, believed), V1 + data, Result.PROXY_HEADER, None)
+            self.assertIn("from 127.0.0.1, which proxy_protocol_from", record.reason)
+            self.assertTrue(record.client.startswith("127.0.0.1:"))
+        await self.through(self.proxy("optional", believed), [data], data)
+        await self.refused(self.proxy("required", believed), data, Result.PROXY_HEADER, None)
+
+    async def test_deadline(self) -> None:
+        """Header and hello share timeouts.hello."""
+        for rest, what in ((b"", "PROXY protocol header"), (V1[9:], "hello")):
+            clock = HandClock()
+            proxy = self.proxy(rest="[timeouts]\nhello = 3\n", clock=clock)
+            live = proxy.service._connections.live
+            with proxy.connect() as client:
+                client.sendall(V1[:9])
+                while not live:
+                    await in_thread(int)
+                clock.advance(2)
+                client.sendall(rest)
+                while rest and not next(iter(live)).record.proxied:
+                    await in_thread(int)
+                clock.advance(1)
+                self.assertEqual(b"", await in_thread(read_to_end, client))
+            record = await proxy.ended()
+            self.assertEqual((Result.HELLO_TIMEOUT, f"no complete {what} within 3 s"), (record.result, record.reason))
+            clock.advance(1)
+
+    async def test_not_asked_for(self) -> None:
+        """Another listener says what to do about a header."""
+        proxy = Proxy(self, route(self.backend.address))
+        for header in (V1, V2):
+            record = await self.refused(proxy, header + hello(name=NAME), Result.NOT_TLS, None)
+            self.assertIn('write proxy_protocol = "required"', record.reason)
+
+    async def test_only_from(self) -> None:
+        """A route with only_from refuses other clients, by the addresses and endpoint ids of headers."""
+        proxy = self.proxy(rest='only_from = ["192.0.2.8", "vpce-0123"]\n')
+        data = hello(name=NAME)
+        await self.through(proxy, [write_v1(Address("192.0.2.8", 7), DESTINATION) + data], data)
+        aws = b"\xea\x00\x0a\x01vpce-0123"
+        plain = write_v2(SOURCE, DESTINATION, {})
+        by_endpoint = plain[:14] + (12 + len(aws)).to_bytes(2) + plain[16:] + aws
+        await self.through(proxy, [by_endpoint + data], data)
+        with proxy.connect() as client:
+            client.sendall(V1 + data)
+            await in_thread(read_to_end, client)
+        record = await proxy.ended(2)
+        self.assertEqual(
+            (Result.DENIED, f"client 192.0.2.7 is not in only_from of route {NAME}"), (record.result, record.reason)
+        )
