@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sniproxy.interfaces import (
@@ -155,7 +156,7 @@ class PulsarResolver:
         """Start a refresh unless one is running."""
         if self._refresh is None:
             refresh = self._refresh = Deferred.fromCoroutine(self._refresh_once())
-            refresh.addErrback(lambda failure: None if failure.check(CancelledError) else failure)
+            refresh.addErrback(_ignore_cancelled)
             refresh.addErrback(lambda failure: log.failure("unexpected error while refreshing Pulsar brokers", failure))
             refresh.addBoth(self._refresh_done)
 
@@ -258,6 +259,12 @@ class PulsarResolver:
             log.error("no list of Pulsar brokers for {keep:g} s, discarding the last known brokers", keep=self._keep)
             self._directory.discard()
             self._on_change()
+
+
+def _ignore_cancelled(failure: Failure) -> Failure | None:
+    """Ignore the cancellation of a refresh, also that of one query of several."""
+    inner = failure.value.subFailure if failure.check(FirstError) else failure
+    return None if inner.check(CancelledError) else failure
 
 
 def make(options: Mapping[str, Any], reactor: IReactor) -> PulsarResolver:

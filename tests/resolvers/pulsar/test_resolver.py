@@ -338,6 +338,15 @@ class FaultTests(PulsarTestCase):
         self.assertIn("no valid token", resolver.state().error or "")
         self.assertNotIn("a.token", resolver.state().error or "")
 
+    async def test_stop_while_querying(self) -> None:
+        """A stop while brokers are queried is no error."""
+        resolver = await self.started()
+        del self.two.answers[HEALTH]
+        self.clock.advance(10.0)
+        await self.two.until(HEALTH)
+        await resolver.stop()
+        self.assertEqual([], self.flushLoggedErrors())
+
     async def test_stop(self) -> None:
         """A stop during a refresh ends its requests, and no change is reported."""
         del self.one.answers[LIST]
