@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
+from functools import cached_property
 from itertools import islice
 
 import attrs
@@ -118,12 +119,11 @@ class LiveBrokers:
         """The broker of each name, by name. Service names are not in it."""
         return self._by_name
 
-    def describe(self, name: str) -> str:
-        """What a name is: the broker and its listener. Empty: unknown."""
-        if name in self._services:
-            return "service name: all brokers"
-        owner = self._by_name.get(name)
-        return "" if owner is None else str(owner.claim)
+    @cached_property
+    def described(self) -> Mapping[str, str]:
+        """What each name is: the broker and its listener."""
+        services = dict.fromkeys(sorted(self._services), "service name: all brokers")
+        return {**services, **{host: str(self._by_name[host].claim) for host in self._by_name if host not in services}}
 
     def resolution(self, server_name: str | None, ttl: float | None, refused_ttl: float) -> Resolution:
         """The answer for a name. @param refused_ttl: seconds to cache a refusal.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from twisted.logger import Logger
 
-from sniproxy.interfaces import Resolution, Target, Unavailable
+from sniproxy.interfaces import Resolution, Target, Unavailable, WatchState
 from sniproxy.resolvers.pulsar.brokers import LiveBrokers
 from sniproxy.routing.brokernames import BrokerName
 from sniproxy.util.bounded import BoundedMap
@@ -69,9 +69,11 @@ class BrokerDirectory:
         """As L{IBrokerDirectory.names_of<sniproxy.routing.brokernames.IBrokerDirectory>}."""
         return () if self.live is None else self.live.names_of(host, port)
 
-    def summary(self) -> str:
-        """What is known, in a few words."""
-        return "no brokers known" if self.live is None else self.live.summary()
+    def state(self, error: str | None) -> WatchState:
+        """What is known. @param error: why the last refresh failed."""
+        if self.live is None:
+            return WatchState("no brokers known", error)
+        return WatchState(self.live.summary(), error, self.live.described)
 
     def _remember_departed(self, before: LiveBrokers | None, live: LiveBrokers, now: float) -> None:
         ids = {one.web_id for one in live.brokers}

@@ -15,7 +15,6 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sniproxy.interfaces import (
@@ -120,7 +119,7 @@ class PulsarResolver:
         return self._admin.close()
 
     def state(self) -> WatchState:
-        return WatchState(self._directory.summary(), self._error or "; ".join(self._faults[:3]) or None)
+        return self._directory.state(self._error or "; ".join(self._faults[:3]) or None)
 
     def names_of(self, host: str, port: int) -> Sequence[BrokerName]:
         return self._directory.names_of(host, port)
@@ -261,7 +260,7 @@ class PulsarResolver:
             self._on_change()
 
 
-def _ignore_cancelled(failure: Failure) -> Failure | None:
+def _ignore_cancelled(failure: Any) -> Any:
     """Ignore the cancellation of a refresh, also that of one query of several."""
     inner = failure.value.subFailure if failure.check(FirstError) else failure
     return None if inner.check(CancelledError) else failure

@@ -118,7 +118,7 @@ class ZooKeeperResolver:
         return None if session is None else session.stop()
 
     def state(self) -> WatchState:
-        return WatchState(self._directory.summary(), self._error or _few(self._faults) or None)
+        return self._directory.state(self._error or _few(self._faults) or None)
 
     def names_of(self, host: str, port: int) -> Sequence[BrokerName]:
         return self._directory.names_of(host, port)

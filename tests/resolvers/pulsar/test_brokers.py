@@ -38,7 +38,7 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(live.targets(name), backwards.targets(name))
         self.assertEqual(live.notes, backwards.notes)
         self.notes = live.notes
-        return live.describe(name), [(target.host, target.weight) for target in live.targets(name)]
+        return live.described[name], [(target.host, target.weight) for target in live.targets(name)]
 
     notes: tuple[str, ...]
 
@@ -53,8 +53,8 @@ class NameTests(SynchronousTestCase):
             "own.test": "its own address",
         }.items():
             self.assertEqual((Target("one.internal", 6651),), live.targets(name))
-            self.assertEqual(f"one.internal:8080, {what}", live.describe(name))
-        self.assertEqual(("service name: all brokers", ""), (live.describe("vip.test"), live.describe("x.test")))
+            self.assertEqual(f"one.internal:8080, {what}", live.described[name])
+        self.assertEqual("service name: all brokers", live.described["vip.test"])
         self.assertEqual((), live.notes)
         error = self.assertRaises(Refused, live.resolution, "x.test", None, 2.0)
         self.assertIn("known: broker-1.test, broker-2.test, vip.test", error.reason)

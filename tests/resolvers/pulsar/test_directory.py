@@ -8,7 +8,7 @@ from twisted.logger import ILogObserver, Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from sniproxy.interfaces import Refused, Resolution, Target, Unavailable
+from sniproxy.interfaces import Refused, Resolution, Target, Unavailable, WatchState
 from sniproxy.resolvers.pulsar import directory
 from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers
 from sniproxy.resolvers.pulsar.directory import DEPARTED_S, BrokerDirectory
@@ -41,7 +41,7 @@ class DirectoryTests(SynchronousTestCase):
 
     def test_before(self) -> None:
         """Without a refresh nothing is known."""
-        self.assertEqual("no brokers known", self.directory.summary())
+        self.assertEqual(WatchState("no brokers known", "silent"), self.directory.state("silent"))
         self.assertEqual((False, ()), (self.directory.knows("vip.test"), self.directory.names_of("one.int.test", 6650)))
         self.assertRaises(Unavailable, self.targets, "vip.test", 0.0)
 
@@ -57,10 +57,12 @@ class DirectoryTests(SynchronousTestCase):
             ],
             self.lines,
         )
-        self.assertEqual(("2 brokers", True), (self.directory.summary(), self.directory.knows("broker-2.test")))
+        state = self.directory.state(None)
+        self.assertEqual((WatchState("2 brokers"), True), (state, self.directory.knows("broker-2.test")))
+        self.assertEqual("one.internal:8080, its own address", state.names["broker-1.test"])
         self.assertEqual([BrokerName("broker-1.test", "", True)], self.directory.names_of("one.int.test", 6650))
         self.directory.discard()
-        self.assertEqual("no brokers known", self.directory.summary())
+        self.assertEqual(WatchState("no brokers known"), self.directory.state(None))
 
     def test_departed(self) -> None:
         """The name of a broker that has left leads to its last address for DEPARTED_S seconds, then it is refused."""
