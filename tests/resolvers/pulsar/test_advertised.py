@@ -73,12 +73,23 @@ def real(name: str) -> tuple[str, bytes, bytes]:
     return said["id"], json.dumps(said["configuration"]).encode(), json.dumps(said["node"]).encode()
 
 
+OUTSIDE, INSIDE = "broker-1.pulsar.test", "broker-1.int.test"
+PLAIN = {OUTSIDE: ("external", 36651), INSIDE: ("internal", 36651)}
+PLAIN_NODE = {OUTSIDE: ("external", 26443), INSIDE: ("internal", 26443)}
 REAL: list[tuple[str, dict[str, tuple[str, int]], dict[str, tuple[str, int]]]] = [
-    ("5.0.1-short", {"broker-1.pulsar.test": ("external", 36651)}, {"broker-1.pulsar.test": ("external", 36651)}),
+    ("4.0.7", PLAIN, PLAIN_NODE),
+    ("4.2.4", {**PLAIN, "localhost": ("", 36651)}, {**PLAIN_NODE, "localhost": ("", 26443)}),
+    ("4.2.4-extensible", PLAIN, PLAIN_NODE),
+    ("5.0.1-short", {OUTSIDE: ("external", 36651)}, {OUTSIDE: ("external", 36651)}),
     (
         "5.0.1-extensible",
-        {"broker-1.pulsar.test": ("external", 36651), "broker-1.int.test": ("dns", 36655)},
-        {"broker-1.pulsar.test": ("external", 26443), "broker-1.int.test": ("dns", 26443)},
+        {OUTSIDE: ("external", 36651), INSIDE: ("dns", 36655)},
+        {OUTSIDE: ("external", 26443), INSIDE: ("dns", 26443)},
+    ),
+    (
+        "5.0.1-internal-tls",
+        {OUTSIDE: ("external", 16655), INSIDE: ("internal", 16651)},
+        {OUTSIDE: ("external", 26443), INSIDE: ("internal", 16651)},
     ),
 ]
 """Where the names of L{DATA} lead, from a configuration and from a node."""
