@@ -8,7 +8,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Refused, Target, Unavailable
-from sniproxy.resolvers.pulsar.brokers import MAX_NOTES, AdvertisedName, LiveBroker, LiveBrokers, Rank
+from sniproxy.resolvers.pulsar.brokers import MAX_NOTES, MAX_SPARES, AdvertisedName, LiveBroker, LiveBrokers, Rank
 from sniproxy.routing.brokernames import BrokerName
 
 ONE = LiveBroker("one.internal:8080", "broker-1.test", "one.internal", 6651)
@@ -96,6 +96,8 @@ class NameTests(SynchronousTestCase):
         self.assertEqual([("one.internal", 1), ("10.0.0.2", 0)], self.owner(one, two)[1])
         newer = attrs.evolve(two, started=2)
         self.assertEqual([("10.0.0.2", 1), ("one.internal", 0)], self.owner(attrs.evolve(one, started=1), newer)[1])
+        many = [attrs.evolve(one, web_id=f"{n}.internal:8080", host=f"{n}.internal") for n in range(9)]
+        self.assertEqual(1 + MAX_SPARES, len(self.owner(*many)[1]))
         ill = attrs.evolve(newer, healthy=False)
         self.assertEqual([("one.internal", 1), ("10.0.0.2", 0)], self.owner(attrs.evolve(one, started=1), ill)[1])
 
