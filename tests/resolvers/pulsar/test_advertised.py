@@ -193,6 +193,24 @@ class NameTests(SynchronousTestCase):
         self.assertEqual({"one.internal"}, {one.target.host for one in broker.all_names})
         self.assertEqual({1}, {port for _, port in leads(configured(BrokerListeners(port=1))).values()})
 
+    def test_ports(self) -> None:
+        """The first bound address of a listener counts. An own address beside an internal listener has no own port."""
+        broker = configured(
+            bindAddresses="external:pulsar+ssl://10.0.0.1:6651,external:pulsar+ssl://10.0.0.2:6652",
+            internalListenerName="internal",
+            brokerServicePortTls="6661",
+        )
+        self.assertEqual((("external", 6651), ("", 6651)), (leads(broker)[OUTSIDE], leads(broker)["one.internal"]))
+
+    def test_hosts(self) -> None:
+        """Each name may have an address of its own."""
+        hosts = {"one.internal": "10.0.0.1", "broker-1.dns.test": "10.0.0.2"}
+        found = {one.name.host: one.target.host for one in configured(BrokerListeners(hosts=hosts)).all_names}
+        self.assertEqual(
+            {OUTSIDE: "10.0.0.1", "broker-1.dns.test": "10.0.0.2", "127.0.0.1": "10.0.0.1", "one.internal": "10.0.0.1"},
+            found,
+        )
+
     def test_node(self) -> None:
         """The same from a node, with advertised ports."""
         expected = {
@@ -315,6 +333,10 @@ class NodeTests(SynchronousTestCase):
         same = {f"l-{n}": {"brokerServiceUrlTls": url} for n, url in enumerate(urls)}
         self.assertRaises(BadBrokerData, node, advertisedListeners=same)
         self.assertEqual("broker-1.test", node(BrokerListeners(port=6651), advertisedListeners=same).name)
+        for names in (["l-0", "l-1"], ["l-1", "l-0"]):
+            listeners = {name: same[name] for name in names}
+            broker = node(BrokerListeners(port=6651), advertisedListeners=listeners)
+            self.assertEqual("l-0", leads(broker)["broker-1.test"][0])
         del same["l-1"]
         self.assertEqual(443, node(advertisedListeners=same).port)
 

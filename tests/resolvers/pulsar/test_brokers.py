@@ -113,6 +113,8 @@ class NameTests(SynchronousTestCase):
             ),
             self.notes,
         )
+        two = tuple(named(ONE, "n.test", Rank.TLS, port) for port in (6661, 6671))
+        self.assertEqual([("one.internal", 1)], self.owner(attrs.evolve(one, name="broker-1.test", names=two))[1])
         for other in (named(ONE, "n.test", Rank.TLS), named(ONE, "n.test", Rank.PLAIN, 6661)):
             self.owner(attrs.evolve(one, names=(names[0], other)))
             self.assertEqual((), self.notes)
