@@ -14,9 +14,9 @@ from typing import Any
 import attrs
 
 from sniproxy.interfaces import Target
-from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port
+from sniproxy.pulsar.serviceurl import BadServiceURL, host_and_port
 from sniproxy.resolvers.pulsar.brokers import AdvertisedName, LiveBroker, Rank
-from sniproxy.resolvers.pulsar.listeners import ListenerURL, parse_listeners, read_urls
+from sniproxy.resolvers.pulsar.listeners import BINARY, BrokerProtocol, ListenerURL, parse_listeners, read_urls
 from sniproxy.routing.brokernames import BrokerName
 from sniproxy.util.names import BadName, ip_literal, server_name
 from sniproxy.util.text import bounded
@@ -37,14 +37,15 @@ class BrokerListeners:
     @ivar port: the port to dial. None: the port that the broker advertises.
     @ivar hosts: the addresses to dial instead of hosts, by normalised host.
     @ivar name: the name of a broker that does not advertise one. C{{host}} is its web host, C{{label}} the first label
-        of
-        it.
+        of it.
+    @ivar protocol: the protocol to which names lead.
     """
 
     listener: str | None = None
     port: int | None = None
     hosts: Mapping[str, str] = attrs.field(factory=dict)
     name: str = "{host}"
+    protocol: BrokerProtocol = BINARY
 
     def dialled(self, host: str) -> str:
         """The address to dial for a host."""
@@ -86,10 +87,10 @@ def from_configuration(web_id: str, body: bytes, choice: BrokerListeners) -> Liv
     """
     data = _object(body)
     web, _ = web_address(web_id)
-    advertised = parse_listeners(_text(data, "advertisedListeners"))
-    bound = parse_listeners(_text(data, "bindAddresses"))
+    advertised = parse_listeners(_text(data, "advertisedListeners"), choice.protocol)
+    bound = parse_listeners(_text(data, "bindAddresses"), choice.protocol)
     bound_tls = [(one.listener, one.port) for one in bound.urls if one.tls and one.port is not None]
-    own_tls, own_plain = (_number(_text(data, key)) for key in ("brokerServicePortTls", "brokerServicePort"))
+    own_plain, own_tls = (_number(_text(data, key)) for key in choice.protocol.ports)
     clients = [one for one in advertised.urls if one.tls]
     address = _text(data, "advertisedAddress").strip().strip("[]") or web
     if clients and not _is_name(address):
@@ -124,7 +125,7 @@ def from_template(web_id: str, choice: BrokerListeners) -> LiveBroker:
     web, _ = web_address(web_id)
     name = _host(web_id, choice.name.replace("{host}", web).replace("{label}", web.partition(".")[0]))
     own = ListenerURL("", web, None, False)
-    return _Report(web_id, (own,)).broker(ListenerURL("", name, TLS_PORT, True), choice)
+    return _Report(web_id, (own,)).broker(ListenerURL("", name, choice.protocol.tls[1], True), choice)
 
 
 def from_node(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
@@ -139,10 +140,10 @@ def from_node(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
         raise BadBrokerData(f"broker {web_id}: advertisedListeners is not a JSON object")
     # The keys of the object have no order: Pulsar writes them from a hash map.
     named = [(str(name).strip(), urls) for name, urls in sorted(advertised.items()) if isinstance(urls, dict)]
-    keys = ("brokerServiceUrlTls", "brokerServiceUrl")
-    listeners = read_urls([(name, _text(urls, key).strip()) for name, urls in named for key in keys if urls.get(key)])
-    classic = [("", _text(data, key).strip()) for key in ("pulsarServiceUrlTls", "pulsarServiceUrl") if data.get(key)]
-    own = read_urls(classic)
+    protocol = choice.protocol
+    pairs = [(name, urls, key) for name, urls in named for key in protocol.listener_keys if urls.get(key)]
+    listeners = read_urls([(name, _text(urls, key).strip()) for name, urls, key in pairs], protocol)
+    own = read_urls([("", _text(data, key).strip()) for key in protocol.node_keys if data.get(key)], protocol)
     report = _Report(
         web_id,
         (*listeners.urls, *own.urls, ListenerURL("", web, None, False)),
@@ -184,20 +185,21 @@ class _Report:
         web, _ = web_address(self.web_id)
         # C{hosts} may map the broker's advertised name or its web host.
         host = choice.hosts.get(chosen.host) or choice.dialled(web)
-        main = Target(host, self._port(chosen, TLS_PORT, choice))
+        main = Target(host, self._port(chosen, choice.protocol.tls[1], choice))
         urls: dict[tuple[str, str], ListenerURL] = {}
         for one in (chosen, *self.urls):
             known = urls.setdefault((one.host, one.listener), one)
             if one.tls and not known.tls:
                 urls[one.host, one.listener] = one
         names = [self._name(one, one is chosen, main, choice) for one in urls.values()]
+        places = ((one.host, one.port) for one in (chosen, *self.urls) if one.port is not None)
         return LiveBroker(
             self.web_id,
             chosen.host,
             main.host,
             main.port,
             names=_without_repeats(names),
-            places=frozenset((one.host, one.port) for one in (chosen, *self.urls) if one.port is not None),
+            places=frozenset(places if choice.protocol is BINARY else ()),
             started=self.started,
             notes=tuple(f"broker {self.web_id}: {note}" for note in self.notes),
         )

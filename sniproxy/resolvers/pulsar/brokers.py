@@ -54,7 +54,7 @@ class LiveBroker:
     @ivar host: the host to dial. @ivar port: the port to dial.
     @ivar healthy: False: its last health check failed. A service name leads to it only if all healthy brokers fail.
     @ivar names: all its names, by rank. Empty: only C{name}.
-    @ivar places: host and port of each of its URLs, as advertised.
+    @ivar places: host and port of each of its URLs of the binary protocol, as advertised.
     @ivar started: when it started, in milliseconds since 1970. 0: unknown.
     @ivar notes: what could not be read of it, for the log.
     """

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.resolvers.pulsar.advertised import BadBrokerData, BrokerListeners, from_configuration, from_node
+from sniproxy.resolvers.pulsar.advertised import (
+    BadBrokerData,
+    BrokerListeners,
+    from_configuration,
+    from_node,
+    from_template,
+)
+from sniproxy.resolvers.pulsar.listeners import HTTPS
 from tests.resolvers.pulsar.reports import ID, configured, leads, node, place
 
 DATA = Path(__file__).parent / "brokerdata"
@@ -150,6 +157,26 @@ class NameTests(SynchronousTestCase):
         choice = BrokerListeners("external")
         times = [node(choice, startTimestamp=value).started for value in (5, 0, -1, "5", True, None)]
         self.assertEqual([5, 0, 0, 0, 0, 0], times)
+
+    def test_https(self) -> None:
+        """With the protocol https, names lead to the admin API's TLS port. They say nothing of the binary protocol."""
+        web_id, body, data = real("5.0.1-extensible")
+        choice = BrokerListeners("external", protocol=HTTPS)
+        broker = from_configuration(web_id, body, choice)
+        self.assertEqual({OUTSIDE: ("external", 36100)}, leads(broker))
+        self.assertEqual({OUTSIDE: ("external", 8443)}, leads(from_node(web_id, data, choice)))
+        self.assertEqual(frozenset(), broker.places)
+        web_id, body, data = real("4.2.4")
+        choice = BrokerListeners(protocol=HTTPS)
+        self.assertEqual(
+            {OUTSIDE: ("external", 36100), "localhost": ("internal", 36100)},
+            leads(from_configuration(web_id, body, choice)),
+        )
+        self.assertEqual({OUTSIDE: ("external", 8443), "localhost": ("", 8443)}, leads(from_node(web_id, data, choice)))
+        web_id, body, data = real("4.0.7")
+        self.assertRaises(BadBrokerData, from_configuration, web_id, body, choice)
+        self.assertRaises(BadBrokerData, from_node, web_id, data, choice)
+        self.assertEqual(443, from_template("a:8080", choice).port)
 
     def test_real(self) -> None:
         """Names, ports and listeners of real brokers are read from both sources."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.resolvers.pulsar.listeners import (
+    HTTPS,
     MAX_LISTENER_CHARS,
     MAX_URLS,
     Listeners,
@@ -43,12 +44,20 @@ class ListenerTests(SynchronousTestCase):
         note = "listener 'mqtt' skipped: scheme 'mqtt+ssl' is not Pulsar's"
         self.assertEqual(Listeners((EXTERNAL,), (note,)), found)
 
+    def test_https(self) -> None:
+        """The URLs of the admin API are read in the same way."""
+        text = "a:http://a.test,a:HTTPS://[::1]/,b:https://b.test:8443/,c:pulsar+ssl://c.test,d:mqtt://d.test"
+        found = parse_listeners(text, HTTPS)
+        expected = [("a", "a.test", 80, False), ("a", "::1", 443, True), ("b", "b.test", 8443, True)]
+        self.assertEqual(expected, [(one.listener, one.host, one.port, one.tls) for one in found.urls])
+        self.assertEqual(1, len(found.notes))
+
     def test_invalid(self) -> None:
         """Other texts are skipped with a note that has the place and the cause."""
         for text, words in (
             ("external", "invalid listener 'external'"),
             ("pulsar+ssl://broker-1.test:6651", "invalid listener"),
-            ("external:pulsar://a b:1", "listener 'external' 'pulsar://a b:1': bad host"),
+            ("external:pulsar://a b:1", "listener 'external' 'a b:1': bad host"),
             ("external:pulsar://a:99999", "bad port"),
             (f"{'x' * (MAX_LISTENER_CHARS + 1)}:pulsar://a:1", "skipped: its name is too long"),
         ):
