@@ -7,6 +7,7 @@ from typing import Any
 
 from sniproxy.interfaces import BadOption, Kind, Option
 from sniproxy.resolvers.pulsar.advertised import BrokerListeners, parse_host_map
+from sniproxy.resolvers.pulsar.listeners import PROTOCOLS
 from sniproxy.util.names import BadName, server_name
 
 BROKER_OPTIONS = (
@@ -14,6 +15,7 @@ BROKER_OPTIONS = (
         "service_name", Kind.TEXTS, "names that lead to all healthy brokers: the host of the clients' service URL", ()
     ),
     Option("listener", Kind.TEXT, "advertised listener that clients use; default: the first with TLS", None),
+    Option("protocol", Kind.TEXT, 'what names lead to: "pulsar", or "https", the admin API', "pulsar"),
     Option("port", Kind.INTEGER, "TLS port to dial at each broker; default: the port that it reports", None),
     Option(
         "hosts",
@@ -36,7 +38,10 @@ def read_listeners(options: Mapping[str, Any], name: str = "{host}") -> BrokerLi
         server_name(name.replace("{host}", "a.b").replace("{label}", "a"))
     except BadName as error:
         raise BadOption("name", name, f"{error}; write it as in {{label}}.pulsar.example.com") from error
-    return BrokerListeners(options["listener"], options["port"], mapped, name)
+    protocol = PROTOCOLS.get(options["protocol"])
+    if protocol is None:
+        raise BadOption("protocol", options["protocol"], 'write "pulsar" or "https"')
+    return BrokerListeners(options["listener"], options["port"], mapped, name, protocol)
 
 
 def read_service_names(options: Mapping[str, Any]) -> tuple[str, ...]:

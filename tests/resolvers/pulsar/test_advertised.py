@@ -21,33 +21,7 @@ from sniproxy.resolvers.pulsar.advertised import (
     web_address,
 )
 from sniproxy.resolvers.pulsar.brokers import LiveBroker
-
-# As Pulsar 4.0.7 writes them; all values are texts.
-CONFIGURATION = {
-    "advertisedListeners": "internal:pulsar://127.0.0.1:6650,external:pulsar+ssl://Broker-1.pulsar.test:443,"
-    "dns:pulsar+ssl://broker-1.dns.test:443",
-    "bindAddresses": "external:pulsar+ssl://0.0.0.0:6651,kafka:SASL_SSL://0.0.0.0:9093",
-    "brokerServicePortTls": "Optional.empty",
-    "advertisedAddress": "one.internal",
-}
-NODE = {
-    "pulsarServiceUrl": "pulsar://one.internal:6650",
-    "pulsarServiceUrlTls": None,
-    "advertisedListeners": {
-        "internal": {"brokerServiceUrl": "pulsar://127.0.0.1:6650", "brokerServiceUrlTls": None},
-        "external": {"brokerServiceUrl": None, "brokerServiceUrlTls": "pulsar+ssl://broker-1.pulsar.test:443"},
-        "dns": {"brokerServiceUrlTls": "pulsar+ssl://broker-1.dns.test:443"},
-    },
-}
-ID = "one.internal:8080"
-
-
-def configured(choice: BrokerListeners = BrokerListeners(), **more: str | None) -> LiveBroker:  # noqa: B008
-    return from_configuration(ID, json.dumps({**CONFIGURATION, **more}).encode(), choice)
-
-
-def node(choice: BrokerListeners = BrokerListeners(), **more: Any) -> LiveBroker:  # noqa: B008
-    return from_node(ID, json.dumps({**NODE, **more}).encode(), choice)
+from tests.resolvers.pulsar.reports import CONFIGURATION, ID, NODE, configured, leads, node, place
 
 
 class ListTests(SynchronousTestCase):
@@ -68,7 +42,10 @@ class ListTests(SynchronousTestCase):
 
     def test_web_address(self) -> None:
         """An id has host and port; an IPv6 address is in brackets."""
-        self.assertEqual(("::1", 8080), web_address("[::1]:8080"))
+        for web_id in ("[::1]:8080", "::1:8080"):
+            self.assertEqual(("::1", 8080), web_address(web_id))
+        for web_id in ("::1", "a:b:8080", "[::1]", ":8080"):
+            self.assertRaises(BadBrokerData, web_address, web_id)
 
 
 class ConfigurationTests(SynchronousTestCase):
@@ -76,12 +53,12 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_first_with_tls(self) -> None:
         """The name is that of the first TLS listener; the target is the web host with the bound port."""
-        self.assertEqual(LiveBroker(ID, "broker-1.pulsar.test", "one.internal", 6651), configured())
+        self.assertEqual(("broker-1.pulsar.test", "one.internal", 6651), place(configured()))
 
     def test_listener(self) -> None:
         """Another listener may be chosen; its port is the bound one, else the advertised one."""
         choice = BrokerListeners("dns")
-        self.assertEqual(LiveBroker(ID, "broker-1.dns.test", "one.internal", 443), configured(choice))
+        self.assertEqual(("broker-1.dns.test", "one.internal", 443), place(configured(choice)))
         for written in ("Optional[6661]", "6661"):
             self.assertEqual(6661, configured(choice, brokerServicePortTls=written).port)
 
@@ -98,7 +75,7 @@ class ConfigurationTests(SynchronousTestCase):
             "bindAddresses": "",
             "brokerServicePortTls": "6651",
         }
-        self.assertEqual(LiveBroker(ID, "one.internal", "one.internal", 6651), configured(**plain))
+        self.assertEqual(("one.internal", "one.internal", 6651), place(configured(**plain)))
         self.assertEqual("one.internal", configured(**{**plain, "advertisedAddress": None}).name)
         error = self.assertRaises(BadBrokerData, configured, **{**plain, "brokerServicePortTls": "Optional.empty"})
         self.assertIn("without TLS only", str(error))
@@ -106,7 +83,8 @@ class ConfigurationTests(SynchronousTestCase):
     def test_hosts_and_port(self) -> None:
         """Options may set the address of a host or broker, and the port."""
         self.assertEqual(
-            ("10.0.0.1", 1), _place(configured(BrokerListeners(hosts={"one.internal": "10.0.0.1"}, port=1)))
+            ("broker-1.pulsar.test", "10.0.0.1", 1),
+            place(configured(BrokerListeners(hosts={"one.internal": "10.0.0.1"}, port=1))),
         )
         self.assertEqual("10.0.0.2", configured(BrokerListeners(hosts={"broker-1.pulsar.test": "10.0.0.2"})).host)
 
@@ -133,11 +111,12 @@ class TemplateTests(SynchronousTestCase):
 
     def test_template(self) -> None:
         """The name is made from the host; the port is Pulsar's unless an option sets it."""
-        self.assertEqual(LiveBroker(ID, "one.internal", "one.internal", 6651), from_template(ID, BrokerListeners()))
+        self.assertEqual(("one.internal", "one.internal", 6651), place(from_template(ID, BrokerListeners())))
         named = from_template(
             ID, BrokerListeners(port=1, name="{label}.pulsar.test", hosts={"one.pulsar.test": "10.0.0.1"})
         )
-        self.assertEqual(LiveBroker(ID, "one.pulsar.test", "10.0.0.1", 1), named)
+        self.assertEqual(("one.pulsar.test", "10.0.0.1", 1), place(named))
+        self.assertEqual({"one.pulsar.test": ("", 1), "one.internal": ("", 1)}, leads(named))
 
     def test_no_name(self) -> None:
         """An invalid name is an error."""
@@ -149,7 +128,7 @@ class NodeTests(SynchronousTestCase):
 
     def test_listeners(self) -> None:
         """The chosen listener counts; the port is the advertised one unless an option sets it."""
-        self.assertEqual(LiveBroker(ID, "broker-1.pulsar.test", "one.internal", 443), node(BrokerListeners("external")))
+        self.assertEqual(("broker-1.pulsar.test", "one.internal", 443), place(node(BrokerListeners("external"))))
         self.assertEqual("broker-1.dns.test", node(BrokerListeners("dns")).name)
         self.assertEqual(6651, node(BrokerListeners("external", port=6651)).port)
         self.assertRaises(BadBrokerData, node, BrokerListeners("internal"))
@@ -162,6 +141,10 @@ class NodeTests(SynchronousTestCase):
         same = {f"l-{n}": {"brokerServiceUrlTls": url} for n, url in enumerate(urls)}
         self.assertRaises(BadBrokerData, node, advertisedListeners=same)
         self.assertEqual("broker-1.test", node(BrokerListeners(port=6651), advertisedListeners=same).name)
+        for names in (["l-0", "l-1"], ["l-1", "l-0"]):
+            listeners = {name: same[name] for name in names}
+            broker = node(BrokerListeners(port=6651), advertisedListeners=listeners)
+            self.assertEqual("l-0", leads(broker)["broker-1.test"][0])
         del same["l-1"]
         self.assertEqual(443, node(advertisedListeners=same).port)
 
@@ -193,7 +176,3 @@ class HostsTests(SynchronousTestCase):
         for pair in ("a.test", "=a", "a=", "a=b=c"):
             error = self.assertRaises(ValueError, bad, [pair])
             self.assertIn("write host=address, as in", str(error))
-
-
-def _place(broker: LiveBroker) -> tuple[str, int]:
-    return broker.host, broker.port

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import BadOption
 from sniproxy.resolvers.pulsar.advertised import BrokerListeners
+from sniproxy.resolvers.pulsar.listeners import BINARY, HTTPS
 from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, check_port, read_listeners, read_service_names
 
 NOTHING: dict[str, Any] = {option.name: option.default for option in BROKER_OPTIONS}
@@ -24,9 +25,14 @@ class PlacesTests(SynchronousTestCase):
             BrokerListeners("external", 1, {"a": "b"}, "{label}.test"), read_listeners(said, "{label}.test")
         )
 
+    def test_protocol(self) -> None:
+        """Names lead to the binary protocol or to the admin API."""
+        self.assertIs(BINARY, read_listeners(NOTHING).protocol)
+        self.assertIs(HTTPS, read_listeners({**NOTHING, "protocol": "https"}).protocol)
+
     def test_bad(self) -> None:
         """The error names the invalid option."""
-        for key, value in {"port": 0, "hosts": ["a"], "service_name": ["*.test"]}.items():
+        for key, value in {"port": 0, "hosts": ["a"], "protocol": "http", "service_name": ["*.test"]}.items():
             options = {**NOTHING, key: value}
             with self.assertRaises(BadOption) as raised:
                 read_service_names(options)
