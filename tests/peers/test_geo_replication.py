@@ -156,8 +156,8 @@ class AdminTests(GeoTestCase):
         url = f"https://{SERVICE_NAME}:{self.geo.doors['east'].admin}"
         options = {"url": url, "trust": self.lab.material.trust, "verify": True, "mode": "lookup"}
         java, *rest = clients.java_client({**options, "listener": "external"}, list(topics.values()))
-        # From 5.0 on Netty resolves the name, by /etc/hosts; before, the JDK did.
-        private = [*require_private_hosts(), str(self.geo.hosts)] if self.pulsar.scalable else []
+        # From 4.2 on Netty resolves the name, by /etc/hosts; in 4.0 the JDK does.
+        private = [*require_private_hosts(), str(self.geo.hosts)]
         outcome = clients.run([*private, java, f"-Djdk.net.hosts.file={self.geo.hosts}", *rest])
         self.assertEqual([report.get("owner") for report in outcome.reports], list(topics), outcome.log)
         self.assertIn(SERVICE_NAME, proxy.names(SERVICE_NAME))
@@ -204,15 +204,19 @@ class MistakeTests(GeoTestCase):
         failure = self.assertRaises(ChildError, self.geo.east.admin, "PUT", f"/admin/v2/{topic}")
         self.assertIn("Param serviceUrl must not be blank", str(failure))
         proxy.stop()
-        self.assertNotIn('"listener":"public"', proxy.access_log.read_text())
+        self.assertEqual(asked(logged(proxy), "public"), set())
 
     def test_no_protocol(self) -> None:
         """Without proxyProtocol the proxy is not used: the broker resolves the service name."""
         proxy, broker, topic = self.attempt("without-protocol", proxyProtocol=None)
         self.geo.east.admin("PUT", f"/admin/v2/{topic}")
-        self.geo.east.jvm(broker).wait_for_text("/t | east-->without-protocol] Failed to create remote producer")
+        # 4.x names the replicator before the message, 5.0 after it.
+        words = ("without-protocol", "Failed to create remote producer", "Exception")
+        self.geo.east.jvm(broker).wait_for(
+            lambda lines: next((line for line in lines if all(word in line for word in words)), None), repr(words)
+        )
         proxy.stop()
-        self.assertNotIn('"listener":"public"', proxy.access_log.read_text())
+        self.assertEqual(asked(logged(proxy), "public"), set())
 
     def test_certificate(self) -> None:
         """If the remote broker's certificate does not cover the name, the handshake fails; the proxy logs ok."""
@@ -237,6 +241,11 @@ def has_partitioned(cluster: Cluster, topic: str) -> bool:
     """Whether the topic (`public/default/t`) is partitioned in the cluster."""
     namespace, _, _ = topic.rpartition("/")
     return f"persistent://{topic}" in cluster.admin("GET", f"/admin/v2/persistent/{namespace}/partitioned")
+
+
+def logged(proxy: Proxy) -> list[Connection]:
+    """The access log of a proxy that has stopped; it may be empty."""
+    return [json.loads(line) for line in proxy.access_log.read_text().splitlines()]
 
 
 def asked(log: Sequence[Connection], listener: str) -> set[str]:
