@@ -12,6 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection
+from sniproxy.inspector.advertised import AdvertisedBroker, address_of
 from sniproxy.inspector.live import EventLog, Inspector
 from sniproxy.logs.writer import MAX_WAITING_BYTES, WRITE_DELAY_S, CannotOpen
 from sniproxy.pulsar.commands import write
@@ -38,7 +39,8 @@ class InspectorTests(SynchronousTestCase):
         self.account = BufferAccount()
         self.inspector = Inspector(self.events.append, self.unrouted, self.account)
 
-    def unrouted(self, host: str, listener: str) -> str | None:
+    def unrouted(self, broker: AdvertisedBroker, listener: str) -> str | None:
+        host, _ = address_of(broker.url_tls) or address_of(broker.url) or ("", 0)
         self.asked.append((host, listener))
         return None if host == "broker-1.test" else f"no way to {host}"
 
@@ -93,17 +95,24 @@ class InspectorTests(SynchronousTestCase):
         self.assertEqual([("broker-7.test", "plain")], self.asked)
 
     def test_unrouted_segments(self) -> None:
-        """URLs of segments and controllers are checked against the routes, too."""
+        """Brokers of segments and controllers are checked against the routes, too."""
         fields: Fields = {
             "segments": [
                 {"segment_id": 1, "broker_url_tls": "pulsar+ssl://broker-8.test:6651"},
                 {"broker_url_tls": None},
             ],
-            "controller_broker_url_tls": "pulsar+ssl://broker-9.test:6651",
+            "controller_broker_url": "pulsar://127.0.0.1:6650",
         }
         self.inspector.take_events([Event("any", 1.0, "ab12-1", fields)], "plain", "plain")
-        urls = [event.fields["broker_url_tls"] for event in self.events if event.name == "unrouted"]
-        self.assertEqual(["pulsar+ssl://broker-8.test:6651", "pulsar+ssl://broker-9.test:6651"], urls)
+        told = [event.fields for event in self.events if event.name == "unrouted"]
+        keys = ("broker_url", "broker_url_tls", "message")
+        self.assertEqual(
+            {
+                ("pulsar://127.0.0.1:6650", None, "no way to 127.0.0.1"),
+                (None, "pulsar+ssl://broker-8.test:6651", "no way to broker-8.test"),
+            },
+            {tuple(one[key] for key in keys) for one in told},
+        )
 
     def test_no_data(self) -> None:
         """A connection that ends before any data, such as a refused one, gives no event."""
