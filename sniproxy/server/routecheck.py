@@ -73,13 +73,14 @@ class RouteCheck:
 
         @param entrance: the name of the listener or bridge that saw it.
         """
-        why = self._why(broker, entrance)
+        why = self.missing_route(broker, entrance)
         if why is None or why in self._warned or len(self._warned) >= MAX_WARNINGS:
             return None
         self._warned[why] = None
         return why
 
-    def _why(self, broker: AdvertisedBroker, entrance: str) -> str | None:
+    def missing_route(self, broker: AdvertisedBroker, entrance: str) -> str | None:
+        """The same, also if the warning was given before."""
         secure = address_of(broker.url_tls)
         if secure is not None:
             return self._missing(secure[0], entrance)
