@@ -178,10 +178,13 @@ class WatchState:
 
     @ivar summary: what it has, in a few words, as in ``3 brokers``.
     @ivar error: why its last update failed. None: it succeeded.
+    @ivar names: what each name is that it has read, as in ``one.internal:8080, listener external``. Empty: it does not
+        say.
     """
 
     summary: str
     error: str | None = None
+    names: Mapping[str, str] = attrs.field(factory=dict, eq=False)
 
 
 class IWatchingResolver(IServerNameResolver):

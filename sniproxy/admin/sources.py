@@ -102,7 +102,7 @@ class ResolverStatus(msgspec.Struct, frozen=True):
         query already pending, C{stale} by an old answer because the query failed, and C{refused} were refused.
     @ivar breaker: the circuit breaker: ``closed``, or ``open`` if only a few queries a second pass.
     @ivar watch: what a watching resolver knows. @ivar error: the error of its last refresh, or None. Both are None if
-        the resolver does not watch.
+        the resolver does not watch. @ivar names: what each name is that it has read, for the first names.
     """
 
     name: str
@@ -111,6 +111,7 @@ class ResolverStatus(msgspec.Struct, frozen=True):
     breaker: str = "closed"
     watch: str | None = None
     error: str | None = None
+    names: Mapping[str, str] = {}
 
 
 class TargetStatus(msgspec.Struct, frozen=True):

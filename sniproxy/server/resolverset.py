@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,10 +18,14 @@ from sniproxy.interfaces import BadOption, IResolverMaker, IServerNameResolver
 from sniproxy.resolvers import make_resolver, makers_by_name, options_of
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.brokernames import BrokerName
+from sniproxy.util.text import bounded
 
 # Imported when a resolver with a table is made: a configuration with static targets alone starts faster without it.
 if TYPE_CHECKING:
     from sniproxy.resolvers.cache.cache import CachedResolver
+
+MAX_SHOWN_NAMES = 100
+"""Names of a resolver in its status."""
 
 
 class Resolvers:
@@ -122,4 +127,9 @@ def _status(table: ResolverTable, cached: CachedResolver) -> ResolverStatus:
         str(cached.breaker.state),
         None if watch is None else watch.summary,
         None if watch is None else watch.error,
+        {} if watch is None else _shown_names(watch.names),
     )
+
+
+def _shown_names(names: Mapping[str, str]) -> dict[str, str]:
+    return {bounded(str(name)): bounded(str(what)) for name, what in islice(names.items(), MAX_SHOWN_NAMES)}

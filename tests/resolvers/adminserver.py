@@ -107,10 +107,10 @@ class AdminServer(Resource):
     def url(self) -> str:
         return f"{self.scheme}://localhost:{self.port}"
 
-    def broker(self, name: str, port: int = 6651) -> None:
+    def broker(self, name: str, port: int = 6651, internal: str = "127.0.0.1") -> None:
         """Answer as a healthy broker that advertises this name and is bound to this port."""
         said = {
-            "advertisedListeners": f"internal:pulsar://127.0.0.1:6650,external:pulsar+ssl://{name}:443",
+            "advertisedListeners": f"internal:pulsar://{internal}:6650,external:pulsar+ssl://{name}:443",
             "bindAddresses": f"external:pulsar+ssl://0.0.0.0:{port}",
         }
         self.answers[CONFIGURATION] = (200, json.dumps(said).encode())

@@ -9,12 +9,13 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
+from sniproxy.interfaces import WatchState
 from sniproxy.resolvers import makers_by_name
 from sniproxy.resolvers.cache.fallback import FallbackResolver
 from sniproxy.routing.brokernames import BrokerName
 from sniproxy.server import resolverset
 from sniproxy.server.build import build_routing
-from sniproxy.server.resolverset import Resolvers
+from sniproxy.server.resolverset import MAX_SHOWN_NAMES, Resolvers
 from tests.resolvers.cache.scripted import Directory, Watching, request
 from tests.support.proxies import LISTENER
 from tests.support.sockets import HandClock
@@ -22,6 +23,17 @@ from tests.support.sockets import HandClock
 
 class ResolversTests(TestCase):
     """Making, starting and stopping resolvers."""
+
+    def test_names(self) -> None:
+        """The status has the first names of a watching resolver, and what each is."""
+        watching = Watching()
+        watching.says = WatchState("2 brokers", names={f"b{n}.test": "a\nb" for n in range(MAX_SHOWN_NAMES + 1)})
+        self.patch(resolverset, "make_resolver", lambda *_: watching)
+        resolvers = Resolvers(HandClock())
+        text = f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\ntype = "static"\n'
+        build_routing(parse(text, "x.toml"), HandClock(), resolvers)
+        (status,) = resolvers.status()
+        self.assertEqual((MAX_SHOWN_NAMES, "a\\nb"), (len(status.names), status.names["b0.test"]))
 
     def test_several_resolvers(self) -> None:
         """A list of resolvers uses the same resolvers as other routes."""

@@ -141,6 +141,7 @@ class Explainer:
             answered=answer.by,
             passed=answer.passed,
             watches=self._queries.watch_states(route.resolver),
+            known_as=self._queries.known_as(route.resolver, name),
             ttl=answer.resolution.ttl,
             targets=targets,
         )

@@ -113,6 +113,7 @@ class Report:
     @ivar route: None if no route matches. @ivar why: the reason. @ivar others: other routes, and why each is not used.
     @ivar resolver: the resolvers queried; None if none was. @ivar answered: the resolver that answered; None if none
         did. @ivar passed: why the resolvers before it did not answer. @ivar watches: the states of those that watch.
+    @ivar known_as: what a resolver that watches knows the name as, such as a broker and its listener; often empty.
     @ivar ttl: seconds for which the answer is valid; None: until the configuration changes.
     @ivar refused: why the connection is refused before a dial; None if it is not.
     @ivar unchecked: why the targets were not checked; None if they were.
@@ -132,6 +133,7 @@ class Report:
     passed: Sequence[str] = ()
     watches: Sequence[WatchReport] = ()
     unchecked: str | None = None
+    known_as: str = ""
 
     @property
     def problems(self) -> list[str]:
@@ -161,6 +163,7 @@ def document(report: Report) -> dict[str, Any]:
         "resolver": report.resolver,
         "answered": report.answered,
         "passed": list(report.passed),
+        "known_as": report.known_as,
         "watches": [attrs.asdict(watch) for watch in report.watches],
         "ttl": report.ttl,
         "targets": [attrs.asdict(target) for target in report.targets],
@@ -184,6 +187,8 @@ def lines(report: Report) -> Iterator[str]:
         yield f"  answer     {counted(len(report.targets), 'target')} from {report.answered}, valid {valid}"
     elif report.resolver is not None:
         yield f"  queried    {report.resolver}"
+    if report.known_as:
+        yield f"  name of    {printable(report.known_as)}"
     for watch in report.watches:
         yield f"  state      {watch}"
     for target in report.targets:

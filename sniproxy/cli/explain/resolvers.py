@@ -81,6 +81,15 @@ class ResolverQueries:
             if not no.refused:
                 raise NoAnswer(f"probe with {name}: {no}") from no
 
+    def known_as(self, table: ResolverTable, name: str | None) -> str:
+        """What the name is, as the first resolver of a route says that watches its source and has read the name."""
+        for each in table.members:
+            _, resolver = self.built.resolvers.cached.get(each.key, (None, None))
+            state = None if resolver is None else resolver.watch_state()
+            if state is not None and name is not None and name in state.names:
+                return bounded(str(state.names[name]))
+        return ""
+
     def watch_states(self, table: ResolverTable) -> tuple[WatchReport, ...]:
         """The states of those resolvers of a route that watch their source."""
         found = []

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Hashable
+from collections.abc import Awaitable, Hashable, Mapping
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -172,7 +172,8 @@ class CachedResolver:
             return None
         try:
             state = self._watching.state()
-            return WatchState(bounded(state.summary), None if state.error is None else bounded(state.error))
+            error = None if state.error is None else bounded(state.error)
+            return WatchState(bounded(state.summary), error, state.names if isinstance(state.names, Mapping) else {})
         except Exception as error:  # a faulty plugin must not break the status page
             return WatchState("", f"state unavailable: {describe_error(error)}")
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port, parse_service_url
-from sniproxy.resolvers.pulsar.brokers import LiveBroker
-from sniproxy.util.names import BadName, server_name
+from sniproxy.interfaces import Target
+from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port
+from sniproxy.resolvers.pulsar.brokers import AdvertisedName, LiveBroker, Rank
+from sniproxy.resolvers.pulsar.listeners import ListenerURL, parse_listeners, read_urls
+from sniproxy.routing.brokernames import BrokerName
+from sniproxy.util.names import BadName, ip_literal, server_name
 from sniproxy.util.text import bounded
 
 MAX_BROKERS = 10_000
@@ -50,13 +53,16 @@ class BrokerListeners:
 
 def web_address(web_id: str) -> tuple[str, int]:
     """Host and port of a broker's id. @raise BadBrokerData: it has another form."""
+    host, colon, port = web_id.rpartition(":")
+    # An id is advertisedAddress and port, so that an IPv6 address may have no brackets.
+    bracketed = f"[{host}]:{port}" if colon and ":" in host and ip_literal(host) is not None else web_id
     try:
-        host, port = host_and_port(web_id, "broker")
+        host, number = host_and_port(bracketed, "broker")
     except BadServiceURL as error:
         raise BadBrokerData(str(error)) from error
-    if port is None:
+    if number is None:
         raise BadBrokerData(f"broker {bounded(web_id)!r} has no port")
-    return host, port
+    return host, number
 
 
 def broker_ids(body: bytes) -> list[str]:
@@ -74,36 +80,55 @@ def broker_ids(body: bytes) -> list[str]:
 
 
 def from_configuration(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
-    """Read a broker's runtime configuration: the advertised name and the bound port of its listener.
+    """Read a broker's runtime configuration: its names and the bound port of each listener.
 
     @raise BadBrokerData: there is no such listener, or the answer is invalid.
     """
     data = _object(body)
-    listeners = [one for one in _listeners(_text(data, "advertisedListeners")) if one.tls]
-    bound = [one for one in _listeners(_text(data, "bindAddresses")) if one.tls]
-    own = _number(_text(data, "brokerServicePortTls"))
     web, _ = web_address(web_id)
-    if not listeners and choice.listener is None:
-        name = _text(data, "advertisedAddress") or web
-        if own is None and not bound:
+    advertised = parse_listeners(_text(data, "advertisedListeners"))
+    bound = parse_listeners(_text(data, "bindAddresses"))
+    bound_tls = [(one.listener, one.port) for one in bound.urls if one.tls and one.port is not None]
+    own_tls, own_plain = (_number(_text(data, key)) for key in ("brokerServicePortTls", "brokerServicePort"))
+    clients = [one for one in advertised.urls if one.tls]
+    address = _text(data, "advertisedAddress").strip().strip("[]") or web
+    if clients and not _is_name(address):
+        address = web
+    # Pulsar 5 derives the internal listener from the broker's own address if advertisedListeners lacks it.
+    internal = _text(data, "internalListenerName").strip()
+    has_internal = any(one.listener == internal for one in advertised.urls)
+    own = ListenerURL("" if has_internal else internal, _host(web_id, address), None, False)
+    derived = [] if has_internal else [attrs.evolve(own, port=own_plain)]
+    if own_tls is not None and not has_internal:
+        derived.append(attrs.evolve(own, port=own_tls, tls=True))
+    report = _Report(
+        web_id,
+        (*advertised.urls, *derived, attrs.evolve(own, listener="")),
+        # The first address of a listener counts.
+        bound=dict(reversed(bound_tls)),
+        own=own_tls,
+        notes=(*advertised.notes, *bound.notes),
+    )
+    if not clients and choice.listener is None:
+        if advertised.invalid:
+            raise BadBrokerData(f"broker {web_id}: {advertised.notes[0]}")
+        port = own_tls or next((port for _, port in bound_tls), None)
+        if port is None:
             raise BadBrokerData(f"broker {web_id} listens without TLS only")
-        port = own if own is not None else bound[0].port
-        return _broker(web_id, name, web, port, choice)
-    listener = _chosen(web_id, [(one.name, one.host, one.port) for one in listeners], choice)
-    ports = [one.port for one in bound if one.name == listener[0]]
-    port = ports[0] if ports else own if own is not None else listener[2]
-    return _broker(web_id, listener[1], web, port, choice)
+        return report.broker(attrs.evolve(own, port=port, tls=True), choice)
+    return report.broker(_chosen(web_id, [one for one in report.urls if one.tls], choice), choice)
 
 
 def from_template(web_id: str, choice: BrokerListeners) -> LiveBroker:
     """Make a broker from its id alone, if it advertises nothing. @raise BadBrokerData: its name is invalid."""
     web, _ = web_address(web_id)
-    name = choice.name.replace("{host}", web).replace("{label}", web.partition(".")[0])
-    return _broker(web_id, name, web, TLS_PORT, choice)
+    name = _host(web_id, choice.name.replace("{host}", web).replace("{label}", web.partition(".")[0]))
+    own = ListenerURL("", web, None, False)
+    return _Report(web_id, (own,)).broker(ListenerURL("", name, TLS_PORT, True), choice)
 
 
 def from_node(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
-    """Read a broker's node below ``/loadbalance/brokers``: its advertised name and port. It has no bound port.
+    """Read a broker's node below ``/loadbalance/brokers``: its names and advertised ports. It has no bound port.
 
     @raise BadBrokerData: there is no such listener, or the node is invalid.
     """
@@ -112,69 +137,123 @@ def from_node(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
     advertised = data.get("advertisedListeners") or {}
     if not isinstance(advertised, dict):
         raise BadBrokerData(f"broker {web_id}: advertisedListeners is not a JSON object")
-    found = []
-    for name, urls in advertised.items():
-        url = urls.get("brokerServiceUrlTls") if isinstance(urls, dict) else None
-        if url:
-            found.append((str(name), *_url(str(url))[:2]))
+    # The keys of the object have no order: Pulsar writes them from a hash map.
+    named = [(str(name).strip(), urls) for name, urls in sorted(advertised.items()) if isinstance(urls, dict)]
+    keys = ("brokerServiceUrlTls", "brokerServiceUrl")
+    listeners = read_urls([(name, _text(urls, key).strip()) for name, urls in named for key in keys if urls.get(key)])
+    classic = [("", _text(data, key).strip()) for key in ("pulsarServiceUrlTls", "pulsarServiceUrl") if data.get(key)]
+    own = read_urls(classic)
+    report = _Report(
+        web_id,
+        (*listeners.urls, *own.urls, ListenerURL("", web, None, False)),
+        started=_started(data),
+        notes=(*listeners.notes, *own.notes),
+    )
+    found = [one for one in listeners.urls if one.tls]
     if not found and choice.listener is None:
-        url = _text(data, "pulsarServiceUrlTls")
-        if not url:
-            raise BadBrokerData(f"broker {web_id} listens without TLS only")
-        found.append(("", *_url(url)[:2]))
-    places = {(name, port if choice.port is None else choice.port) for _, name, port in found}
+        found = [one for one in own.urls if one.tls]
+        if not found:
+            note = f": {report.notes[0]}" if listeners.invalid or own.invalid else " listens without TLS only"
+            raise BadBrokerData(f"broker {web_id}{note}")
+    places = {(one.host, one.port if choice.port is None else choice.port) for one in found}
     if choice.listener is None and len(places) > 1:
-        # The keys of the object have no order: Pulsar writes them from a hash map.
-        names = bounded(", ".join(sorted(one[0] for one in found)))
+        names = bounded(", ".join(sorted({one.listener for one in found})))
         raise BadBrokerData(
             f"broker {web_id} has several TLS listeners: {names}; set listener to the one that clients use"
         )
-    _, name, port = _chosen(web_id, found, choice)
-    return _broker(web_id, name, web, port, choice)
+    return report.broker(_chosen(web_id, found, choice), choice)
 
 
 @attrs.frozen
-class _AdvertisedListener:
-    name: str
-    host: str
-    port: int
-    tls: bool
+class _Report:
+    """What a source says about a broker.
+
+    @ivar urls: all its URLs, and its own address. @ivar bound: the TLS ports to which listeners are bound.
+    @ivar own: C{brokerServicePortTls}. @ivar started: as in L{LiveBroker}. @ivar notes: what was skipped.
+    """
+
+    web_id: str
+    urls: Sequence[ListenerURL]
+    bound: Mapping[str, int] = attrs.field(factory=dict)
+    own: int | None = None
+    started: int = 0
+    notes: tuple[str, ...] = ()
+
+    def broker(self, chosen: ListenerURL, choice: BrokerListeners) -> LiveBroker:
+        """The broker. @param chosen: the URL that clients use. @param choice: the options."""
+        web, _ = web_address(self.web_id)
+        # C{hosts} may map the broker's advertised name or its web host.
+        host = choice.hosts.get(chosen.host) or choice.dialled(web)
+        main = Target(host, self._port(chosen, TLS_PORT, choice))
+        urls: dict[tuple[str, str], ListenerURL] = {}
+        for one in (chosen, *self.urls):
+            known = urls.setdefault((one.host, one.listener), one)
+            if one.tls and not known.tls:
+                urls[one.host, one.listener] = one
+        names = [self._name(one, one is chosen, main, choice) for one in urls.values()]
+        return LiveBroker(
+            self.web_id,
+            chosen.host,
+            main.host,
+            main.port,
+            names=_without_repeats(names),
+            places=frozenset((one.host, one.port) for one in (chosen, *self.urls) if one.port is not None),
+            started=self.started,
+            notes=tuple(f"broker {self.web_id}: {note}" for note in self.notes),
+        )
+
+    def _name(self, url: ListenerURL, chosen: bool, main: Target, choice: BrokerListeners) -> AdvertisedName:
+        rank = Rank.CLIENTS if chosen else Rank.TLS if url.tls else Rank.PLAIN if url.listener else Rank.OWN
+        # TLS clients dial the name of a plaintext URL, too: Pulsar 5 gives them the internal URL of a scalable topic's
+        # controller. They need a TLS port.
+        target = Target(choice.hosts.get(url.host) or main.host, self._port(url, main.port, choice))
+        return AdvertisedName(BrokerName(url.host, url.listener, url.tls), rank, main if chosen else target)
+
+    def _port(self, url: ListenerURL, main: int, choice: BrokerListeners) -> int:
+        """The TLS port of a listener. @param main: the port of a listener that has none."""
+        if choice.port is not None:
+            return choice.port
+        advertised = (self.own or url.port) if url.tls else None
+        return self.bound.get(url.listener) or advertised or main
 
 
-def _listeners(text: str) -> Iterator[_AdvertisedListener]:
-    """``external:pulsar+ssl://broker-1.example.com:6651,...``, of advertisedListeners and bindAddresses."""
-    for part in filter(None, map(str.strip, text.split(","))):
-        name, colon, url = part.partition(":")
-        if not colon:
-            raise BadBrokerData(f"invalid listener {bounded(part)!r}")
-        if url.startswith("pulsar"):  # others belong to protocol handlers, such as Kafka's
-            yield _AdvertisedListener(name.strip(), *_url(url))
+def _without_repeats(names: Sequence[AdvertisedName]) -> tuple[AdvertisedName, ...]:
+    """Sort names by rank. An address without a listener is left out if a listener has the host, with TLS if it has."""
+    best: dict[str, int] = {}
+    for each in names:
+        if each.name.listener or each.rank is Rank.CLIENTS:
+            best[each.name.host] = min(each.rank, best.get(each.name.host, Rank.OWN))
+    useful = [one for one in names if one.name.listener or one.rank <= best.get(one.name.host, Rank.OWN)]
+    return tuple(sorted(useful, key=lambda one: one.rank))
 
 
-def _url(text: str) -> tuple[str, int, bool]:
-    try:
-        url = parse_service_url(text, "listener")
-    except BadServiceURL as error:
-        raise BadBrokerData(str(error)) from error
-    return (*url.hosts[0], url.tls)
-
-
-def _chosen(web_id: str, found: Sequence[tuple[str, str, int]], choice: BrokerListeners) -> tuple[str, str, int]:
+def _chosen(web_id: str, found: Sequence[ListenerURL], choice: BrokerListeners) -> ListenerURL:
     for one in found:
-        if choice.listener is None or one[0] == choice.listener:
+        if choice.listener is None or one.listener == choice.listener:
             return one
-    names = ", ".join(dict.fromkeys(one[0] for one in found)) or "none"
+    names = ", ".join(dict.fromkeys(one.listener for one in found if one.listener)) or "none"
     raise BadBrokerData(f"broker {web_id} has no TLS listener {choice.listener!r}; its TLS listeners: {bounded(names)}")
 
 
-def _broker(web_id: str, name: str, web: str, port: int, choice: BrokerListeners) -> LiveBroker:
+def _is_name(text: str) -> bool:
+    """Whether a text is a server name or an IP address."""
     try:
-        name = server_name(name)
+        server_name(text)
+    except BadName:
+        return False
+    return True
+
+
+def _host(web_id: str, name: str) -> str:
+    try:
+        return server_name(name)
     except BadName as error:
         raise BadBrokerData(f"broker {web_id}: invalid name {bounded(name)!r}: {error}") from error
-    # C{hosts} may map the broker's advertised name or its web host.
-    host = choice.hosts.get(name) or choice.dialled(web)
-    return LiveBroker(web_id, name, host, port if choice.port is None else choice.port)
+
+
+def _started(data: Mapping[str, Any]) -> int:
+    value = data.get("startTimestamp")
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _json(body: bytes) -> Any:

@@ -6,12 +6,12 @@ from the last refresh. An unknown name causes a refresh, because its broker may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -40,8 +40,10 @@ from sniproxy.resolvers.pulsar.advertised import (
     web_address,
 )
 from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers, keeping_note
+from sniproxy.resolvers.pulsar.directory import BrokerDirectory
 from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, check_port, read_listeners, read_service_names
 from sniproxy.resolvers.pulsar.waiters import Waiters
+from sniproxy.routing.brokernames import BrokerName, IBrokerDirectory
 from sniproxy.util.names import BadName, host_port, server_name
 from sniproxy.util.reactor import IReactor
 
@@ -49,9 +51,6 @@ log = Logger()
 
 MAX_CONCURRENT = 10
 """Brokers that are queried at the same time."""
-
-REFRESH_INTERVAL_S = 60.0
-"""Seconds after which a refresh reads again what a healthy broker advertises. For an unhealthy one, each does."""
 
 MIN_REFRESH_INTERVAL_S = 2.0
 """Seconds between the end of a refresh and one that an unknown name causes. Clients choose the names."""
@@ -72,15 +71,7 @@ OPTIONS = (
 )
 
 
-@attrs.define
-class _BrokerState:
-    """A broker. @ivar read: the reactor's time when it was read. None: never, its name is from the option C{name}."""
-
-    broker: LiveBroker
-    read: float | None
-
-
-@implementer(IWatchingResolver)
+@implementer(IWatchingResolver, IBrokerDirectory)
 class PulsarResolver:
     """Made by L{make}, which checks the options."""
 
@@ -103,8 +94,8 @@ class PulsarResolver:
         self._query_brokers: bool = options["ask_brokers"]
         self._every: float = options["every"]
         self._keep: float = options["keep"]
-        self._live: LiveBrokers | None = None
-        self._known: dict[str, _BrokerState] = {}
+        self._directory = BrokerDirectory(log)
+        self._known: dict[str, LiveBroker] = {}
         self._listed_at = 0.0
         self._refreshed_at: float | None = None
         self._error: str | None = None
@@ -128,27 +119,30 @@ class PulsarResolver:
         return self._admin.close()
 
     def state(self) -> WatchState:
-        summary = "no brokers known" if self._live is None else self._live.summary()
-        return WatchState(summary, self._error or "; ".join(self._faults[:3]) or None)
+        return self._directory.state(self._error or "; ".join(self._faults[:3]) or None)
+
+    def names_of(self, host: str, port: int) -> Sequence[BrokerName]:
+        return self._directory.names_of(host, port)
 
     def resolve(self, request: Request) -> Resolution | Deferred[Resolution]:
         if request.server_name is None:
             raise Refused("no broker for a ClientHello without a server name", float("inf"))
-        if self._live is not None and (self._live.targets(request.server_name) or not self._may_refresh()):
-            return self._live.resolution(request.server_name, None, MIN_REFRESH_INTERVAL_S)
-        if not self._may_refresh():
-            raise Unavailable(self._error or "the cluster has not answered yet")
+        if self._directory.knows(request.server_name) or not self._may_refresh():
+            return self._answer(request)
         return Deferred.fromCoroutine(self._resolve_after_refresh(request))
 
     async def _resolve_after_refresh(self, request: Request) -> Resolution:
         waiter = self._waiters.wait()
         self._start_refresh()
         await waiter
-        if self._live is None:
-            raise Unavailable(self._error or "the cluster has not answered yet")
-        if self._error is not None and not self._live.targets(request.server_name):
+        if self._error is not None and not self._directory.knows(request.server_name):
             raise Unavailable(self._error)
-        return self._live.resolution(request.server_name, None, MIN_REFRESH_INTERVAL_S)
+        return self._answer(request)
+
+    def _answer(self, request: Request) -> Resolution:
+        if self._directory.live is None:
+            raise Unavailable(self._error or "the cluster has not answered yet")
+        return self._directory.resolution(request.server_name, self._reactor.seconds(), MIN_REFRESH_INTERVAL_S)
 
     def _may_refresh(self) -> bool:
         return (
@@ -161,7 +155,7 @@ class PulsarResolver:
         """Start a refresh unless one is running."""
         if self._refresh is None:
             refresh = self._refresh = Deferred.fromCoroutine(self._refresh_once())
-            refresh.addErrback(lambda failure: None if failure.check(CancelledError) else failure)
+            refresh.addErrback(_ignore_cancelled)
             refresh.addErrback(lambda failure: log.failure("unexpected error while refreshing Pulsar brokers", failure))
             refresh.addBoth(self._refresh_done)
 
@@ -182,8 +176,8 @@ class PulsarResolver:
         slots = DeferredSemaphore(MAX_CONCURRENT)
         queries = [slots.run(self._broker, web_id, trusted) for web_id in ids]
         known = [one for one in await gatherResults(queries, consumeErrors=True) if one is not None]
-        self._known = {one.broker.web_id: one for one in known}
-        self._succeeded(LiveBrokers(self._service_names, [one.broker for one in known], len(ids) - len(known)))
+        self._known = {one.web_id: one for one in known}
+        self._succeeded(LiveBrokers(self._service_names, known, len(ids) - len(known)))
 
     async def _list(self) -> list[str]:
         """The ids of live brokers, from the first URL that answers. The next refresh starts with that URL."""
@@ -199,36 +193,35 @@ class PulsarResolver:
             return ids
         raise HTTPFailure("; ".join(failures))
 
-    async def _broker(self, web_id: str, trusted: set[str]) -> _BrokerState | None:
+    async def _broker(self, web_id: str, trusted: set[str]) -> LiveBroker | None:
         """Query one broker. None: its name or address is unknown."""
-        before, now = self._known.get(web_id), self._reactor.seconds()
+        before = self._known.get(web_id)
         try:
             if not self._query_brokers:
-                return _BrokerState(from_template(web_id, self._choice), None)
+                return from_template(web_id, self._choice)
             healthy = await self._healthy(web_id, trusted)
-            fresh = before is not None and before.read is not None and now - before.read < REFRESH_INTERVAL_S
-            if before is not None and (not healthy or (fresh and before.broker.healthy)):
-                return _BrokerState(attrs.evolve(before.broker, healthy=healthy), before.read)
+            if before is not None and not healthy:
+                return attrs.evolve(before, healthy=False)
+            # Read at each refresh, because a broker may have restarted with other listeners since the last one.
             return await self._read(web_id, trusted, healthy, before)
         except BadBrokerData as error:
             self._faults.append(str(error))
             return None
 
     async def _read(
-        self, web_id: str, trusted: set[str], healthy: bool, before: _BrokerState | None
-    ) -> _BrokerState | None:
+        self, web_id: str, trusted: set[str], healthy: bool, before: LiveBroker | None
+    ) -> LiveBroker | None:
         try:
             body = await self._admin.get(self._at(web_id, "/admin/v2/brokers/configuration/runtime"), trusted)
         except HTTPFailure as error:
             if before is not None:
-                return _BrokerState(attrs.evolve(before.broker, healthy=healthy), before.read)
+                return attrs.evolve(before, healthy=healthy)
             if error.forbidden or error.status == 404:
                 # Its configuration is not readable, so the name is from the option C{name}.
-                return _BrokerState(attrs.evolve(from_template(web_id, self._choice), healthy=healthy), None)
+                return attrs.evolve(from_template(web_id, self._choice), healthy=healthy)
             self._faults.append(str(error))
             return None
-        broker = from_configuration(web_id, body, self._choice)
-        return _BrokerState(attrs.evolve(broker, healthy=healthy), self._reactor.seconds())
+        return attrs.evolve(from_configuration(web_id, body, self._choice), healthy=healthy)
 
     async def _healthy(self, web_id: str, trusted: set[str]) -> bool:
         try:
@@ -253,20 +246,24 @@ class PulsarResolver:
         if self._error is not None:
             log.info("Pulsar admin API {url} is available again", url=self._urls[0])
         self._error, self._listed_at = None, self._reactor.seconds()
-        before, self._live = self._live, live
-        if before is None or live.differs(before):
-            log.info("Pulsar brokers: {summary}{changes}", summary=live.summary(), changes=live.changes(before))
+        if self._directory.update(live, self._listed_at):
             self._on_change()
 
     def _failed(self, why: str) -> None:
         if self._error is None:
-            keeping = keeping_note(self._live, self._keep)
+            keeping = keeping_note(self._directory.live, self._keep)
             log.error("cannot list Pulsar brokers: {why}{keeping}", why=why, keeping=keeping)
         self._error = why
-        if self._live is not None and self._reactor.seconds() - self._listed_at >= self._keep:
+        if self._directory.live is not None and self._reactor.seconds() - self._listed_at >= self._keep:
             log.error("no list of Pulsar brokers for {keep:g} s, discarding the last known brokers", keep=self._keep)
-            self._live = None
+            self._directory.discard()
             self._on_change()
+
+
+def _ignore_cancelled(failure: Any) -> Any:
+    """Ignore the cancellation of a refresh, also that of one query of several."""
+    inner = failure.value.subFailure if failure.check(FirstError) else failure
+    return None if inner.check(CancelledError) else failure
 
 
 def make(options: Mapping[str, Any], reactor: IReactor) -> PulsarResolver:

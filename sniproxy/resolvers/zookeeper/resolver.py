@@ -6,7 +6,7 @@ broker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
@@ -26,9 +26,11 @@ from sniproxy.interfaces import (
 from sniproxy.resolvers.options import bad_file
 from sniproxy.resolvers.pulsar.advertised import MAX_BROKERS, BadBrokerData, BrokerListeners, from_node
 from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers, keeping_note
+from sniproxy.resolvers.pulsar.directory import BrokerDirectory
 from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, read_listeners, read_service_names
 from sniproxy.resolvers.pulsar.waiters import Waiters
 from sniproxy.resolvers.zookeeper.access import BadAccess, ZooKeeperCredentials
+from sniproxy.routing.brokernames import BrokerName, IBrokerDirectory
 from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import server_name
 from sniproxy.util.reactor import IReactor
@@ -72,7 +74,7 @@ Connect = Callable[[Callable[[], None], Callable[[str], None], Callable[[], None
 """Makes a session, not started, from its callbacks: connected, lost, changed."""
 
 
-@implementer(IWatchingResolver)
+@implementer(IWatchingResolver, IBrokerDirectory)
 class ZooKeeperResolver:
     """Made by L{make}. @param keep: seconds to use the last known brokers while ZooKeeper does not answer."""
 
@@ -86,7 +88,7 @@ class ZooKeeperResolver:
         self._keep = keep
         self._session: ZooKeeperSession | None = None
         self._connected = False
-        self._live: LiveBrokers | None = None
+        self._directory = BrokerDirectory(log)
         self._error: str | None = "ZooKeeper has not answered yet"
         self._failing = False
         self._faults: list[str] = []
@@ -116,11 +118,13 @@ class ZooKeeperResolver:
         return None if session is None else session.stop()
 
     def state(self) -> WatchState:
-        summary = "no brokers known" if self._live is None else self._live.summary()
-        return WatchState(summary, self._error or _few(self._faults) or None)
+        return self._directory.state(self._error or _few(self._faults) or None)
+
+    def names_of(self, host: str, port: int) -> Sequence[BrokerName]:
+        return self._directory.names_of(host, port)
 
     def resolve(self, request: Request) -> Resolution | Deferred[Resolution]:
-        if self._live is not None:
+        if self._directory.live is not None:
             return self._answer(request)
         if self._failing or self._session is None:
             raise Unavailable(self._error or "no brokers known")
@@ -132,12 +136,10 @@ class ZooKeeperResolver:
         return self._answer(request)
 
     def _answer(self, request: Request) -> Resolution:
-        if self._live is None:
-            raise Unavailable(self._error or "no brokers known")
-        if self._error is not None and not self._live.targets(request.server_name):
+        if self._error is not None and not self._directory.knows(request.server_name):
             raise Unavailable(self._error)
         try:
-            return self._live.resolution(request.server_name, None, REFUSAL_TTL_S)
+            return self._directory.resolution(request.server_name, self._reactor.seconds(), REFUSAL_TTL_S)
         except Unavailable as error:
             raise Unavailable(f"{error}: {_few(self._faults)}" if self._faults else str(error)) from error
 
@@ -193,9 +195,7 @@ class ZooKeeperResolver:
         if self._failing:
             log.info("ZooKeeper is available again")
         self._error, self._failing = None, False
-        before, self._live = self._live, live
-        if before is None or live.differs(before):
-            log.info("Pulsar brokers: {summary}{changes}", summary=live.summary(), changes=live.changes(before))
+        if self._directory.update(live, self._reactor.seconds()):
             self._on_change()
         self._waiters.release()
 
@@ -210,15 +210,16 @@ class ZooKeeperResolver:
 
     def _failed(self, why: str) -> None:
         if not self._failing:
-            keeping = keeping_note(self._live, self._keep)
+            keeping = keeping_note(self._directory.live, self._keep)
             log.error("cannot read Pulsar brokers from ZooKeeper: {why}{keeping}", why=why, keeping=keeping)
         self._error, self._failing = why, True
-        if self._live is not None and self._discard_timer is None and self._session is not None:
+        if self._directory.live is not None and self._discard_timer is None and self._session is not None:
             self._discard_timer = self._reactor.callLater(self._keep, self._discard)
         self._waiters.release()
 
     def _discard(self) -> None:
-        self._discard_timer = self._live = None
+        self._discard_timer = None
+        self._directory.discard()
         log.error("no answer from ZooKeeper for {keep:g} s, discarding the last known brokers", keep=self._keep)
         self._on_change()
 

@@ -89,7 +89,7 @@ class AnswerTests(ExplainerCase):
         script(
             self,
             f=Scripted(refuses, WatchState("2 names")),
-            p=Scripted(answers("127.0.0.1"), WatchState("1 broker")),
+            p=Scripted(answers("127.0.0.1"), WatchState("1 broker", names={"a.z.test": "one:8080, listener external"})),
             z=Scripted(fails, WatchState("no brokers known", "refused")),
         )
         report = await self.explain(tables("f", "p"), "a.z.test")
@@ -97,6 +97,7 @@ class AnswerTests(ExplainerCase):
         self.assertEqual("resolver.p (type scripted)", report.answered)
         self.assertEqual(("f: refused: not here",), report.passed)
         self.assertEqual(["2 names", "1 broker"], [watch.knows for watch in report.watches])
+        self.assertEqual("one:8080, listener external", report.known_as)
         self.assertEqual((30, True), (report.ttl, report.routed))
         report = await self.explain(tables("z"), "a.z.test")
         self.assertEqual((None, ["refused"]), (report.answered, [watch.error for watch in report.watches]))

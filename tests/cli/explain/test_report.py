@@ -79,19 +79,25 @@ class ReportTests(SynchronousTestCase):
             resolver="resolver.f (type file), then resolver.p (type pulsar)",
             answered="resolver.p (type pulsar)",
             passed=("f: refused: no",),
+            known_as="one:8080, listener\nexternal",
             watches=(WatchReport("f", "7 names", None), WatchReport("p", "", "no\nhost")),
         )
-        said = list(lines(report))[3:7]
+        said = list(lines(report))[3:8]
         self.assertEqual(
             [
                 "  tried      f: refused: no",
                 "  answer     1 target from resolver.p (type pulsar), valid until the configuration changes",
+                "  name of    one:8080, listener\\nexternal",
                 "  state      f: 7 names",
                 "  state      p: nothing; last refresh failed: no\\nhost",
             ],
             said,
         )
-        said = list(lines(attrs.evolve(report, answered=None, passed=(), watches=(), targets=(), refused="it failed")))
+        said = list(
+            lines(
+                attrs.evolve(report, answered=None, passed=(), known_as="", watches=(), targets=(), refused="it failed")
+            )
+        )
         self.assertEqual("  queried    resolver.f (type file), then resolver.p (type pulsar)", said[3])
         self.assertNotIn("good", "\n".join(said))
         (watch, _) = json.loads(json.dumps(document(report)))["watches"]
@@ -135,6 +141,7 @@ class ReportTests(SynchronousTestCase):
                 "resolver",
                 "answered",
                 "passed",
+                "known_as",
                 "watches",
                 "ttl",
                 "targets",

@@ -129,5 +129,6 @@ class ResolverQueriesTests(SocketTestCase):
             ],
             [str(watch) for watch in queries.watch_states(route.resolver)],
         )
+        self.assertEqual("", queries.known_as(route.resolver, "a.z.test"))
         assert configuration.default is not None
         self.assertEqual((), queries.watch_states(configuration.default.resolver))

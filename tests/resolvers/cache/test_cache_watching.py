@@ -65,6 +65,12 @@ class WatchTests(CacheCase):
         """The state is one line; a resolver that does not watch has none; a faulty state() is reported."""
         self.assertEqual(WatchState("3 brokers", "a\\nb"), self.make(Watching()).watch_state())
         self.assertIsNone(self.make(Scripted()).watch_state())
+        named = Watching()
+        for names, expected in (({"a.test": "one"}, {"a.test": "one"}), (None, {})):
+            named.says = WatchState("", names=names)  # type: ignore[arg-type]
+            state = self.make(named).watch_state()
+            assert state is not None
+            self.assertEqual(expected, state.names)
         broken = Watching()
         broken.says = None  # type: ignore[assignment]
         state = self.make(broken).watch_state()

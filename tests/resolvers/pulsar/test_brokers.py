@@ -2,14 +2,126 @@
 
 from __future__ import annotations
 
+import itertools
+
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Refused, Target, Unavailable
-from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers
+from sniproxy.resolvers.pulsar.brokers import MAX_NOTES, AdvertisedName, LiveBroker, LiveBrokers, Rank
+from sniproxy.routing.brokernames import BrokerName
 
 ONE = LiveBroker("one.internal:8080", "broker-1.test", "one.internal", 6651)
 TWO = LiveBroker("two.internal:8080", "broker-2.test", "10.0.0.2", 6661)
 ILL = LiveBroker("two.internal:8080", "broker-2.test", "10.0.0.2", 6661, healthy=False)
+
+
+def named(broker: LiveBroker, host: str, rank: Rank, port: int = 6651) -> AdvertisedName:
+    listener = {Rank.CLIENTS: "external", Rank.TLS: "dns", Rank.PLAIN: "internal", Rank.OWN: ""}[rank]
+    return AdvertisedName(BrokerName(host, listener, rank <= Rank.TLS), rank, Target(broker.host, port))
+
+
+def several(broker: LiveBroker, **hosts: str) -> LiveBroker:
+    """The broker with names by rank, in lower case; without any, with an internal one."""
+    ranks = {Rank[rank.upper()]: host for rank, host in (hosts or {"plain": "int.test"}).items()}
+    names = tuple(named(broker, host, rank) for rank, host in {Rank.CLIENTS: broker.name, **ranks}.items())
+    return attrs.evolve(broker, names=names, places=frozenset({(one.name.host, 1) for one in names}))
+
+
+class NameTests(SynchronousTestCase):
+    """Names of several listeners, and who gets a name that several claim."""
+
+    def owner(self, *brokers: LiveBroker, name: str = "n.test") -> tuple[str, list[tuple[str, int]]]:
+        """The listener that has a name, with hosts and weights of its targets."""
+        live = LiveBrokers(["vip.test"], brokers)
+        backwards = LiveBrokers(["vip.test"], brokers[::-1])
+        self.assertEqual(live.targets(name), backwards.targets(name))
+        self.assertEqual(live.notes, backwards.notes)
+        self.notes = live.notes
+        return live.described[name], [(target.host, target.weight) for target in live.targets(name)]
+
+    notes: tuple[str, ...]
+
+    def test_all_names(self) -> None:
+        """Each name leads to its broker; the description has the listener."""
+        one = several(ONE, tls="n.test", plain="int.test", own="own.test")
+        live = LiveBrokers(["vip.test"], [one, TWO])
+        for name, what in {
+            "broker-1.test": "listener external",
+            "n.test": "listener dns",
+            "int.test": "listener internal, plaintext",
+            "own.test": "its own address",
+        }.items():
+            self.assertEqual((Target("one.internal", 6651),), live.targets(name))
+            self.assertEqual(f"one.internal:8080, {what}", live.described[name])
+        self.assertEqual("service name: all brokers", live.described["vip.test"])
+        self.assertEqual((), live.notes)
+        error = self.assertRaises(Refused, live.resolution, "x.test", None, 2.0)
+        self.assertIn("known: broker-1.test, broker-2.test, vip.test", error.reason)
+
+    def test_names_of(self) -> None:
+        """Any URL of a broker finds all its names; one that two brokers advertise finds none."""
+        one, two = several(ONE, plain="int.test"), several(TWO, plain="int.test")
+        names = LiveBrokers([], [one]).names_of("int.test", 1)
+        self.assertEqual(
+            [BrokerName("broker-1.test", "external", True), BrokerName("int.test", "internal", False)], names
+        )
+        both = LiveBrokers([], [one, two])
+        self.assertEqual((), both.names_of("int.test", 1))
+        self.assertEqual("broker-2.test", both.names_of("broker-2.test", 1)[0].host)
+        self.assertEqual((), both.names_of("broker-2.test", 2))
+
+    def test_rank(self) -> None:
+        """The clients' listener gets a name before another TLS listener, a plaintext one, and an own address."""
+        ranks = ["tls", "plain", "own"]
+        for better, worse in itertools.pairwise(ranks):
+            found = self.owner(several(TWO, **{better: "n.test"}), several(ONE, **{worse: "n.test"}))
+            self.assertEqual([("10.0.0.2", 1)], found[1])
+        named_so = attrs.evolve(TWO, name="n.test")
+        self.assertEqual([("10.0.0.2", 1)], self.owner(named_so, several(ONE, tls="n.test"))[1])
+        self.assertEqual(
+            (
+                "n.test is a name of 2 brokers: one.internal:8080, two.internal:8080; "
+                "it leads to two.internal:8080, its own address",
+            ),
+            self.notes,
+        )
+
+    def test_equal(self) -> None:
+        """Among equal claims a healthy broker wins, then the one that started last, then the lower id.
+
+        The others are spares.
+        """
+        one, two = (attrs.evolve(each, name="n.test") for each in (ONE, TWO))
+        self.assertEqual([("one.internal", 1), ("10.0.0.2", 0)], self.owner(one, two)[1])
+        newer = attrs.evolve(two, started=2)
+        self.assertEqual([("10.0.0.2", 1), ("one.internal", 0)], self.owner(attrs.evolve(one, started=1), newer)[1])
+        ill = attrs.evolve(newer, healthy=False)
+        self.assertEqual([("one.internal", 1), ("10.0.0.2", 0)], self.owner(attrs.evolve(one, started=1), ill)[1])
+
+    def test_listeners(self) -> None:
+        """If two TLS listeners of a broker have a name and other ports, the first rank wins, with a note."""
+        names = (named(ONE, "n.test", Rank.CLIENTS), named(ONE, "n.test", Rank.TLS, 6661))
+        one = attrs.evolve(ONE, name="n.test", names=names)
+        self.assertEqual([("one.internal", 1)], self.owner(one)[1])
+        self.assertEqual(
+            (
+                "n.test is a name of several listeners: dns, external; "
+                "it leads to one.internal:8080, listener external, port 6651",
+            ),
+            self.notes,
+        )
+        for other in (named(ONE, "n.test", Rank.TLS), named(ONE, "n.test", Rank.PLAIN, 6661)):
+            self.owner(attrs.evolve(one, names=(names[0], other)))
+            self.assertEqual((), self.notes)
+
+    def test_bounded(self) -> None:
+        """At most MAX_NOTES notes of each kind are kept."""
+        pairs = [
+            LiveBroker(f"{n % 2}.internal:{n}", f"b{n // 2}.test", "h", 1, notes=("a",))
+            for n in range(2 * MAX_NOTES + 2)
+        ]
+        self.assertEqual(2 * MAX_NOTES, len(LiveBrokers([], pairs).notes))
 
 
 class LiveBrokersTests(SynchronousTestCase):
@@ -33,11 +145,6 @@ class LiveBrokersTests(SynchronousTestCase):
         self.assertEqual([1, 0], [target.weight for target in live.targets("vip.test")])
         self.assertEqual([1], [target.weight for target in live.targets("broker-2.test")])
 
-    def test_same_name(self) -> None:
-        """All brokers that advertise a name are its targets."""
-        twin = LiveBroker("two.internal:8080", "broker-1.test", "10.0.0.2", 6661)
-        self.assertEqual(2, len(LiveBrokers([], [ONE, twin]).targets("broker-1.test")))
-
     def test_refused(self) -> None:
         """An unknown name is refused with the first known names."""
         live = LiveBrokers(["vip.test"], [ONE, TWO])
@@ -60,6 +167,18 @@ class LiveBrokersTests(SynchronousTestCase):
         self.assertEqual(
             "2 brokers, 1 unhealthy, 3 with unknown names",
             LiveBrokers([], [ONE, ILL], 3).summary(),
+        )
+
+    def test_listeners_changed(self) -> None:
+        """The text has brokers with other names, and those that have restarted."""
+        before = LiveBrokers([], [attrs.evolve(several(ONE), started=5)])
+        self.assertEqual(
+            "; broker-1.test (one.internal:8080) has other names",
+            LiveBrokers([], [attrs.evolve(ONE, started=5)]).changes(before),
+        )
+        self.assertEqual(
+            "; broker-1.test (one.internal:8080) restarted",
+            LiveBrokers([], [attrs.evolve(several(ONE), started=6)]).changes(before),
         )
 
     def test_changes(self) -> None:

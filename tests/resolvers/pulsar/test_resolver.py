@@ -13,7 +13,9 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Resolution, Unavailable, WatchState
 from sniproxy.resolvers import make_resolver
+from sniproxy.resolvers.pulsar.directory import DEPARTED_S
 from sniproxy.resolvers.pulsar.resolver import MIN_REFRESH_INTERVAL_S, PulsarResolver
+from sniproxy.routing.brokernames import BrokerName, IBrokerDirectory
 from sniproxy.testing import ResolverContract, question
 from tests.resolvers.adminserver import CONFIGURATION, HEALTH, LIST, AdminServer, NetClock
 from tests.resolvers.cache.scripted import request
@@ -62,6 +64,18 @@ class PulsarTestCase(TestCase):
         if not isinstance(answer, Resolution):
             answer = await answer
         self.assertIsNone(answer.ttl)
+        return self.places(answer)
+
+    async def later(self, resolver: PulsarResolver, name: str) -> list[tuple[str, int, int]]:
+        """The answer for a name that causes a refresh. It is cached for a short time."""
+        self.clock.advance(MIN_REFRESH_INTERVAL_S)
+        answer = resolver.resolve(request(name))
+        assert isinstance(answer, Deferred)
+        found = await answer
+        self.assertEqual(MIN_REFRESH_INTERVAL_S, found.ttl)
+        return self.places(found)
+
+    def places(self, answer: Resolution) -> list[tuple[str, int, int]]:
         return [(target.host, target.port, target.weight) for target in answer.targets]
 
     async def fails(self, kind: Any, resolver: PulsarResolver, name: str | None) -> str:
@@ -111,7 +125,44 @@ class AnswerTests(PulsarTestCase):
         self.one.brokers(self.one.id)
         await self.again(resolver)
         self.assertEqual(3, self.changes)
+        self.clock.advance(DEPARTED_S + 1)
+        await self.looked(resolver)
+        self.clock.advance(MIN_REFRESH_INTERVAL_S)
         self.assertIn("broker-2.test", await self.fails(Refused, resolver, "broker-2.test"))
+
+    async def test_departed(self) -> None:
+        """The name of a broker that has left leads to its last address for a while, or to its new one."""
+        resolver = await self.started()
+        self.one.brokers(self.one.id)
+        await self.again(resolver)
+        self.assertEqual([("localhost", 6661, 1)], await self.later(resolver, "broker-2.test"))
+        self.two.broker("broker-2.test", 6671)
+        self.one.brokers(self.one.id, self.two.id)
+        self.clock.advance(MIN_REFRESH_INTERVAL_S)
+        self.assertEqual([("localhost", 6671, 1)], await self.answer(resolver, "broker-2.test"))
+
+    async def test_restarted(self) -> None:
+        """A broker that has restarted with another port or listener is read at the next refresh."""
+        resolver = await self.started()
+        self.two.broker("broker-3.test", 6671)
+        await self.again(resolver)
+        self.assertEqual([("localhost", 6671, 1)], await self.answer(resolver, "broker-3.test"))
+        await self.fails(Refused, resolver, "broker-2.test")
+        self.assertEqual(2, self.changes)
+
+    async def test_all_names(self) -> None:
+        """The names of all listeners lead to the broker, and any of its URLs finds them."""
+        self.one.brokers(self.one.id)
+        self.one.broker("broker-1.test", 6651, internal="broker-1.int.test")
+        resolver = await self.started()
+        self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "broker-1.int.test"))
+        self.assertTrue(verifyObject(IBrokerDirectory, resolver))
+        expected = [
+            BrokerName("broker-1.test", "external", True),
+            BrokerName("broker-1.int.test", "internal", False),
+            BrokerName("localhost", "", False),
+        ]
+        self.assertEqual(expected, resolver.names_of("broker-1.int.test", 6650))
 
     async def test_newcomer(self) -> None:
         """An unknown name causes a refresh, at most one in MIN_REFRESH_INTERVAL_S."""
@@ -286,6 +337,15 @@ class FaultTests(PulsarTestCase):
         await self.again(resolver)
         self.assertIn("no valid token", resolver.state().error or "")
         self.assertNotIn("a.token", resolver.state().error or "")
+
+    async def test_stop_while_querying(self) -> None:
+        """A stop while brokers are queried is no error."""
+        resolver = await self.started()
+        del self.two.answers[HEALTH]
+        self.clock.advance(10.0)
+        await self.two.until(HEALTH)
+        await resolver.stop()
+        self.assertEqual([], self.flushLoggedErrors())
 
     async def test_stop(self) -> None:
         """A stop during a refresh ends its requests, and no change is reported."""

@@ -16,12 +16,14 @@ from zope.interface.verify import verifyObject
 from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Resolution, Unavailable, WatchState
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.pulsar.advertised import BrokerListeners
+from sniproxy.resolvers.pulsar.directory import DEPARTED_S
 from sniproxy.resolvers.zookeeper.resolver import (
     BROKERS_PATH,
     FIRST_ANSWER_TIMEOUT_S,
     RETRY_INTERVAL_S,
     ZooKeeperResolver,
 )
+from sniproxy.routing.brokernames import BrokerName, IBrokerDirectory
 from tests.resolvers.cache.scripted import request
 from tests.support.reactor import as_reactor
 
@@ -110,6 +112,14 @@ class ZooKeeperTests(SynchronousTestCase):
         self.assertIn("known: broker-1.test, broker-2.test", self.fails(Refused, "broker-3.test"))
         self.assertEqual((WatchState("2 brokers"), 1), (self.resolver.state(), self.changes))
 
+    def test_all_names(self) -> None:
+        """The broker's own address leads to it, too, and any of its URLs finds all names."""
+        self.start(one="broker-1.test")
+        self.assertEqual([("one.internal", 6651)], self.answer("one.internal"))
+        self.assertTrue(verifyObject(IBrokerDirectory, self.resolver))
+        names = [BrokerName("broker-1.test", "external", True), BrokerName("one.internal", "", False)]
+        self.assertEqual(names, self.resolver.names_of("broker-1.test", 6651))
+
     def test_first_answer(self) -> None:
         """A query before the first answer waits for it."""
         self.start()
@@ -149,6 +159,8 @@ class ZooKeeperTests(SynchronousTestCase):
         self.assertEqual((2, [("two.internal", 6651)]), (self.changes, self.answer("broker-2.test")))
         self.session.brokers(two="broker-2.test")
         self.assertEqual((3, []), (self.changes, self.session.asked))
+        self.assertEqual([("one.internal", 6651)], self.answer("broker-1.test"))
+        self.clock.advance(DEPARTED_S + 1)
         self.assertIn("no live broker", self.fails(Refused, "broker-1.test"))
         self.session.changed()
         self.session.brokers(two="broker-2.test")
