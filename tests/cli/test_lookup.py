@@ -234,6 +234,7 @@ class LookUpTests(LookupCase):
         self.assertEqual([[name, f"pulsar+ssl://{B1}:6651"] for name in names], [line.split() for line in lines[-4:]])
         # By the service name, to the owner of all topics, and to the controller, which has another port.
         self.assertEqual([name for name, _ in self.broker.heard].count("CONNECT"), 3)
+        self.assertEqual(self.out.getvalue().count("  connect "), 1)
         self.assertEqual(["lookup"] * 4, [line.split()[0] for line in lines if line.startswith("  lookup")])
 
     async def test_no_controller(self) -> None:
