@@ -27,7 +27,7 @@ from bench.relays import note
 from bench.report import case_of, table
 from bench.results import Result, Runs
 from bench.running import Running
-from tests.peers import clients, lab
+from tests.peers import clients, lab, provide, versions
 from tests.peers.cluster import Cluster, java_command
 from tests.peers.needs import require, require_private_hosts
 
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--write", type=Path, help="put what is measured into this file of results")
     chosen = parser.parse_args(arguments)
     try:
-        require("java", "setpriv", parts=["jars", "classes"])
+        require("java", "setpriv", parts=provide.needed(versions.current()))
     except (SkipTest, FailTest) as reason:
         raise SystemExit(str(reason))
     rounds, seconds = (1, 1.0) if chosen.quick else (ROUNDS, 5.0)

@@ -13,6 +13,7 @@ from attrs import frozen
 from tests.peers import provide
 from tests.peers.children import Child
 from tests.peers.cluster import java_command
+from tests.peers.versions import Pulsar
 
 #: Seconds that a client may run. Each client has shorter timeouts of its own.
 LONGEST = 120.0
@@ -29,10 +30,15 @@ class Outcome:
     log: str
 
 
-def java_client(options: Mapping[str, object], topics: Sequence[str]) -> list[str]:
-    """The command of the Java client. java/PulsarPeer.java lists its options."""
+def java_client(
+    options: Mapping[str, object], topics: Sequence[str], pulsar: Pulsar | None = None, main: str = "PulsarPeer"
+) -> list[str]:
+    """The command of the Java client. java/PulsarPeer.java lists its options.
+
+    `pulsar`: the client's version. None: that of this run. `main`: another class, with options of its own.
+    """
     arguments = [f"{name}={_word(value)}" for name, value in options.items()]
-    return [*java_command("PulsarPeer", "160m", "warn"), *arguments, f"topics={','.join(topics)}"]
+    return [*java_command(main, "160m", "warn", pulsar), *arguments, f"topics={','.join(topics)}"]
 
 
 def python_client(options: Mapping[str, object], topics: Sequence[str]) -> list[str]:

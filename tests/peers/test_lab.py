@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.peers import lab
+from tests.peers import lab, versions
 from tests.peers.children import ChildError
 from tests.peers.cluster import LAB, Broker
 from tests.peers.material import SERVICE_NAME
@@ -47,6 +47,21 @@ class LabTests(SynchronousTestCase):
         self.lab.close()
         self.assertEqual(self.events, ["start", "serve", "stop"])
         self.assertFalse(self.lab.folder.exists())
+
+    def test_versions(self) -> None:
+        """Each version has its own cluster; that of the run is the usual one."""
+        old, new = versions.ALL[0], versions.ALL[-1]
+        self.assertIsNot(self.lab.cluster_of(old), self.lab.cluster_of(new))
+        self.assertIs(self.lab.cluster_of(versions.current()), self.lab.cluster)
+        self.assertEqual(self.events, ["start", "serve"] * 2)
+
+    def test_failure_is_of_a_version(self) -> None:
+        """Clusters of other versions are started after a failure."""
+        self.stand_in.failure = ChildError("it does not start")
+        self.assertRaises(ChildError, self.lab.cluster_of, versions.ALL[0])
+        self.stand_in.failure = None
+        self.assertRaises(ChildError, self.lab.cluster_of, versions.ALL[0])
+        self.lab.cluster_of(versions.ALL[-1])
 
     def test_failure_is_kept(self) -> None:
         """A cluster that failed to start is not started again, nor are the others."""

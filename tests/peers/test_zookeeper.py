@@ -16,7 +16,7 @@ from sniproxy.interfaces import Refused, Resolution, Unavailable
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.zookeeper.resolver import ZooKeeperResolver
 from sniproxy.testing import ResolverContract, question
-from tests.peers import lab
+from tests.peers import lab, provide, versions
 from tests.peers.cluster import free_ports
 from tests.peers.needs import require
 from tests.peers.zookeeper import ZooKeeper
@@ -36,7 +36,7 @@ class ZooKeeperCase(TestCase):
     """A test with ZooKeeper and the node of one broker."""
 
     async def setUp(self) -> None:  # type: ignore[override]
-        require("java", "setpriv", parts=["jars"])
+        require("java", "setpriv", parts=provide.needed(versions.current()))
         self.zookeeper = shared()
         self.threads = set(threading.enumerate())
         self.node = await self.zookeeper.broker("broker-1.test", 6651)
