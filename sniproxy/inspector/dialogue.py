@@ -133,8 +133,6 @@ class Dialogue:
             self._consumers.pop(_as_int(pending.about["consumer_id"]))
             self._emit("subscribe", **pending.outcome("failed", latency, *failure))
         else:
-            if request == T.SCALABLE_TOPIC_SUBSCRIBE:
-                self._scalable.refused(pending.about["consumer_id"])
             self._emit_error(request, pending, latency, *failure)
 
     def _emit_error(

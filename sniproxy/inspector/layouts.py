@@ -61,7 +61,8 @@ def next_layout(before: Layout | None, fields: Fields, time: float) -> Layout | 
     if before is not None and epoch < before.epoch and (created or 0.0) <= (before.created or 0.0):
         return None
     plain, tls = _text(fields["controller_broker_url"]), _text(fields["controller_broker_url_tls"])
-    if before is not None and not plain and not tls:
+    same = before is not None and (epoch > before.epoch or created == before.created)
+    if before is not None and same and not plain and not tls:
         # Sessions that began before the controller are not all told about it.
         plain, tls = before.controller_url, before.controller_url_tls
     return Layout(epoch, created, time, total, plain, tls)

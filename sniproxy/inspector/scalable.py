@@ -50,11 +50,6 @@ class ScalableTopics:
         """Take a command of a type in `CLIENT_COMMANDS` or `BROKER_COMMANDS`."""
         return _HANDLERS[number](self, command, time)
 
-    def refused(self, consumer_id: Value) -> None:
-        """Forget a consumer that an ERROR refused."""
-        if isinstance(consumer_id, int):
-            self._consumers.pop(consumer_id)
-
     def _event(self, name: str, time: float, fields: Fields) -> list[Event]:
         return [Event(name, time, self._connection, fields)]
 
@@ -86,6 +81,7 @@ class ScalableTopics:
             "consumer_name": text(command, "consumer_name"),
             "consumer_type": kind,
         }
+        # A refused consumer stays: the client unsubscribes it, too.
         self._consumers.put(command.consumer_id, about, time)
         topic = text(command, "topic", MAX_TOPIC_CHARS)
         return self._pending.add(T.SCALABLE_TOPIC_SUBSCRIBE, command.request_id, time, topic, about)
@@ -95,8 +91,6 @@ class ScalableTopics:
         error = error_name(answer)
         good = error is None and answer.HasField("assignment")
         about = {**_NO_CONSUMER, **pending.about}
-        if not good:
-            self.refused(about["consumer_id"])
         fields: Fields = {
             **_consumer(about, answer.assignment),
             "status": "ready" if good else "failed",

@@ -318,7 +318,7 @@ class OtherTests(DialogueCase):
         self.client(subscribe)
         refused = pb.CommandError(request_id=1, error=pb.NotAllowedError)
         self.holds(self.broker(refused, "error"), request="SCALABLE_TOPIC_SUBSCRIBE", topic="t")
-        self.assertEqual(self.dialogue.remembered, 0)
+        self.assertEqual(self.dialogue.remembered, 1)
         self.client(pb.CommandSeek(consumer_id=1, request_id=8))
         error = pb.CommandError(request_id=8, error=pb.UnknownError, message="m")
         self.holds(self.broker(error, "error"), request="SEEK")

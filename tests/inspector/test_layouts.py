@@ -53,12 +53,19 @@ class NextLayoutTests(SynchronousTestCase):
             self.assertEqual(next_layout(before, update(epoch), 6.0), Layout(epoch, None, 6.0, 0))
 
     def test_controller(self) -> None:
-        """A known controller stays until a layout names another one."""
+        """A known controller stays until a layout names another one, or the topic was created again."""
         before = Layout(3, 103.0, 5.0, 2, "pulsar://b", None)
-        for named, expected in ((None, "pulsar://b"), ("pulsar://c", "pulsar://c")):
-            layout = next_layout(before, update(3, controller_broker_url=named), 6.0)
+        old, split, new = segment(0, epoch=3), segment(0, epoch=4), segment(0, created=200.0)
+        for epoch, at, named, expected in (
+            (3, old, None, "pulsar://b"),
+            (3, old, "pulsar://c", "pulsar://c"),
+            (4, split, None, "pulsar://b"),
+            (0, new, None, None),
+            (3, new, None, None),
+        ):
+            layout = next_layout(before, update(epoch, at, controller_broker_url=named), 6.0)
             assert layout is not None
-            self.assertEqual(layout.controller_url, expected)
+            self.assertEqual(layout.controller_url, expected, (epoch, at))
 
 
 class SegmentTests(SynchronousTestCase):

@@ -95,7 +95,7 @@ class ConsumerTests(ScalableCase):
         self.assertEqual((request, len(self.scalable), len(self.pending)), (82, 0, 0))
 
     def test_refused(self) -> None:
-        """A refused consumer is told with its error, and forgotten."""
+        """A refused consumer is told with its error; the client still unsubscribes it."""
         for answer, error in (
             (Answer(request_id=1, error=pb.AuthorizationError, message="no"), "AuthorizationError"),
             (Answer.FromString(b"\x08\x01\x10\x63"), "ServerError 99"),
@@ -104,7 +104,9 @@ class ConsumerTests(ScalableCase):
             self.silent(subscribe())
             told = self.told(answer, "scalable_subscribe")
             self.holds(told, topic=TOPIC, status="failed", error=error, segments=[], segments_total=0)
-            self.assertEqual((len(self.scalable), len(self.pending)), (0, 0))
+            leave = pb.CommandScalableTopicUnsubscribe(request_id=2, consumer_id=3)
+            self.holds(self.told(leave, "scalable_unsubscribe"), topic=TOPIC, subscription="s")
+            self.assertEqual(len(self.scalable), 0)
 
     def test_missed_request(self) -> None:
         """In the middle of a session, the topic is that of the segments; the rest is unknown."""
@@ -136,7 +138,6 @@ class ConsumerTests(ScalableCase):
         request = subscribe()
         request.ClearField("consumer_type")
         self.silent(request)
-        self.scalable.refused(None)
         told = self.told(Answer(request_id=1, assignment=assignment(0)), "scalable_subscribe")
         self.holds(told, consumer_type=None)
 
