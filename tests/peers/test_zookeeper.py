@@ -12,9 +12,9 @@ from kazoo.security import make_digest_acl
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from sniproxy.interfaces import Refused, Resolution, Unavailable
+from sniproxy.interfaces import Resolution, Unavailable
 from sniproxy.resolvers import make_resolver
-from sniproxy.resolvers.zookeeper.resolver import ZooKeeperResolver
+from sniproxy.resolvers.zookeeper.resolver import REFUSAL_TTL_S, ZooKeeperResolver
 from sniproxy.testing import ResolverContract, question
 from tests.peers import lab, provide, versions
 from tests.peers.cluster import free_ports
@@ -98,7 +98,7 @@ class SessionTests(ZooKeeperCase):
         return sorted(target.port for target in answer.targets)
 
     async def comes_and_goes(self, resolver: ZooKeeperResolver) -> None:
-        """Assert that a new and a removed broker are noticed by a watch."""
+        """Assert that a watch notices a new and a removed broker, whose name leads to its last address for a while."""
         seen = self.until(resolver, "_succeeded")
         path = await self.zookeeper.broker("broker-2.test", 6661)
         await seen
@@ -107,7 +107,9 @@ class SessionTests(ZooKeeperCase):
         await self.zookeeper.forget(path)
         await seen
         self.assertEqual([6651], self.ports(resolver))
-        self.assertRaises(Refused, resolver.resolve, request("broker-2.test"))
+        last = resolver.resolve(request("broker-2.test"))
+        assert isinstance(last, Resolution)
+        self.assertEqual(([6661], REFUSAL_TTL_S), ([target.port for target in last.targets], last.ttl))
 
     async def test_watches(self) -> None:
         """New and removed nodes are noticed at once."""

@@ -222,8 +222,12 @@ def _without_repeats(names: Sequence[AdvertisedName]) -> tuple[AdvertisedName, .
     best: dict[str, int] = {}
     for each in names:
         if each.name.listener or each.rank is Rank.CLIENTS:
-            best[each.name.host] = min(each.rank, best.get(each.name.host, Rank.OWN))
-    useful = [one for one in names if one.name.listener or one.rank <= best.get(one.name.host, Rank.OWN)]
+            best[each.name.host] = min(each.rank, best.get(each.name.host, each.rank))
+    useful = [
+        one
+        for one in names
+        if one.name.listener or one.rank is Rank.CLIENTS or one.rank < best.get(one.name.host, Rank.OWN + 1)
+    ]
     return tuple(sorted(useful, key=lambda one: one.rank))
 
 

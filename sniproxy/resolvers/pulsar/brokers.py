@@ -16,6 +16,9 @@ from sniproxy.util.text import bounded, counted
 MAX_SHOWN = 5
 """Names of brokers in a message."""
 
+MAX_SPARES = 4
+"""Other brokers that are tried for a name that several claim."""
+
 MAX_NOTES = 100
 """Notes of each kind that are kept of all brokers."""
 
@@ -226,7 +229,7 @@ class Owner:
         elif any(one.name.name.tls and one.name.target != first.name.target for one in others):
             listeners = sorted({one.name.name.listener or "none" for one in (first, *others) if one.name.name.tls})
             note = f"{host} is a name of several listeners: {_few(listeners)}; {leads}, port {first.name.target.port}"
-        return cls(first, (first.name.target, *spares), note)
+        return cls(first, (first.name.target, *islice(spares, MAX_SPARES)), note)
 
 
 def keeping_note(live: LiveBrokers | None, keep: float) -> str:

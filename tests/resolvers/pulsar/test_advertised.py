@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -22,66 +21,7 @@ from sniproxy.resolvers.pulsar.advertised import (
     web_address,
 )
 from sniproxy.resolvers.pulsar.brokers import LiveBroker
-
-# As Pulsar 4.0.7 writes them; all values are texts.
-CONFIGURATION = {
-    "advertisedListeners": "internal:pulsar://127.0.0.1:6650,external:pulsar+ssl://Broker-1.pulsar.test:443,"
-    "dns:pulsar+ssl://broker-1.dns.test:443",
-    "bindAddresses": "external:pulsar+ssl://0.0.0.0:6651,kafka:SASL_SSL://0.0.0.0:9093",
-    "brokerServicePortTls": "Optional.empty",
-    "advertisedAddress": "one.internal",
-}
-NODE = {
-    "pulsarServiceUrl": "pulsar://one.internal:6650",
-    "pulsarServiceUrlTls": None,
-    "advertisedListeners": {
-        "internal": {"brokerServiceUrl": "pulsar://127.0.0.1:6650", "brokerServiceUrlTls": None},
-        "external": {"brokerServiceUrl": None, "brokerServiceUrlTls": "pulsar+ssl://broker-1.pulsar.test:443"},
-        "dns": {"brokerServiceUrlTls": "pulsar+ssl://broker-1.dns.test:443"},
-    },
-}
-ID = "one.internal:8080"
-
-DATA = Path(__file__).parent / "brokerdata"
-"""What real brokers reported, by version and load manager; the values of a configuration that nothing reads are left
-out."""
-
-
-def configured(choice: BrokerListeners = BrokerListeners(), **more: str | None) -> LiveBroker:  # noqa: B008
-    return from_configuration(ID, json.dumps({**CONFIGURATION, **more}).encode(), choice)
-
-
-def node(choice: BrokerListeners = BrokerListeners(), **more: Any) -> LiveBroker:  # noqa: B008
-    return from_node(ID, json.dumps({**NODE, **more}).encode(), choice)
-
-
-def place(broker: LiveBroker) -> tuple[str, str, int]:
-    return broker.name, broker.host, broker.port
-
-
-def leads(broker: LiveBroker) -> dict[str, tuple[str, int]]:
-    """The listener and the dialled port of each name, the best claim first."""
-    found: dict[str, tuple[str, int]] = {}
-    for one in broker.all_names:
-        found.setdefault(one.name.host, (one.name.listener, one.target.port))
-    return found
-
-
-def real(name: str) -> tuple[str, bytes, bytes]:
-    """What a real broker reported: its id, its configuration and its node."""
-    said = json.loads((DATA / f"{name}.json").read_text())
-    return said["id"], json.dumps(said["configuration"]).encode(), json.dumps(said["node"]).encode()
-
-
-REAL: list[tuple[str, dict[str, tuple[str, int]], dict[str, tuple[str, int]]]] = [
-    ("5.0.1-short", {"broker-1.pulsar.test": ("external", 36651)}, {"broker-1.pulsar.test": ("external", 36651)}),
-    (
-        "5.0.1-extensible",
-        {"broker-1.pulsar.test": ("external", 36651), "broker-1.int.test": ("dns", 36655)},
-        {"broker-1.pulsar.test": ("external", 26443), "broker-1.int.test": ("dns", 26443)},
-    ),
-]
-"""Where the names of L{DATA} lead, from a configuration and from a node."""
+from tests.resolvers.pulsar.reports import CONFIGURATION, ID, NODE, configured, leads, node, place
 
 
 class ListTests(SynchronousTestCase):
@@ -166,109 +106,6 @@ class ConfigurationTests(SynchronousTestCase):
                 pass
 
 
-class NameTests(SynchronousTestCase):
-    """All names of a broker, and the TLS port of each."""
-
-    def test_configuration(self) -> None:
-        """Each listener's name and the own address lead to the broker: to the listener's port, or the clients' one."""
-        broker = configured(bindAddresses="external:pulsar+ssl://0.0.0.0:6651,dns:pulsar+ssl://0.0.0.0:6661")
-        expected = {
-            "broker-1.pulsar.test": ("external", 6651),
-            "broker-1.dns.test": ("dns", 6661),
-            "127.0.0.1": ("internal", 6651),
-            "one.internal": ("", 6651),
-        }
-        self.assertEqual(expected, leads(broker))
-        self.assertEqual({"one.internal"}, {one.target.host for one in broker.all_names})
-        self.assertEqual({1}, {port for _, port in leads(configured(BrokerListeners(port=1))).values()})
-
-    def test_node(self) -> None:
-        """The same from a node, with advertised ports."""
-        expected = {
-            "broker-1.pulsar.test": ("external", 443),
-            "broker-1.dns.test": ("dns", 443),
-            "127.0.0.1": ("internal", 443),
-            "one.internal": ("", 443),
-        }
-        self.assertEqual(expected, leads(node(BrokerListeners("external"))))
-
-    def test_derived(self) -> None:
-        """Pulsar 5 derives the internal listener from the broker's own address and ports."""
-        broker = configured(
-            advertisedListeners="external:pulsar+ssl://broker-1.pulsar.test:443",
-            internalListenerName="internal",
-            brokerServicePort="Optional[6650]",
-            brokerServicePortTls="Optional[6661]",
-            advertisedAddress=" ONE.int.test. ",
-        )
-        self.assertEqual(
-            {"broker-1.pulsar.test": ("external", 6651), "one.int.test": ("internal", 6661)}, leads(broker)
-        )
-        self.assertEqual(
-            {("broker-1.pulsar.test", 443), ("one.int.test", 6650), ("one.int.test", 6661)}, set(broker.places)
-        )
-        short = "external:pulsar+ssl://broker-1.pulsar.test:443"
-        ports = {"internalListenerName": "internal", "brokerServicePortTls": "6661"}
-        chosen = configured(BrokerListeners("internal"), advertisedListeners=short, **ports)
-        self.assertEqual(("one.internal", "one.internal", 6661), place(chosen))
-
-    def test_text(self) -> None:
-        """Blanks, case and IPv6 addresses are read; other protocols are skipped with a note, HTTP without one."""
-        broker = configured(
-            advertisedListeners=" internal : PULSAR://[2001:DB8::1]:6650 ,, external: Pulsar+SSL://Broker-1.Pulsar.test."
-            ",external:https://admin.test:8443,kafka:SASL_SSL://broker-1.kafka.test:9093",
-            bindAddresses=" external : pulsar+ssl://[::]:6661 ",
-            advertisedAddress="[::1]",
-        )
-        expected = {
-            "broker-1.pulsar.test": ("external", 6661),
-            "2001:db8::1": ("internal", 6661),
-            "::1": ("", 6661),
-        }
-        self.assertEqual(expected, leads(broker))
-        self.assertEqual((f"broker {ID}: listener 'kafka' skipped: scheme 'sasl_ssl' is not Pulsar's",), broker.notes)
-
-    def test_skipped(self) -> None:
-        """An invalid listener is skipped with a note if another one has TLS; an invalid own address, too."""
-        broker = configured(
-            advertisedListeners="bad,internal:pulsar://a b:1,external:pulsar+ssl://broker-1.test:443",
-            advertisedAddress="a b",
-        )
-        self.assertEqual(("broker-1.test", "one.internal", 6651), place(broker))
-        self.assertEqual(2, len([note for note in broker.notes if "bad" in note]), broker.notes)
-        self.assertIn("one.internal", leads(broker))
-        urls = {"brokerServiceUrlTls": "pulsar+ssl://broker-1.test:443", "brokerServiceUrl": "pulsar://a b:1"}
-        self.assertEqual(1, len(node(advertisedListeners={"external": urls}).notes))
-        self.assertRaises(BadBrokerData, configured, advertisedListeners="", advertisedAddress="a b")
-
-    def test_classic_node(self) -> None:
-        """The service URLs of a node count beside its listeners."""
-        broker = node(
-            advertisedListeners={"internal": {"brokerServiceUrl": "pulsar://one.internal:6650"}},
-            pulsarServiceUrlTls="pulsar+ssl://one.internal:6661",
-        )
-        self.assertEqual({"one.internal": ("", 6661)}, leads(broker))
-        self.assertEqual({("one.internal", 6650), ("one.internal", 6661)}, set(broker.places))
-
-    def test_started(self) -> None:
-        """A node has the time when the broker started; anything else counts as unknown."""
-        choice = BrokerListeners("external")
-        times = [node(choice, startTimestamp=value).started for value in (5, 0, -1, "5", True, None)]
-        self.assertEqual([5, 0, 0, 0, 0, 0], times)
-
-    def test_real(self) -> None:
-        """Names, ports and listeners of real brokers are read from both sources."""
-        for name, configuration, nodes in REAL:
-            with self.subTest(name):
-                web_id, body, data = real(name)
-                choice = BrokerListeners("external")
-                self.assertEqual(configuration, leads(from_configuration(web_id, body, choice)))
-                self.assertEqual(nodes, leads(from_node(web_id, data, choice)))
-                bound, advertised = from_configuration(web_id, body, choice), from_node(web_id, data, choice)
-                self.assertEqual(bound.places, advertised.places)
-                self.assertEqual({one.name for one in bound.all_names}, {one.name for one in advertised.all_names})
-
-
 class TemplateTests(SynchronousTestCase):
     """A broker that advertises nothing."""
 
@@ -304,6 +141,10 @@ class NodeTests(SynchronousTestCase):
         same = {f"l-{n}": {"brokerServiceUrlTls": url} for n, url in enumerate(urls)}
         self.assertRaises(BadBrokerData, node, advertisedListeners=same)
         self.assertEqual("broker-1.test", node(BrokerListeners(port=6651), advertisedListeners=same).name)
+        for names in (["l-0", "l-1"], ["l-1", "l-0"]):
+            listeners = {name: same[name] for name in names}
+            broker = node(BrokerListeners(port=6651), advertisedListeners=listeners)
+            self.assertEqual("l-0", leads(broker)["broker-1.test"][0])
         del same["l-1"]
         self.assertEqual(443, node(advertisedListeners=same).port)
 

@@ -8,7 +8,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Refused, Target, Unavailable
-from sniproxy.resolvers.pulsar.brokers import MAX_NOTES, AdvertisedName, LiveBroker, LiveBrokers, Rank
+from sniproxy.resolvers.pulsar.brokers import MAX_NOTES, MAX_SPARES, AdvertisedName, LiveBroker, LiveBrokers, Rank
 from sniproxy.routing.brokernames import BrokerName
 
 ONE = LiveBroker("one.internal:8080", "broker-1.test", "one.internal", 6651)
@@ -96,6 +96,8 @@ class NameTests(SynchronousTestCase):
         self.assertEqual([("one.internal", 1), ("10.0.0.2", 0)], self.owner(one, two)[1])
         newer = attrs.evolve(two, started=2)
         self.assertEqual([("10.0.0.2", 1), ("one.internal", 0)], self.owner(attrs.evolve(one, started=1), newer)[1])
+        many = [attrs.evolve(one, web_id=f"{n}.internal:8080", host=f"{n}.internal") for n in range(9)]
+        self.assertEqual(1 + MAX_SPARES, len(self.owner(*many)[1]))
         ill = attrs.evolve(newer, healthy=False)
         self.assertEqual([("one.internal", 1), ("10.0.0.2", 0)], self.owner(attrs.evolve(one, started=1), ill)[1])
 
@@ -111,6 +113,8 @@ class NameTests(SynchronousTestCase):
             ),
             self.notes,
         )
+        two = tuple(named(ONE, "n.test", Rank.TLS, port) for port in (6661, 6671))
+        self.assertEqual([("one.internal", 1)], self.owner(attrs.evolve(one, name="broker-1.test", names=two))[1])
         for other in (named(ONE, "n.test", Rank.TLS), named(ONE, "n.test", Rank.PLAIN, 6661)):
             self.owner(attrs.evolve(one, names=(names[0], other)))
             self.assertEqual((), self.notes)

@@ -218,6 +218,8 @@ class FaultTests(PulsarTestCase):
         self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
         state = resolver.state()
         self.assertEqual("2 brokers, 1 unhealthy", state.summary)
+        await self.again(resolver)
+        self.assertEqual(1, self.two.asked.count(CONFIGURATION))  # as long as it is unhealthy, it is not read again
         self.assertIn(f"{self.two.id}{HEALTH}: 500; answer: no", state.error or "")
         self.two.answers[HEALTH] = (200, b"ok")
         await self.again(resolver)
