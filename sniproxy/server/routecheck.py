@@ -12,8 +12,8 @@ The host is that of the TLS URL. Where there is none:
 
 * The controller of a scalable topic and a transaction coordinator have the plain URL of the broker's internal listener,
   and clients that came by TLS dial its host by TLS (Pulsar 5.0).
-* On a plaintext listener, Pulsar 4.2 and newer answer with that listener's URL alone. A resolver may know the other
-  names of the broker; otherwise nothing is checked.
+* On a plaintext listener, a broker answers with that listener's URL alone (PIP-95). A resolver may know the other names
+  of the broker; otherwise nothing is checked.
 """
 
 from __future__ import annotations
