@@ -18,7 +18,8 @@ from sniproxy.util.names import BadName, server_name
 CONTROLLER = "the controller of a scalable topic"
 COORDINATOR = "a transaction coordinator"
 
-_PREFIXES = ("", "controller_")
+_KEYS = (("broker_url", "broker_url_tls", None), ("controller_broker_url", "controller_broker_url_tls", CONTROLLER))
+"""The fields with the two URLs of a broker, and its role. None: that of the event."""
 
 
 @attrs.frozen
@@ -58,11 +59,14 @@ def _brokers(value: Value, role: str | None) -> Iterator[AdvertisedBroker]:
         for inner in value:
             yield from _brokers(inner, role)
     elif isinstance(value, dict):
-        for prefix in _PREFIXES:
-            url, tls = (value.get(f"{prefix}broker_url{end}") for end in ("", "_tls"))
-            plain, secure = (one if isinstance(one, str) and one else None for one in (url, tls))
-            if plain or secure:
-                yield AdvertisedBroker(plain, secure, CONTROLLER if prefix else role)
+        for plain, secure, own_role in _KEYS:
+            url, tls = value.get(plain), value.get(secure)
+            if url or tls:
+                yield AdvertisedBroker(_text(url), _text(tls), own_role or role)
         for inner in value.values():
             if isinstance(inner, list | dict):
                 yield from _brokers(inner, role)
+
+
+def _text(value: Value) -> str | None:
+    return value if isinstance(value, str) and value else None

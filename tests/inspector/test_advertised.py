@@ -31,7 +31,7 @@ class AdvertisedBrokersTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """Other fields name no broker, not even the destination that a client gives Pulsar's proxy."""
-        fields: Fields = {"broker_url": None, "broker_url_tls": 7, "proxy_to_broker_url": "a.test:6650", "x": [1, "y"]}
+        fields: Fields = {"broker_url": None, "broker_url_tls": "", "proxy_to_broker_url": "a.test:6650", "x": [1, "y"]}
         self.assertEqual([], found("connect", fields))
 
     def test_scalable_topic(self) -> None:
