@@ -128,6 +128,8 @@ class RouteCheck:
             where = f"no route on listener {' or '.join(missing)} has it: TLS clients will be refused there"
         else:
             where = "no route has it: TLS clients will be refused"
+        if ip_literal(host) is not None:
+            where += "; most clients send no server name for an address, so advertise a name"
         return f"{host} is advertised{what}, but {where}"
 
     def _missing_of_names(self, host: str, port: int, entrance: str) -> str | None:
