@@ -19,8 +19,11 @@ from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields
 from sniproxy.pulsar.filter import EventFilter
+from sniproxy.routing.brokernames import BrokerName
+from sniproxy.server import resolverset
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.names import host_port
+from tests.resolvers.cache.scripted import Directory
 from tests.support.lookups import ASK, TOPIC, answer, plain_answer
 from tests.support.proxies import Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly
@@ -315,6 +318,20 @@ class ServiceTests(SocketTestCase):
             proxy, path = self.proxy(backend, more)
             await self.talk(backend, proxy, [(ASK, answer("broker-1.test")), (ASK, answer("broker-7.test"))])
             self.assertEqual(unrouted, len([e for e in self.told(path) if e["event"] == "unrouted"]))
+
+    async def test_unrouted_known_name(self) -> None:
+        """An answer without a TLS URL is compared by the TLS name that a resolver knows of the broker."""
+        directory = Directory()
+        directory.names = {("10.0.0.7", 6650): (BrokerName("broker-7.test", "external", True),)}
+        self.patch(resolverset, "make_resolver", lambda *_: directory)
+        backend = Backend(self)
+        tls = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "tls"\n'
+        route = '[[route]]\nserver_name = "vip.test"\nresolver = "brokers"\n[resolver.brokers]\ntype = "t"\n'
+        proxy, path = self.proxy(backend, tls + route)
+        await self.talk(backend, proxy, [(ASK, plain_answer(f"pulsar://10.0.0.{end}:6650")) for end in (7, 8)])
+        (unrouted,) = [event for event in self.told(path) if event["event"] == "unrouted"]
+        self.assertEqual(("pulsar://10.0.0.7:6650", None), (unrouted["broker_url"], unrouted["broker_url_tls"]))
+        self.assertIn("broker-7.test is advertised by listener external", unrouted["message"])
 
     async def test_unrouted_after_reload(self) -> None:
         """After a reload, brokers still without a route are reported again. /status lists them."""
