@@ -98,7 +98,7 @@ class ProxyService(Service):
         self._observers = Observers(
             reactor,
             self.view,
-            lambda host, entrance: self._cross_check.unrouted(host, entrance),
+            lambda broker, entrance: self._cross_check.unrouted(broker, entrance),
             observer,
             self._account,
             self._connections.add_descriptors,
@@ -261,7 +261,7 @@ class ProxyService(Service):
         change_listeners(partial(self._connections.accepting, context, bridge_context, built))
         change_observers()
         addresses = self.addresses
-        self._cross_check = RouteCheck(configuration, built.routing, addresses)
+        self._cross_check = RouteCheck(configuration, built.routing, addresses, built.resolvers.names_of)
         self.view.change(built, warnings, self._cross_check)
         self._guard.change([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
         bridges = [bridge for _, bridge in built.bridges.values()]

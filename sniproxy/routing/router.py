@@ -91,5 +91,6 @@ class Routing:
 
 _NO_NAME = (
     "the hello has no server name; Java sends none for names without a dot and for IP addresses: "
-    "use a service URL with a dotted name, or write a [no_server_name] table"
+    "use a service URL with a dotted name, or write a [no_server_name] table; "
+    "Pulsar 5 leads clients to brokers' internal listeners, too: advertise them by dotted names (advertisedAddress)"
 )
