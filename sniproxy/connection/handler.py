@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sniproxy.connection.dial import dial
 from sniproxy.connection.hello import read_hello
 from sniproxy.connection.lifecycle import Lifecycle
-from sniproxy.connection.proxyheader import read_proxy_header
+from sniproxy.connection.proxyheader import read_first_message, read_proxy_header
 from sniproxy.connection.resolve import resolve
 from sniproxy.connection.sendproxy import header_for, send_header
 from sniproxy.connection.termination import Terminator, end_tls
@@ -72,6 +72,9 @@ async def handle_plaintext(
     received = b""
     if proxy_protocol is not None:
         received = await read_proxy_header(conn, proxy_protocol)
+        proxied = conn.record.proxied
+        if not received and proxied is not None and proxied.destination is None:
+            received = await read_first_message(conn)
         conn.receive_hello(len(received))
     conn.may_half_close = True
     conn.enter_route(route)

@@ -9,7 +9,7 @@ from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Proxied, Refusal, Result
 from sniproxy.net.firstbytes import ClientGone, FirstBytes, ReadTimeout
 from sniproxy.proxyprotocol.header import HeaderError, NoHeader, ProxyHeader
-from sniproxy.proxyprotocol.reader import read_header
+from sniproxy.proxyprotocol.reader import begins_header, read_header
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.reactor import IReactor
 
@@ -21,22 +21,42 @@ Found = tuple[ProxyHeader | None, int]
 
 
 class HeaderStage(FirstBytes[Found]):
-    """Reads a client's socket until a header is complete, or the bytes are none; raises C{HeaderError}."""
+    """Reads a client's socket until a header is complete, or the bytes are none; raises C{HeaderError}.
+
+    @param peer: whose header is refused as soon as it begins. None: headers are believed.
+    """
+
+    __slots__ = ("_peer",)
+
+    def __init__(
+        self, reactor: IReactor, sock: socket.socket, seconds: float, account: BufferAccount, peer: str | None = None
+    ) -> None:
+        super().__init__(reactor, sock, seconds, account, "PROXY protocol header")
+        self._peer = peer
+
+    def parse(self, data: bytes) -> Found | None:
+        if self._peer is not None:
+            # Anybody can send a long header with a checksum: it is not read.
+            begins = begins_header(self.received)
+            if begins:
+                raise HeaderError(
+                    f"a PROXY protocol header from {_host(self._peer)}, which proxy_protocol_from of this listener "
+                    "does not list"
+                )
+            return None if begins is None else (None, 0)
+        try:
+            return read_header(self.received)
+        except NoHeader:
+            return None, 0
+
+
+class FirstMessage(FirstBytes[bytes]):
+    """Reads a client's socket until bytes arrive."""
 
     __slots__ = ()
 
-    def __init__(self, reactor: IReactor, sock: socket.socket, seconds: float, account: BufferAccount) -> None:
-        super().__init__(reactor, sock, seconds, account, "PROXY protocol header")
-
-    def parse(self, data: bytes) -> Found | None:
-        return _parse(self.received)
-
-
-def _parse(data: bytes | bytearray) -> Found | None:
-    try:
-        return read_header(data)
-    except NoHeader:
-        return None, 0
+    def parse(self, data: bytes) -> bytes | None:
+        return data
 
 
 async def read_proxy_header(conn: Lifecycle, settings: ProxyProtocol) -> bytes:
@@ -46,37 +66,57 @@ async def read_proxy_header(conn: Lifecycle, settings: ProxyProtocol) -> bytes:
     @raise Refusal: the header is malformed, is missing, or comes from a peer that is not believed; it did not come
         before C{timeouts.hello}; or a limit of the client is reached.
     """
-    (header, size), received = await _read(conn)
     record, peer = conn.record, conn.record.client
+    believed = settings.believes(peer)
+    (header, size), received = await _read(conn, None if believed else peer)
     record.received = len(received) - size
-    if header is None:
-        if settings.required:
-            raise _refusal(f"no PROXY protocol header from {_host(peer)}, and proxy_protocol requires one")
-    elif not settings.believes(peer):
-        why = f"a PROXY protocol header from {_host(peer)}, which proxy_protocol_from of this listener does not list"
-        raise _refusal(why)
-    else:
+    if header is not None:
         record.proxied = Proxied(peer, header.tlvs, header.destination)
         if header.source is not None:
             record.client = str(header.source)
-    if conn.permit is not None and settings.believes(peer):
+    elif settings.required:
+        raise _refusal(f"no PROXY protocol header from {_host(peer)}, and proxy_protocol requires one")
+    if conn.permit is not None and believed:
         conn.permit.enter_client(record.client)
     return received[size:]
 
 
-async def _read(conn: Lifecycle) -> tuple[Found, bytes]:
+async def read_first_message(conn: Lifecycle) -> bytes:
+    """Wait for the first bytes behind a header that names no client, on a plaintext listener.
+
+    A load balancer's health checks end here, as on a TLS listener: no target is dialled for them.
+
+    @raise Refusal: the client left, or nothing came before C{timeouts.hello}.
+    """
+    context, sock = conn.context, conn.sock
+    assert sock is not None
+    seconds = context.timeouts.hello
+    stage = FirstMessage(context.reactor, sock, seconds, context.account, "first message", conn.elapsed())
+    try:
+        received = await stage.first()
+    except (ClientGone, ReadTimeout) as error:
+        raise _unread(error) from error
+    conn.record.received = len(received)
+    return received
+
+
+async def _read(conn: Lifecycle, peer: str | None) -> tuple[Found, bytes]:
+    """@param peer: as for L{HeaderStage}."""
     context = conn.context
     assert conn.sock is not None
-    stage = HeaderStage(context.reactor, conn.sock, context.timeouts.hello, context.account)
+    stage = HeaderStage(context.reactor, conn.sock, context.timeouts.hello, context.account, peer)
     try:
-        return await stage.first(), bytes(stage.received)
-    except ClientGone as error:
-        raise Refusal(Result.CLIENT_GONE, str(error)) from error
-    except ReadTimeout as error:
-        raise Refusal(Result.HELLO_TIMEOUT, str(error)) from error
+        found = stage.at_once()
+        return found or await stage.first(), bytes(stage.received)
+    except (ClientGone, ReadTimeout) as error:
+        raise _unread(error) from error
     except HeaderError as error:
         conn.record.received = len(stage.received)
         raise _refusal(str(error)) from error
+
+
+def _unread(error: ClientGone | ReadTimeout) -> Refusal:
+    return Refusal(Result.CLIENT_GONE if isinstance(error, ClientGone) else Result.HELLO_TIMEOUT, str(error))
 
 
 def _refusal(why: str) -> Refusal:

@@ -32,14 +32,20 @@ def read_header(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     @return: the header, and the number of its bytes. None: it is not complete.
     @raise NoHeader: the bytes begin no header. @raise HeaderError: the header is malformed or too long.
     """
-    begin = bytes(data[: len(V2_SIGNATURE)])
-    if begin.startswith(V1_BEGIN):
-        return _read_v1(bytes(data[:MAX_V1_BYTES]))
-    if begin == V2_SIGNATURE:
-        return _read_v2(data)
-    if V1_BEGIN.startswith(begin) or V2_SIGNATURE.startswith(begin):
+    begins = begins_header(data)
+    if begins is None:
         return None
-    raise NoHeader("no PROXY protocol header")
+    if not begins:
+        raise NoHeader("no PROXY protocol header")
+    return _read_v1(bytes(data[:MAX_V1_BYTES])) if data.startswith(V1_BEGIN) else _read_v2(data)
+
+
+def begins_header(data: bytes | bytearray) -> bool | None:
+    """Whether received bytes begin a header of version 1 or 2. None: too few have arrived."""
+    begin = bytes(data[: len(V2_SIGNATURE)])
+    if begin.startswith(V1_BEGIN) or begin == V2_SIGNATURE:
+        return True
+    return None if V1_BEGIN.startswith(begin) or V2_SIGNATURE.startswith(begin) else False
 
 
 def _read_v1(data: bytes) -> tuple[ProxyHeader, int] | None:

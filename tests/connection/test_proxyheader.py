@@ -120,6 +120,38 @@ class HeaderTests(ProxyHeaderCase):
         record = await proxy.ended()
         self.assertEqual((Result.CLIENT_GONE, 0), (record.result, record.received))
 
+    async def test_plaintext_health_check(self) -> None:
+        """On a plaintext listener too, and no target is dialled for it; a header that names no client may be followed
+        by bytes."""
+        proxy = Proxy(self, listener(more=f'plaintext = true\ntarget = "{self.backend.address}"'))
+        for header in (LOCAL, b"PROXY UNKNOWN\r\n"):
+            with proxy.connect() as client:
+                client.sendall(header)
+            record = await proxy.ended()
+            self.assertEqual((Result.CLIENT_GONE, 0, None), (record.result, record.received, record.target))
+            proxy.records.clear()
+            await self.through(proxy, [header, b"frames"], b"frames")
+            await self.through(proxy, [header + b"frames"], b"frames")
+            self.assertEqual([6, 6], [record.received for record in proxy.records])
+            proxy.records.clear()
+
+    async def test_plaintext_silent(self) -> None:
+        """The deadline for header and first bytes is one."""
+        clock = HandClock()
+        text = listener(more=f'plaintext = true\ntarget = "{self.backend.address}"')
+        proxy = Proxy(self, text + "[timeouts]\nhello = 10\n", clock)
+        with proxy.connect() as client:
+            client.sendall(LOCAL)
+            live = proxy.service._connections.live
+            while not live or not next(iter(live)).record.proxied:
+                await in_thread(int)
+            clock.advance(11)
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        record = await proxy.ended()
+        self.assertEqual(
+            (Result.HELLO_TIMEOUT, "no complete first message within 10 s"), (record.result, record.reason)
+        )
+
 
 class RefusalTests(ProxyHeaderCase):
     """Headers that are missing, malformed, late or not believed."""
@@ -149,7 +181,11 @@ class RefusalTests(ProxyHeaderCase):
             record = await self.refused(self.proxy(mode, believed), V1 + data, Result.PROXY_HEADER, None)
             self.assertIn("from 127.0.0.1, which proxy_protocol_from", record.reason)
             self.assertTrue(record.client.startswith("127.0.0.1:"))
+            # It is refused when it begins, so a stranger cannot make the proxy read fields and checksums.
+            for begin in (b"PROXY ", V2_SIGNATURE):
+                await self.refused(self.proxy(mode, believed), begin, Result.PROXY_HEADER, None)
         await self.through(self.proxy("optional", believed), [data], data)
+        await self.through(self.proxy("optional", believed), [data[:1], data[1:]], data)
         await self.refused(self.proxy("required", believed), data, Result.PROXY_HEADER, None)
 
     async def test_deadline(self) -> None:

@@ -15,7 +15,7 @@ from twisted.protocols.haproxy._v2parser import V2Parser
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.proxyprotocol.header import V2_SIGNATURE, Address, HeaderError, NoHeader, ProxyHeader
-from sniproxy.proxyprotocol.reader import MAX_V1_BYTES, MAX_V2_BYTES, read_header
+from sniproxy.proxyprotocol.reader import MAX_V1_BYTES, MAX_V2_BYTES, begins_header, read_header
 from sniproxy.proxyprotocol.tlvs import crc32c
 
 V4 = IPv4Address("192.0.2.7").packed + IPv4Address("198.51.100.1").packed + (50123).to_bytes(2) + (4443).to_bytes(2)
@@ -97,6 +97,14 @@ MALFORMED = {
 
 class ReadHeaderTests(SynchronousTestCase):
     """read_header."""
+
+    def test_begins(self) -> None:
+        """Whether bytes begin a header is known as soon as it can be."""
+        for header, size in ((V1_LINE, 6), (v2(0x21, 0x11, V4), 12)):
+            for end in range(len(header)):
+                self.assertEqual(True if end >= size else None, begins_header(header[:end]))
+        for data in (b"\x16\x03", b"PROXX", b"\r\n\r\nx", b"Q"):
+            self.assertIs(False, begins_header(data))
 
     def test_whole(self) -> None:
         """Each form of header, alone and with bytes behind it."""
