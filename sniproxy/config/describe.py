@@ -18,6 +18,7 @@ from sniproxy.config.warnings import (
     lacks_https,
     missing_https_routes,
     named_resolvers,
+    only_from_warnings,
     plain_targets,
     policy_warnings,
     proxy_protocol_warnings,
@@ -186,6 +187,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     yield from policy_warnings(configuration)
     yield from missing_https_routes(configuration)
     yield from proxy_protocol_warnings(configuration)
+    yield from only_from_warnings(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < MIN_IDLE_S:
         yield f"timeouts.idle = {idle:g}: Pulsar can be silent for 30 s; write {MIN_IDLE_S:g} or more"

@@ -81,11 +81,46 @@ def proxy_protocol_warnings(configuration: Configuration) -> Iterator[str]:
         headers = listener.proxy_protocol
         if headers is not None and any(not network.prefixlen for network in headers.networks):
             yield f"listener {listener.name}: proxy_protocol_from has all addresses: every client can claim any other"
-    for target in check_headers(configuration):
-        if target.port == DEFAULT_PORT:
+    for route in all_routes(configuration):
+        if check_header(configuration, route):
+            for what in _broker_ports(configuration, route):
+                yield (
+                    f"{what}: send_proxy writes the header before the hello, but a Pulsar broker's TLS port "
+                    f"({DEFAULT_PORT}) reads it inside TLS, and refuses this one (docs/howto/proxy-protocol.md)"
+                )
+
+
+def _broker_ports(configuration: Configuration, route: Route) -> Iterator[str]:
+    """What of a route leads to the TLS ports of Pulsar brokers."""
+    for template in templates(route):
+        ports = _ports(configuration, route, template) if template.target is None else {template.target.port}
+        if DEFAULT_PORT in ports:
+            yield f"target {template.target or template.text}"
+    for table in route.resolver.members:
+        if table.kind in _BROKER_RESOLVERS:
+            yield f"route {route.server_name}: {table.title}"
+
+
+_BROKER_RESOLVERS = ("pulsar", "zookeeper")
+"""Resolvers that answer with the TLS ports that brokers advertise."""
+
+
+def only_from_warnings(configuration: Configuration) -> Iterator[str]:
+    """Warn of routes for all clients to targets that other routes have for some clients only."""
+    limited = {
+        (target.host, target.port): route.server_name
+        for route in all_routes(configuration)
+        if route.only_from is not None
+        for target in plain_targets(route)
+    }
+    for route in all_routes(configuration) if limited else ():
+        both = [one for one in plain_targets(route) if (one.host, one.port) in limited]
+        if both and route.only_from is None:
+            other, more = limited[both[0].host, both[0].port], f" and {len(both) - 1} more" if len(both) > 1 else ""
+            place = f"route {route.server_name}" + (f" of listener {route.listener}" if route.listener else "")
             yield (
-                f"target {target}: send_proxy writes the header before the hello, but a Pulsar broker's TLS port "
-                f"({DEFAULT_PORT}) reads it inside TLS, and refuses this one (docs/howto/proxy-protocol.md)"
+                f"{place}: no only_from, but route {other} has one for target {both[0]}{more}: clients that it refuses "
+                "reach the target here"
             )
 
 

@@ -42,6 +42,33 @@ class WarningTests(SynchronousTestCase):
         self.assertIn("target 10.0.0.8:6651: send_proxy writes the header before the hello", second)
         self.assertEqual([], self.warned('[default]\ntarget = "10.0.0.7:7000"\nsend_proxy = "v2"\n'))
 
+    def test_header_to_brokers(self) -> None:
+        """A resolver of brokers, or a placeholder before their TLS port, leads to the port that refuses the header."""
+        policy = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_names = ["*.test"]\n'
+        text = f'[[route]]\nserver_name = "*.test"\ntarget = "{{server_name}}"\nsend_proxy = "v2"\n{policy}'
+        self.one(text, "target {server_name}: send_proxy writes the header before the hello")
+        self.assertEqual([], self.warned(text.replace("}", "}:4443") + "allow_ports = [4443]\n"))
+        resolver = '[resolver.b]\ntype = "zookeeper"\nservers = "zk.test"\n'
+        self.one(
+            f'[[route]]\nserver_name = "*.test"\nresolver = "b"\nsend_proxy = "v1"\n{resolver}',
+            "route *.test: resolver.b (type zookeeper): send_proxy writes",
+        )
+
+    def test_only_from(self) -> None:
+        """A route for all clients leads to the target of a route for some."""
+        text = """[[route]]
+server_name = "b.test"
+target = "10.0.0.7:6651"
+only_from = ["10.1.0.0/16"]
+[[route]]
+server_name = "vip.test"
+target = ["10.0.0.7:6651", "10.0.0.8:6651"]
+"""
+        self.one(text, "route vip.test: no only_from, but route b.test has one for target 10.0.0.7:6651: clients that")
+        plain = f'{LISTENER}[[listener]]\nname = "p"\nendpoint = "tcp:9"\nplaintext = true\ntarget = "10.0.0.7:6651"\n'
+        self.assertIn("route plaintext of listener p: no only_from", self.warned(text, plain)[-1])
+        self.assertEqual([], self.warned(text + 'only_from = ["10.2.0.0/16"]\n'))
+
     def one(self, text: str, *said: str) -> None:
         (warning,) = self.warned(text)
         for part in said:
