@@ -116,6 +116,18 @@ class Connection:
             return None
         return host_port(self.upstream_address, self.upstream_port)
 
+    @property
+    def other_authority(self) -> str | None:
+        """The C{authority} of the PROXY protocol header, where it is another name than C{server_name}.
+
+        A sender writes there the name that its client sent (the specification, section 2.2.2), so the two usually
+        agree. None: they do, or one of them is missing.
+        """
+        authority = None if self.proxied is None else self.proxied.tlvs.get("authority")
+        if authority is None or self.server_name is None:
+            return None
+        return None if authority.lower().removesuffix(".") == self.server_name else authority
+
 
 Observer = Callable[[Connection], None]
 """Called with each connection that has ended. The proxy logs its exceptions and continues."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.events import Connection, Result
+from sniproxy.events import Connection, Proxied, Result
 
 
 class ResultTests(SynchronousTestCase):
@@ -32,3 +32,16 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual((fresh.received, fresh.bytes_up, fresh.bytes_down), (0, 0, 0))
         self.assertEqual((fresh.hello_s, fresh.resolve_s, fresh.connect_s, fresh.total_s), (None, None, None, 0.0))
         self.assertIs(fresh.result, Result.INTERNAL_ERROR)
+
+    def test_other_authority(self) -> None:
+        """The authority of a header, where it differs from the server name in more than case and a dot at the end."""
+        for name, tlvs, other in (
+            ("a.test", {"authority": "B.test"}, "B.test"),
+            ("a.test", {"authority": "A.test."}, None),
+            ("a.test", {}, None),
+            (None, {"authority": "a.test"}, None),
+        ):
+            proxied = Proxied("10.0.0.9:1", tlvs)
+            record = Connection("id-1", 1.0, "public", "192.0.2.7:50123", server_name=name, proxied=proxied)
+            self.assertEqual(other, record.other_authority)
+        self.assertIsNone(Connection("id-1", 1.0, "public", "192.0.2.7:50123", server_name="a.test").other_authority)

@@ -109,6 +109,7 @@ def tunnel(live: LiveConnection, now: float) -> dict[str, Any]:
         "target": record.target,
         "client": record.client,
         "peer": None if record.proxied is None else record.proxied.peer,
+        "authority": record.other_authority,
         "upstream_local": record.upstream_local,
         "age_s": round(max(0.0, now - record.time), 3),  # the clock may have been set back
         "bytes_up": live.bytes_up,

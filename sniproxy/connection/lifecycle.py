@@ -305,6 +305,9 @@ class Lifecycle:
                 is_tls = not self.may_half_close  # only plaintext listeners set it
                 fault = answer_fault(self.tunnel.answer, record.bytes_down, is_tls)
                 record.reason = "; ".join(filter(None, (record.reason, fault)))
+        if (authority := record.other_authority) is not None:
+            differs = f"the PROXY protocol header has another authority: {authority}"
+            record.reason = "; ".join(filter(None, (record.reason, differs)))
         record.total_s = self.elapsed()
         try:
             self.context.observer(record)

@@ -12,6 +12,7 @@ from sniproxy import __version__
 from sniproxy.admin.documents import BATCH, serialize, status_document
 from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.sources import LimitsStatus, RelayStatus, Reloads, ResolverStatus, TargetStatus
+from sniproxy.events import Proxied
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
 from tests.support.reference import keys, rows, words
 
@@ -120,6 +121,7 @@ class StatusTests(SynchronousTestCase):
                     "target": "10.0.0.11:6651",
                     "client": "192.0.2.7:50007",
                     "peer": None,
+                    "authority": None,
                     "upstream_local": None,
                     "age_s": 60.25,
                     "bytes_up": 517,
@@ -129,6 +131,13 @@ class StatusTests(SynchronousTestCase):
             ],
             document(SampleProxy(tunnels=[live]))["tunnels"],
         )
+
+    def test_proxied(self) -> None:
+        """A tunnel with a PROXY protocol header: its sender, and an authority that is not the server name."""
+        record = connection(7)
+        record.proxied = Proxied("10.0.0.9:40001", {"authority": "other.test"})
+        (found,) = document(SampleProxy(tunnels=[SampleLive(record)]))["tunnels"]
+        self.assertEqual(("10.0.0.9:40001", "other.test"), (found["peer"], found["authority"]))
 
     def test_clock_set_back(self) -> None:
         """No age is negative."""

@@ -66,6 +66,22 @@ class HeaderTests(ProxyHeaderCase):
             )
             self.assertTrue(record.proxied.peer.startswith("127.0.0.1:"))
 
+    async def test_authority(self) -> None:
+        """The reason says that the header has another name than the hello; also of a refused connection."""
+        proxy, data = self.proxy(), hello(name=NAME)
+        await self.through(proxy, [V2 + data], data)
+        differs = "the PROXY protocol header has another authority: a.test"
+        self.assertIn(f"; {differs}", proxy.records[0].reason)
+        refused = hello(name="b.test")
+        with proxy.connect() as client:
+            client.sendall(V2 + refused)
+            await in_thread(read_to_end, client)
+        record = await proxy.ended(1)
+        self.assertEqual(Result.NO_ROUTE, record.result)
+        self.assertTrue(record.reason.endswith(differs))
+        await self.through(proxy, [write_v2(SOURCE, DESTINATION, {"authority": f"{NAME.upper()}."}) + data], data)
+        self.assertNotIn("authority", proxy.records[2].reason)
+
     async def test_pieces(self) -> None:
         """A header may come byte by byte, and the hello apart from it."""
         data = hello(name=NAME)

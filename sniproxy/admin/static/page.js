@@ -189,9 +189,11 @@ function drawCells(cells, broker, topics, { most, filter, now }) {
 
 function tables(status, topics, now, filter) {
   const { time } = status;
-  table("tunnels", status.tunnels.filter((one) => matches(filter, one.name, one.target, one.client, one.id)), (one) => one.id, (one) => [
+  table("tunnels", status.tunnels.filter((one) => matches(filter, one.name, one.authority, one.target, one.client, one.peer, one.upstream_local, one.id)), (one) => one.id, (one) => [
     { tag: one.state, text: one.state.replace("_", " ") },
-    one.name ?? "–", one.target ?? "–", one.client, { text: one.listener, kind: "dim" },
+    (one.name ?? "–") + (one.authority ? ` (authority ${one.authority})` : ""),
+    (one.target ?? "–") + (one.upstream_local ? ` from ${one.upstream_local}` : ""),
+    one.client + (one.peer && one.peer !== one.client ? ` via ${one.peer}` : ""), { text: one.listener, kind: "dim" },
     { text: span(one.age_s), kind: "number" }, { text: bytes(one.bytes_up), kind: "number" }, { text: bytes(one.bytes_down), kind: "number" },
     { text: now.tunnels.has(one.id) ? `${bytes(now.tunnels.get(one.id))}/s` : "–", kind: "number" },
     { text: one.id, kind: "id" },
