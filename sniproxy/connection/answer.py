@@ -1,6 +1,8 @@
-"""Describes answers of a target that show a fault, by their first bytes. Pure."""
+"""Completes the reason of an ended connection: answers of a target that show a fault, by their first bytes. Pure."""
 
 from __future__ import annotations
+
+from sniproxy.events import Connection, Result
 
 _ALERT, _HANDSHAKE = 21, 22
 _ALERT_BYTES = 7  # a record with one alert in the clear (RFC 8446, section 5.1)
@@ -15,6 +17,19 @@ _NAMES = {
     116: "certificate_required", 120: "no_application_protocol",
 }  # fmt: skip
 """Alert descriptions (RFC 8446, section 6)."""
+
+
+def full_reason(record: Connection, answer: bytes | None, is_tls: bool) -> str:
+    """The reason of a connection, with what else its record shows.
+
+    @param answer: as for L{answer_fault}. None: there was no tunnel.
+    """
+    reasons = [record.reason]
+    if answer is not None and record.result is Result.OK:
+        reasons.append(answer_fault(answer, record.bytes_down, is_tls))
+    if record.other_authority is not None:
+        reasons.append(f"the PROXY protocol header has another authority: {record.other_authority}")
+    return "; ".join(filter(None, reasons))
 
 
 def answer_fault(answer: bytes, sent: int, is_tls: bool) -> str:

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.config.schema import Timeouts
 from sniproxy.connection.admission import Permit
-from sniproxy.connection.answer import answer_fault
+from sniproxy.connection.answer import full_reason
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
@@ -299,15 +299,12 @@ class Lifecycle:
         if self._received is not None:
             self._received.holds(0)
         self._leave_target()
+        answer = None
         if self.tunnel is not None:
             record.bytes_up, record.bytes_down = self.tunnel.bytes_up, self.tunnel.bytes_down
-            if record.result is Result.OK:
-                is_tls = not self.may_half_close  # only plaintext listeners set it
-                fault = answer_fault(self.tunnel.answer, record.bytes_down, is_tls)
-                record.reason = "; ".join(filter(None, (record.reason, fault)))
-        if (authority := record.other_authority) is not None:
-            differs = f"the PROXY protocol header has another authority: {authority}"
-            record.reason = "; ".join(filter(None, (record.reason, differs)))
+            answer = self.tunnel.answer
+        # Only plaintext listeners set may_half_close.
+        record.reason = full_reason(record, answer, not self.may_half_close)
         record.total_s = self.elapsed()
         try:
             self.context.observer(record)

@@ -32,6 +32,11 @@ _SSL_TEXTS = {
     0x26: "ssl_group",
     0x27: "ssl_sig_scheme",
 }
+_ENDPOINTS = ("aws_vpce_id", "azure_link_id", "gcp_psc_id")
+
+TLV_NAMES = frozenset({*_TEXTS.values(), *_SSL_TEXTS.values(), *_ENDPOINTS, "unique_id", "ssl_verified"})
+"""Names of fields, without those that are named by their type."""
+
 _SSL_ON, _SSL_CERT_CONN, _SSL_CERT_SESS = 1, 2, 4
 _AWS_VPCE_ID, _AZURE_LINK_ID = 0x01, 0x01
 

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.connection.answer import answer_fault
+from sniproxy.connection.answer import answer_fault, full_reason
+from sniproxy.events import Connection, Proxied, Result
+
+
+class FullReasonTests(SynchronousTestCase):
+    """full_reason."""
+
+    def test_parts(self) -> None:
+        """The end of the tunnel, the fault of an answer, and another authority, as far as there are any."""
+        record = Connection("id-1", 1.0, "public", "192.0.2.7:50123", server_name="a.test", result=Result.OK)
+        self.assertEqual("", full_reason(record, None, True))
+        record.reason = "the client ended first"
+        self.assertEqual("the client ended first; the target sent nothing", full_reason(record, b"", True))
+        record.proxied = Proxied("10.0.0.9:1", {"authority": "b.test"})
+        other = "the PROXY protocol header has another authority: b.test"
+        self.assertEqual(f"the client ended first; {other}", full_reason(record, None, True))
+        record.result = Result.RESET
+        self.assertEqual(f"the client ended first; {other}", full_reason(record, b"", True))
 
 
 class AnswerFaultTests(SynchronousTestCase):

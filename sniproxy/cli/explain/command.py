@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import attrs
 
 from sniproxy.cli.explain.explainer import Explainer, ExplainOptions
-from sniproxy.cli.explain.options import NameArgument, parse_name
+from sniproxy.cli.explain.options import NameArgument, parse_client, parse_name, parse_tlvs
 from sniproxy.cli.explain.report import Report, document, lines, summary
 from sniproxy.cli.reactor import run_in_reactor
 from sniproxy.config.model import Bridge, Configuration, Listener
@@ -44,7 +44,9 @@ async def explain(options: argparse.Namespace, reactor: IReactor, out: TextIO) -
         raise ConfigError("give NAME or --all")
     argument = parse_name(options.name) if options.name else NameArgument(())
     names: list[str | None] = [server_name(host) for host in argument.hosts]
-    explain_options = ExplainOptions(options.connect, [server_name(also) for also in options.also])
+    client = None if options.client is None else parse_client(options.client)
+    also, tlvs = [server_name(also) for also in options.also], parse_tlvs(options.proxy_tlv)
+    explain_options = ExplainOptions(options.connect, also, client, tlvs)
     configuration = parse(_text(options.config), options.config)
     listeners, bridges = _chosen(configuration, options.listener, options.all)
     built = build(configuration, reactor)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import attrs
@@ -11,7 +12,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from sniproxy.cli.explain.brokernames import BrokerNames, place
 from sniproxy.cli.explain.report import CertificateReport, DialReport, Report, TargetReport
-from sniproxy.cli.explain.resolvers import NoAnswer, ResolverQueries
+from sniproxy.cli.explain.resolvers import CLIENT_ADDRESS, NoAnswer, ResolverQueries
 from sniproxy.cli.explain.routes import RouteChoice, RouteChooser, client_notes, shared_names
 from sniproxy.config.describe import loop_guard
 from sniproxy.config.model import NO_SERVER_NAME, PLAINTEXT, Listener, Route
@@ -25,6 +26,8 @@ from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.net.veto import DestinationVeto
+from sniproxy.proxyprotocol.sending import SendProxy
+from sniproxy.routing.clientlist import check_client
 from sniproxy.routing.patterns import is_expression
 from sniproxy.server.build import Built
 from sniproxy.tls.contexts import unverified_connection
@@ -38,10 +41,15 @@ from sniproxy.util.text import bounded
 
 @attrs.frozen
 class ExplainOptions:
-    """@ivar connect: dial the targets. @ivar also: additional names that certificates must cover."""
+    """@ivar connect: dial the targets. @ivar also: additional names that certificates must cover.
+
+    @ivar client: address and port of the client. None: any client. @ivar tlvs: of its PROXY protocol header.
+    """
 
     connect: bool = False
     also: Sequence[str] = ()
+    client: str | None = None
+    tlvs: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Explainer:
@@ -123,17 +131,24 @@ class Explainer:
         try:
             if terminator is not None and (name is not None or route.server_name == NO_SERVER_NAME):
                 terminator.server_name(name)
+            report = attrs.evolve(
+                report,
+                only_from=None if route.only_from is None else str(route.only_from),
+                send_proxy=None if route.send_proxy is None else _header_place(listener, route.send_proxy),
+            )
+            if route.only_from is not None and (options.client or options.tlvs):
+                check_client(route.only_from, route.server_name, options.client or CLIENT_ADDRESS, options.tlvs)
         except Refusal as refusal:
             return attrs.evolve(report, refused=str(refusal))
         if name is None and _needs_name(route):
             return await self._probe(report, listener, route)
         report = attrs.evolve(report, resolver=route.resolver.title)
         try:
-            answer = await self._queries.query(name, listener, route)
+            answer = await self._queries.query(name, listener, route, options.client, options.tlvs)
         except NoAnswer as no:
             return attrs.evolve(report, refused=str(no), watches=self._queries.watch_states(route.resolver))
         targets = [
-            await self._check_target(name, listener, target, terminator, options)
+            await self._check_target(name, listener, route, target, terminator, options)
             for target in answer.resolution.targets
         ]
         return attrs.evolve(
@@ -162,6 +177,7 @@ class Explainer:
         self,
         name: str | None,
         listener: Listener,
+        route: Route,
         target: Target,
         terminator: Terminator | None,
         options: ExplainOptions,
@@ -181,7 +197,9 @@ class Explainer:
         own = () if name is None else (name,)
         shared = () if name is None else shared_names(await self._broker_names.places(listener), name, found.place)
         required = tuple(dict.fromkeys((*own, *shared, *options.also)))
-        return attrs.evolve(found, dialled=await self._dial(name, target, terminator, required))
+        # As a health check: the header of a connection of our own, which claims no client.
+        header = b"" if route.send_proxy is None or terminator is not None else route.send_proxy.own()
+        return attrs.evolve(found, dialled=await self._dial(name, target, terminator, required, header))
 
     async def _addresses(self, target: Target) -> Sequence[str]:
         """The IP addresses of a target. @raise LookupFailed: it has none."""
@@ -195,7 +213,12 @@ class Explainer:
             raise LookupFailed(Cause.NO_ANSWER, no_answer(seconds)) from error
 
     async def _dial(
-        self, name: str | None, target: Target, terminator: Terminator | None, required: Sequence[str]
+        self,
+        name: str | None,
+        target: Target,
+        terminator: Terminator | None,
+        required: Sequence[str],
+        header: bytes,
     ) -> DialReport:
         seconds, began = self._configuration.timeouts.connect, self._reactor.seconds()
         try:
@@ -207,6 +230,8 @@ class Explainer:
         done = DialReport(host_port(host, port), took)
         verified = terminator is not None and name is not None
         tls = terminator.broker().connection(name) if terminator and name else unverified_connection(name)
+        with suppress(OSError):  # the handshake meets the same error, and reports it
+            plain.send(header)
         sock = TLSSocket(plain, tls)
         try:
             if verified:
@@ -230,6 +255,17 @@ class Explainer:
         days = (expires - self._now()).total_seconds() / 86_400
         good = {name: any(covers(pattern, name) for pattern in own) for name in required}
         return CertificateReport(own, expires.date().isoformat(), round(days, 2), good)
+
+
+def _header_place(listener: Listener, send: SendProxy) -> str:
+    """The PROXY protocol header that targets get, and where."""
+    place = "before the hello"
+    if listener.plaintext is not None:
+        place = "before the client's bytes"
+    elif listener.termination is not None:
+        place = "inside TLS"
+    fields = f" with {', '.join(send.tlvs)}" if send.tlvs else ""
+    return f"{send.text}{fields}, {place}"
 
 
 def _needs_name(route: Route) -> bool:

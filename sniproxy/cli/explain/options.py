@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from sniproxy.cli.subcommand import add_command
-from sniproxy.config.schema import ConfigError
+from sniproxy.config.schema import ConfigError, shown
+from sniproxy.proxyprotocol.tlvs import TLV_NAMES
 from sniproxy.pulsar.serviceurl import BadServiceURL, host_and_port
-from sniproxy.util.names import ip_literal
+from sniproxy.util.names import host_port, ip_literal, plain_address
 
 _TOPIC = re.compile(r"(?:non-)?persistent://|(?:topic|segment)://", re.IGNORECASE)
 _TLS_SCHEMES, _PLAIN_SCHEMES = ("pulsar+ssl", "https", "wss", "tls"), ("pulsar", "http", "ws")
@@ -45,8 +47,55 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
         metavar="HOST",
         help="another name that certificates must cover, such as the host of the service URL; repeatable",
     )
+    explain.add_argument(
+        "--client",
+        metavar="ADDRESS",
+        help="the client's IP address, which decides about only_from and is told to resolvers",
+    )
+    explain.add_argument(
+        "--proxy-tlv",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an optional field (TLV) of the client's PROXY protocol header, named as in the access log, such as "
+        "aws_vpce_id=vpce-0123; repeatable",
+    )
     explain.add_argument("--json", action="store_true", help="print a JSON array with one object per listener or route")
     return explain
+
+
+def parse_client(text: str) -> str:
+    """Parse ``--client``: an IP address, with or without a port. @return: ``address:port``; the port may be 0.
+
+    @raise ConfigError: it is no address.
+    """
+    host, port = text.strip(), "0"
+    if ip_literal(host) is None and (found := _WITH_PORT.fullmatch(host)):
+        host, port = found.group("host"), found.group("port")
+    try:
+        return host_port(str(plain_address(host)), int(port))
+    except ValueError:
+        raise ConfigError(f"--client {shown(text)}: give an IP address, such as 192.0.2.7") from None
+
+
+_WITH_PORT = re.compile(r"(?P<host>[0-9.]+|\[[^\]]+\]):(?P<port>[0-9]{1,5})")
+
+
+def parse_tlvs(texts: Sequence[str]) -> Mapping[str, str]:
+    """Parse the values of ``--proxy-tlv``. @raise ConfigError: one has no known name, or no value."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--proxy-tlv {shown(text)}: write NAME=VALUE")
+        if name not in TLV_NAMES and not _TYPE.fullmatch(name):
+            known = ", ".join(sorted(TLV_NAMES))
+            raise ConfigError(f"--proxy-tlv {shown(text)}: unknown name; the names are {known}, and types such as 0xe5")
+        found[name] = value
+    return found
+
+
+_TYPE = re.compile(r"0x[0-9a-f]{2}")
 
 
 @attrs.frozen

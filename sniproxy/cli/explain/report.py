@@ -116,6 +116,8 @@ class Report:
     @ivar known_as: what a resolver that watches knows the name as, such as a broker and its listener; often empty.
     @ivar ttl: seconds for which the answer is valid; None: until the configuration changes.
     @ivar refused: why the connection is refused before a dial; None if it is not.
+    @ivar only_from: the clients that the route is for. None: all.
+    @ivar send_proxy: the PROXY protocol header that targets get. None: none.
     @ivar unchecked: why the targets were not checked; None if they were.
     """
 
@@ -134,6 +136,8 @@ class Report:
     watches: Sequence[WatchReport] = ()
     unchecked: str | None = None
     known_as: str = ""
+    only_from: str | None = None
+    send_proxy: str | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -160,6 +164,8 @@ def document(report: Report) -> dict[str, Any]:
         "route": report.route,
         "why": report.why,
         "others": [{"route": route, "why_not": why} for route, why in report.others],
+        "only_from": report.only_from,
+        "send_proxy": report.send_proxy,
         "resolver": report.resolver,
         "answered": report.answered,
         "passed": list(report.passed),
@@ -180,6 +186,10 @@ def lines(report: Report) -> Iterator[str]:
     yield f"  route      {report.route or 'none'}: {report.why}"
     for route, why in report.others:
         yield f"  not chosen {route}: {why}"
+    if report.only_from is not None:
+        yield f"  only from  {report.only_from}"
+    if report.send_proxy is not None:
+        yield f"  header     PROXY protocol {report.send_proxy}"
     for why in report.passed:
         yield f"  tried      {printable(why)}"
     if report.answered is not None:

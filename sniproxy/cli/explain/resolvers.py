@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -40,16 +42,24 @@ class ResolverQueries:
     built: Built
     reactor: IReactorTime
 
-    async def query(self, name: str | None, listener: Listener, route: Route) -> FallbackAnswer:
+    async def query(
+        self,
+        name: str | None,
+        listener: Listener,
+        route: Route,
+        client: str | None = None,
+        tlvs: Mapping[str, str] | None = None,
+    ) -> FallbackAnswer:
         """Query the resolver of a route for the targets of a name, for at most C{timeouts.connect} seconds.
+
+        @param client: its address and port. None: L{CLIENT_ADDRESS}. @param tlvs: of its PROXY protocol header.
 
         @raise NoAnswer: the resolver has no target for the name.
         """
         configuration = self.built.configuration
         seconds = configuration.timeouts.connect
-        request = Request(
-            name, (), CLIENT_ADDRESS, listener.name, _captures(route, name), listener.endpoint.port or None
-        )
+        captures, port = _captures(route, name), listener.endpoint.port or None
+        request = Request(name, (), client or CLIENT_ADDRESS, listener.name, captures, port, tlvs or {})
         resolver = self.built.resolvers.resolver(route.resolver, configuration.filename)
         query = resolver.first_answer(request) if isinstance(resolver, FallbackResolver) else ask(resolver, request)
         try:

@@ -16,7 +16,7 @@ from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState
 from sniproxy.resolvers import static
 from sniproxy.server.build import build
 from tests.cli.explain.scripted import Scripted, answers, fails, refuses, script, tables
-from tests.support.proxies import LISTENER
+from tests.support.proxies import LISTENER, Proxy
 from tests.support.reactor import reactor
 from tests.support.sockets import SocketTestCase
 from tests.support.tlsservers import SayingFactory, ServerTLS, listen
@@ -102,6 +102,44 @@ class AnswerTests(ExplainerCase):
         report = await self.explain(tables("z"), "a.z.test")
         self.assertEqual((None, ["refused"]), (report.answered, [watch.error for watch in report.watches]))
         self.assertEqual(["the resolver failed: Unavailable: ZooKeeper is silent"], report.problems)
+
+    async def test_only_from(self) -> None:
+        """The clients of a route; a client that is given, with its fields, is allowed or refused."""
+        text = route("a.test", "127.0.0.1:9") + 'only_from = ["10.1.0.0/16", "vpce-1"]\n'
+        report = await self.explain(text, "a.test")
+        self.assertEqual(("10.1.0.0/16, vpce-1", True), (report.only_from, report.routed))
+        for client, endpoint in (("10.1.2.3:0", "vpce-2"), ("192.0.2.7:0", "vpce-1"), (None, "vpce-1")):
+            report = await self.explain(text, "a.test", client=client, tlvs={"aws_vpce_id": endpoint})
+            self.assertTrue(report.routed)
+        for client, tlvs in (("192.0.2.7:0", {}), (None, {"aws_vpce_id": "vpce-2"})):
+            report = await self.explain(text, "a.test", client=client, tlvs=tlvs)
+            self.assertIn("is not in only_from of route a.test", report.problems[0])
+            self.assertEqual((False, ()), (report.routed, report.targets))
+
+    async def test_client(self) -> None:
+        """Resolvers get the client and its fields."""
+        scripted = Scripted(answers("127.0.0.1"), WatchState("1 broker"))
+        script(self, p=scripted)
+        await self.explain(tables("p"), "a.z.test", client="192.0.2.7:5", tlvs={"authority": "b"})
+        await self.explain(tables("p"), "a.z.test")
+        self.assertEqual(
+            [("192.0.2.7:5", {"authority": "b"}), ("192.0.2.1:0", {})],
+            [(asked.client, asked.proxy_tlvs) for asked in scripted.asked if asked.server_name == "a.z.test"],
+        )
+
+    async def test_send_proxy(self) -> None:
+        """The header that targets get; with --connect, one without a client goes before the hello."""
+        listener = LISTENER + 'proxy_protocol = "required"\n'
+        proxy = Proxy(self, listener + route("a.test", self.server("a.test")))
+        text = route("a.test", f"127.0.0.1:{proxy.port}")
+        report = await self.explain(text, "a.test", connect=True)
+        self.assertFalse(report.routed)
+        for version in ("v1", "v2"):
+            report = await self.explain(f'{text}send_proxy = "{version}"\n', "a.test", connect=True)
+            self.assertEqual((f"{version}, before the hello", True), (report.send_proxy, report.routed))
+        plain = 'endpoint = "tcp:0"\nplaintext = true\ntarget = "127.0.0.1:5"\nsend_proxy = "v2"\n'
+        report = await self.explain(f'[[listener]]\n{plain}proxy_tlvs = ["unique_id"]\n', None)
+        self.assertEqual("v2 with unique_id, before the client's bytes", report.send_proxy)
 
     async def test_plaintext(self) -> None:
         """A plaintext listener needs no name: its resolver is queried, and its port is known."""

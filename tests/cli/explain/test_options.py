@@ -8,7 +8,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.options import NameArgument, add_explain, parse_name
+from sniproxy.cli.explain.options import NameArgument, add_explain, parse_client, parse_name, parse_tlvs
 from sniproxy.config.schema import ConfigError
 
 
@@ -37,6 +37,31 @@ class OptionTests(SynchronousTestCase):
         self.patch(sys, "stdout", said)
         self.assertRaises(SystemExit, self.parse, "--help")
         self.assertIn("Exit status: 0", said.getvalue())
+
+
+class ClientTests(SynchronousTestCase):
+    """--client and --proxy-tlv."""
+
+    def test_client(self) -> None:
+        """An IP address, with or without a port."""
+        for text, client in (
+            ("192.0.2.7", "192.0.2.7:0"),
+            ("192.0.2.7:50123", "192.0.2.7:50123"),
+            ("2001:DB8::7", "[2001:db8::7]:0"),
+            ("[2001:db8::7]:5", "[2001:db8::7]:5"),
+            ("::ffff:192.0.2.7", "192.0.2.7:0"),
+        ):
+            self.assertEqual(client, parse_client(text))
+        for text in ("", "a.test", "192.0.2:7", "192.0.2.7:x", "vpce-1"):
+            error = self.assertRaises(ConfigError, parse_client, text)
+            self.assertIn("give an IP address", str(error))
+
+    def test_tlvs(self) -> None:
+        """Fields by name; the value may have an equals sign."""
+        found = parse_tlvs(["aws_vpce_id=vpce-1", "0xe5=00=", "ssl_verified="])
+        self.assertEqual({"aws_vpce_id": "vpce-1", "0xe5": "00=", "ssl_verified": ""}, found)
+        for text, why in (("aws_vpce_id", "write NAME=VALUE"), ("vpce=1", "the names are alpn, authority")):
+            self.assertIn(why, str(self.assertRaises(ConfigError, parse_tlvs, [text])))
 
 
 class NameArgumentTests(SynchronousTestCase):

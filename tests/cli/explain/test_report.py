@@ -138,6 +138,8 @@ class ReportTests(SynchronousTestCase):
                 "route",
                 "why",
                 "others",
+                "only_from",
+                "send_proxy",
                 "resolver",
                 "answered",
                 "passed",
@@ -156,6 +158,14 @@ class ReportTests(SynchronousTestCase):
         (target,) = found["targets"]
         self.assertEqual(["target", "weight", "denied", "addresses", "dialled", "place", "unresolved"], list(target))
         self.assertEqual({"b-1.test": True, "proxy.test": False}, target["dialled"]["certificate"]["covers"])
+
+    def test_proxy_protocol(self) -> None:
+        """The clients of a route, and the header that its targets get."""
+        report = attrs.evolve(REPORT, only_from="10.1.0.0/16, vpce-1", send_proxy="v2, before the hello")
+        found = list(lines(report))
+        self.assertIn("  only from  10.1.0.0/16, vpce-1", found)
+        self.assertIn("  header     PROXY protocol v2, before the hello", found)
+        self.assertEqual("10.1.0.0/16, vpce-1", document(report)["only_from"])
 
     def test_verdict(self) -> None:
         """Refused, denied, unresolved, failed and expired targets are problems; most are not routed."""
