@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from statistics import median
 
 from attrs import evolve, frozen
 
@@ -15,12 +16,15 @@ from bench.childprocess import SKIPPED, LoadError
 from bench.clients import Destination, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
 from bench.instructions import instructions
 from bench.meanwhile import meanwhile, reload
+from bench.measure import ratios
 from bench.ours import with_toml
 from bench.peer import DIRECT, Peer
 from bench.peers import OTHERS
 from bench.relays import ENGINE, note
-from bench.running import Running
+from bench.running import Running, free_port
 from bench.targets import KINDS, Target, client_hello
+from sniproxy.proxyprotocol.header import Address
+from sniproxy.proxyprotocol.writer import write_v1, write_v2
 
 
 @frozen
@@ -204,6 +208,34 @@ _ONE = "[limits]\nrate_per_client = 0.001\nburst_per_client = 1\n"
 """Refuses all clients but the first, which is the check that the proxy listens."""
 
 
+def _proxy_protocol(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
+    """New tunnels of two listeners of one proxy, in turn: one reads a PROXY protocol header, one does not."""
+    if peer is None or peer.name != "ours":
+        raise LoadError(f"{SKIPPED}headers are configured for our proxy only")
+    port = free_port()
+    more = f'[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\nproxy_protocol = "required"\n'
+    address = Address("127.0.0.1", 50123)
+    headers = {"without": b"", "v1": write_v1(address, address), "v2": write_v2(address, address, {})}
+    runs: dict[str, list[Sample]] = {what: [] for what in headers}
+    with bed.running(with_toml(peer, more=more)) as running:
+        plain = bed.through(running, "first")
+        for _ in range(_TURNS):
+            for what, header in headers.items():
+                destination = evolve(plain, port=port if header else plain.port, hello=header + plain.hello)
+                runs[what].append(tunnels(destination, lengths.seconds / _TURNS, _CONCURRENT))
+    found = {}
+    for figure in ("proxy CPU, µs", "tunnels/s"):
+        each = {what: [run[figure] for run in of] for what, of in runs.items()}
+        found.update({f"{what}: {figure}": median(values) for what, values in each.items()})
+        found[f"v1: {figure}, times without"] = ratios(each["v1"], each["without"]).median
+        found[f"v2: {figure}, times without"] = ratios(each["v2"], each["without"]).median
+    return found
+
+
+_TURNS = 4
+"""Turns of the listeners in one run, so that a disturbance meets all of them."""
+
+
 def _threads(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     found = {}
     for count in (1, 2):
@@ -282,6 +314,15 @@ CASES: dict[str, Case] = {
         Case("names", "New tunnels by the number of names", _names, "10 names: proxy CPU, µs", False),
         Case("choice", "Choice of a route, in process", _choice, "10 names: exact, µs", False, ("ours",)),
         Case("refusals", "Refused clients", _refusals, "at accept: proxy CPU, µs", False, ("ours",)),
+        Case(
+            "proxy-protocol",
+            "New tunnels with a PROXY protocol header",
+            _proxy_protocol,
+            "v2: proxy CPU, µs",
+            False,
+            ("ours",),
+            pinned=True,
+        ),
         Case("workers", "1 and 2 workers", _workers, "2: tunnels/s", True, _SERVERS),
         Case("threads", "1 and 2 relay threads", _threads, "2: messages/s", True, ("ours", "haproxy")),
     )
