@@ -18,6 +18,10 @@ TICK_S = 1.0
 """Seconds between two looks at tunnels whose next line is due."""
 
 
+MIN_DROP = 1000
+"""Tunnels in the queue before ended ones are dropped from it; then, twice as many as are left."""
+
+
 class OpenTunnel(Protocol):
     """A connection whose tunnel is open, or was."""
 
@@ -45,12 +49,15 @@ class OpenTunnels:
         self._reactor = reactor
         self._write = write
         self._due: deque[tuple[float, OpenTunnel]] = deque()  # in the order of their times
+        self._drop_at = MIN_DROP
         self._timer: IDelayedCall | None = None
 
     def __call__(self, tunnel: OpenTunnel) -> None:
         """The tunnel is open."""
         self._write_line(tunnel)
         if self.repeat:
+            if len(self._due) >= self._drop_at:
+                self._drop_ended()
             self._due.append((self._reactor.seconds() + self.repeat, tunnel))
             if self._timer is None:
                 self._timer = self._reactor.callLater(TICK_S, self._tick)
@@ -62,6 +69,11 @@ class OpenTunnels:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _drop_ended(self) -> None:
+        """Forget tunnels that have ended: with many short tunnels and a long interval they would fill the memory."""
+        self._due = deque(due for due in self._due if not due[1].ended)
+        self._drop_at = max(MIN_DROP, 2 * len(self._due))
 
     def _tick(self) -> None:
         now = self._reactor.seconds()

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection
-from sniproxy.logs.opened import BATCH, TICK_S, OpenTunnels
+from sniproxy.logs.opened import BATCH, MIN_DROP, TICK_S, OpenTunnels
 
 
 class OpenTunnelsTests(SynchronousTestCase):
@@ -57,6 +57,18 @@ class OpenTunnelsTests(SynchronousTestCase):
         self.opened(tunnels)
         self.clock.pump([TICK_S] * 3)
         self.assertEqual(3, len(self.lines))
+
+    def test_short_tunnels(self) -> None:
+        """Tunnels that have ended are not kept until their next line is due; open ones are."""
+        tunnels = OpenTunnels(self.clock, self.lines.append, 3600.0)
+        self.opened(tunnels, "open")
+        for _ in range(5 * MIN_DROP):
+            self.opened(tunnels).ended = True
+        self.assertLessEqual(len(tunnels._due), MIN_DROP)
+        self.lines.clear()
+        self.clock.advance(3600)
+        self.assertEqual(["open"], [line.id for line in self.lines])
+        tunnels.close()
 
     def test_many(self) -> None:
         """The lines of many tunnels are written in several rounds."""
