@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 import attrs
 
@@ -51,8 +52,7 @@ class Refusal(Exception):
         self.alert = alert
 
 
-@attrs.frozen
-class Proxied:
+class Proxied(NamedTuple):
     """What a PROXY protocol header added to a connection.
 
     @ivar peer: ``address:port`` of the sender, the connection's own peer.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sniproxy.config.allowed import Allowed, parse_allowed
 from sniproxy.config.checks import Check
 from sniproxy.config.model import PULSAR, Bridge
-from sniproxy.config.proxyprotocol import make_send_proxy
+from sniproxy.config.proxyprotocol import OPTIONAL, REQUIRED, make_send_proxy
 from sniproxy.config.schema import BridgeTable, ConfigError
 from sniproxy.interfaces import BadValue
 from sniproxy.pulsar.serviceurl import BadServiceURL, pip60
@@ -23,6 +23,12 @@ def make_bridge(check: Check, key: str, table: BridgeTable) -> Bridge:
     name, endpoint = check.name_and_endpoint(key, table)
     if table.inspect not in (None, PULSAR):
         raise check.error(f"{key}.inspect", table.inspect, 'the only inspector is "pulsar"')
+    if table.proxy_protocol in (REQUIRED, OPTIONAL):
+        cure = (
+            "this key is PIP-60's here, and a bridge reads no PROXY protocol headers: it runs beside its clients; "
+            'write "SNI", or remove the key'
+        )
+        raise check.error(f"{key}.proxy_protocol", table.proxy_protocol, cure)
     try:
         settings = pip60(table.service_url, table.proxy_service_url, table.proxy_protocol)
     except BadServiceURL as error:

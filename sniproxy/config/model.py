@@ -22,7 +22,7 @@ from sniproxy.routing.templates import Template
 
 if TYPE_CHECKING:
     from sniproxy.config.allowed import Allowed
-    from sniproxy.config.proxyprotocol import ProxyProtocol
+    from sniproxy.config.proxyprotocol import AcceptProxy
     from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy
 
 PULSAR = "pulsar"
@@ -52,7 +52,7 @@ class Listener(msgspec.Struct, frozen=True):
     termination: Termination | None = None
     inspect: bool = False
     deferred_accept: bool = False
-    proxy_protocol: ProxyProtocol | None = None
+    proxy_protocol: AcceptProxy | None = None
 
 
 class Termination(msgspec.Struct, frozen=True):

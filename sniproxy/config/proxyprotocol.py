@@ -26,7 +26,7 @@ _MAX_REMEMBERED = 1024
 _VERSIONS = {"v1": 1, "v2": 2}
 
 
-class ProxyProtocol(msgspec.Struct, frozen=True):
+class AcceptProxy(msgspec.Struct, frozen=True):
     """How a listener treats PROXY protocol headers.
 
     @ivar required: a connection without a header is refused.
@@ -55,7 +55,7 @@ def _is_in(host: str, networks: tuple[Network, ...]) -> bool:
     return any(one.version == address.version and address in one for one in networks)
 
 
-def make_proxy_protocol(table: ListenerTable, endpoint: Endpoint) -> ProxyProtocol | None:
+def make_proxy_protocol(table: ListenerTable, endpoint: Endpoint) -> AcceptProxy | None:
     """@return: None: the listener reads no headers. @raise BadValue: a value is wrong."""
     if table.proxy_protocol is None:
         if table.proxy_protocol_from:
@@ -70,7 +70,7 @@ def make_proxy_protocol(table: ListenerTable, endpoint: Endpoint) -> ProxyProtoc
             f'{_FROM} = ["10.0.0.0/8"]'
         )
         raise BadValue(_FROM, None, cure)
-    return ProxyProtocol(table.proxy_protocol == REQUIRED, networks)
+    return AcceptProxy(table.proxy_protocol == REQUIRED, networks)
 
 
 def make_send_proxy(table: RouteEntry | DefaultTable | ListenerTable | BridgeTable) -> SendProxy | None:

@@ -21,14 +21,14 @@ from sniproxy.relay.direction import DirectionFactory
 from sniproxy.routing.router import LiveRoute
 
 if TYPE_CHECKING:
-    from sniproxy.config.proxyprotocol import ProxyProtocol
+    from sniproxy.config.proxyprotocol import AcceptProxy
 
 
 async def handle_tls(
     conn: Lifecycle,
     terminator: Terminator | None = None,
     directions: DirectionFactory | None = None,
-    proxy_protocol: ProxyProtocol | None = None,
+    proxy_protocol: AcceptProxy | None = None,
 ) -> None:
     """Handle a connection of a TLS listener.
 
@@ -59,7 +59,7 @@ async def handle_plaintext(
     conn: Lifecycle,
     route: LiveRoute,
     directions: DirectionFactory | None = None,
-    proxy_protocol: ProxyProtocol | None = None,
+    proxy_protocol: AcceptProxy | None = None,
 ) -> None:
     """Handle a connection of a plaintext listener.
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Proxied, Refusal, Result
-from sniproxy.net.firstbytes import ClientGone, FirstBytes, ReadTimeout
+from sniproxy.net.firstbytes import READ_BYTES, ClientGone, FirstBytes, ReadTimeout
 from sniproxy.proxyprotocol.header import HeaderError, NoHeader, ProxyHeader
 from sniproxy.proxyprotocol.reader import begins_header, read_header
 from sniproxy.util.buffered import BufferAccount
+from sniproxy.util.names import host_port
 from sniproxy.util.reactor import IReactor
 
 if TYPE_CHECKING:
-    from sniproxy.config.proxyprotocol import ProxyProtocol
+    from sniproxy.config.proxyprotocol import AcceptProxy
 
 Found = tuple[ProxyHeader | None, int]
 """A header, or None, and the number of its bytes."""
@@ -59,7 +60,7 @@ class FirstMessage(FirstBytes[bytes]):
         return data
 
 
-async def read_proxy_header(conn: Lifecycle, settings: ProxyProtocol) -> bytes:
+async def read_proxy_header(conn: Lifecycle, settings: AcceptProxy) -> bytes:
     """Read the header of a connection, if it has one. From then on the client is the one that the header names.
 
     @return: the bytes that were read behind it.
@@ -68,12 +69,15 @@ async def read_proxy_header(conn: Lifecycle, settings: ProxyProtocol) -> bytes:
     """
     record, peer = conn.record, conn.record.client
     believed = settings.believes(peer)
-    (header, size), received = await _read(conn, None if believed else peer)
+    found, received = _read_at_once(conn) if believed else (None, b"")
+    if found is None:
+        found, received = await _read(conn, received, None if believed else peer)
+    header, size = found
     record.received = len(received) - size
     if header is not None:
         record.proxied = Proxied(peer, header.tlvs, header.destination)
         if header.source is not None:
-            record.client = str(header.source)
+            record.client = host_port(*header.source)
     elif settings.required:
         raise _refusal(f"no PROXY protocol header from {_host(peer)}, and proxy_protocol requires one")
     if conn.permit is not None and believed:
@@ -100,18 +104,37 @@ async def read_first_message(conn: Lifecycle) -> bytes:
     return received
 
 
-async def _read(conn: Lifecycle, peer: str | None) -> tuple[Found, bytes]:
-    """@param peer: as for L{HeaderStage}."""
+def _read_at_once(conn: Lifecycle) -> tuple[Found | None, bytes]:
+    """Read the header of a believed peer if it has arrived as a whole, as most have: without the reactor or a deadline.
+
+    @return: None: it is not complete; and the bytes that have arrived.
+    """
+    assert conn.sock is not None
+    data = b""
+    try:
+        data = conn.sock.recv(READ_BYTES)
+        return read_header(data), data
+    except NoHeader:
+        return (None, 0), data
+    except BlockingIOError:
+        return None, data
+    except HeaderError as error:
+        raise _refusal(str(error)) from error
+    except OSError as error:
+        raise _unread(ClientGone(error.strerror)) from error
+
+
+async def _read(conn: Lifecycle, data: bytes, peer: str | None) -> tuple[Found, bytes]:
+    """@param data: what has arrived. @param peer: as for L{HeaderStage}."""
     context = conn.context
     assert conn.sock is not None
     stage = HeaderStage(context.reactor, conn.sock, context.timeouts.hello, context.account, peer)
     try:
-        found = stage.at_once()
-        return found or await stage.first(), bytes(stage.received)
+        found = (stage.take(data) if data else None) or await stage.first()
+        return found, bytes(stage.received)
     except (ClientGone, ReadTimeout) as error:
         raise _unread(error) from error
     except HeaderError as error:
-        conn.record.received = len(stage.received)
         raise _refusal(str(error)) from error
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import attrs
+from types import MappingProxyType
+from typing import NamedTuple
 
 from sniproxy.util.names import host_port
 
@@ -20,8 +20,7 @@ class NoHeader(HeaderError):
     """The first bytes begin no PROXY protocol header."""
 
 
-@attrs.frozen
-class Address:
+class Address(NamedTuple):  # made for each connection with a header, faster than a class of attrs
     """One end of a connection. @ivar host: an IP address in its shortest form. @ivar port: 0 to 65535."""
 
     host: str
@@ -31,8 +30,11 @@ class Address:
         return host_port(self.host, self.port)
 
 
-@attrs.frozen
-class ProxyHeader:
+NO_TLVS: Mapping[str, str] = MappingProxyType({})
+"""No optional fields; idle tunnels share it."""
+
+
+class ProxyHeader(NamedTuple):
     """A header.
 
     @ivar version: 1 or 2.
@@ -45,4 +47,4 @@ class ProxyHeader:
     version: int
     source: Address | None = None
     destination: Address | None = None
-    tlvs: Mapping[str, str] = attrs.field(factory=dict)
+    tlvs: Mapping[str, str] = NO_TLVS

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from sniproxy.proxyprotocol import tlvs
-from sniproxy.proxyprotocol.header import V1_BEGIN, V2_SIGNATURE, Address, HeaderError, NoHeader, ProxyHeader
+from sniproxy.proxyprotocol.header import NO_TLVS, V1_BEGIN, V2_SIGNATURE, Address, HeaderError, NoHeader, ProxyHeader
 from sniproxy.util.text import bounded
 
 MAX_V1_BYTES = 107
@@ -23,6 +25,10 @@ _IPV4_BYTES, _IPV6_BYTES, _UNIX_BYTES = 12, 36, 216
 _ADDRESS_BYTES = {0x11: _IPV4_BYTES, 0x12: _IPV4_BYTES, 0x21: _IPV6_BYTES, 0x22: _IPV6_BYTES, 0x31: 216, 0x32: 216}
 """Bytes of both addresses, by family and transport: IPv4, IPv6 and unix sockets, each as a stream or datagrams."""
 
+_PLAIN_V4, _PLAIN_V4_BYTES = V2_SIGNATURE + b"\x21\x11\x00\x0c", 28  # TCP over IPv4, without fields
+_V4, _V6 = struct.Struct("!8B2H"), struct.Struct("!16s16s2H")
+_MAX_REMEMBERED = 1024  # addresses
+
 _PORT = re.compile(r"0|[1-9][0-9]{0,4}")
 
 
@@ -32,12 +38,15 @@ def read_header(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     @return: the header, and the number of its bytes. None: it is not complete.
     @raise NoHeader: the bytes begin no header. @raise HeaderError: the header is malformed or too long.
     """
-    begins = begins_header(data)
-    if begins is None:
+    if data.startswith(_PLAIN_V4) and len(data) >= _PLAIN_V4_BYTES:  # most are; the short way
+        return _read_v4(data, NO_TLVS), _PLAIN_V4_BYTES
+    if data.startswith(V2_SIGNATURE):
+        return _read_v2(data)
+    if data.startswith(V1_BEGIN):
+        return _read_v1(bytes(data[:MAX_V1_BYTES]))
+    if begins_header(data) is None:
         return None
-    if not begins:
-        raise NoHeader("no PROXY protocol header")
-    return _read_v1(bytes(data[:MAX_V1_BYTES])) if data.startswith(V1_BEGIN) else _read_v2(data)
+    raise NoHeader("no PROXY protocol header")
 
 
 def begins_header(data: bytes | bytearray) -> bool | None:
@@ -61,13 +70,13 @@ def _read_v1(data: bytes) -> tuple[ProxyHeader, int] | None:
         return ProxyHeader(1), end + 2
     if len(words) != 6 or words[1] not in ("TCP4", "TCP6"):
         raise HeaderError(f"the header (v1) is malformed: {bounded(line)!r}")
-    source, destination = (
-        _v1_address(words[1], host, port) for host, port in ((words[2], words[4]), (words[3], words[5]))
-    )
-    return ProxyHeader(1, source, destination), end + 2
+    source = Address(_v1_host(words[1], words[2]), _v1_port(words[4]))
+    return ProxyHeader(1, source, _shared(_v1_host(words[1], words[3]), _v1_port(words[5]))), end + 2
 
 
-def _v1_address(family: str, host: str, port: str) -> Address:
+@lru_cache(_MAX_REMEMBERED)
+def _v1_host(family: str, host: str) -> str:
+    """The address in its shortest form. Clients and load balancers come again, and parsing takes long."""
     try:
         # A zone ("%eth0") is valid for ipaddress, but not here.
         address = ipaddress.ip_address("" if "%" in host else host)
@@ -75,9 +84,13 @@ def _v1_address(family: str, host: str, port: str) -> Address:
         raise HeaderError(f"the header (v1) has the address {bounded(host)!r}") from None
     if f"TCP{address.version}" != family:
         raise HeaderError(f"the header (v1) says {family} and has the address {address}")
+    return _host(address)
+
+
+def _v1_port(port: str) -> int:
     if not _PORT.fullmatch(port) or int(port) > 65535:
         raise HeaderError(f"the header (v1) has the port {bounded(port)!r}")
-    return _address(address, int(port))
+    return int(port)
 
 
 def _read_v2(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
@@ -101,18 +114,20 @@ def _read_v2(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     # not defined. The receiver ignores both.
     if not addresses:
         return ProxyHeader(2), size
-    whole = bytes(data[:size])
-    fields = tlvs.named(_checked_fields(whole, _FIXED_BYTES + addresses))
+    start = _FIXED_BYTES + addresses
+    # Most headers have no fields.
+    fields = NO_TLVS if size == start else tlvs.named(_checked_fields(bytes(data[:size]), start))
+    if addresses == _IPV4_BYTES:
+        return _read_v4(data, fields), size
     if addresses == _UNIX_BYTES:
         return ProxyHeader(2, tlvs=fields), size
-    half = (addresses - 4) // 2
-    hosts = whole[_FIXED_BYTES : _FIXED_BYTES + half], whole[_FIXED_BYTES + half : _FIXED_BYTES + 2 * half]
-    ports = whole[_FIXED_BYTES + 2 * half :]
-    source, destination = (
-        _address(ipaddress.ip_address(host), int.from_bytes(ports[at : at + 2]))
-        for host, at in zip(hosts, (0, 2), strict=True)
-    )
-    return ProxyHeader(2, source, destination, fields), size
+    source, destination, port, at_port = _V6.unpack_from(data, _FIXED_BYTES)
+    return ProxyHeader(2, Address(_v6_host(source), port), _shared(_v6_host(destination), at_port), fields), size
+
+
+def _read_v4(data: bytes | bytearray, fields: Mapping[str, str]) -> ProxyHeader:
+    a, b, c, d, e, f, g, h, port, at_port = _V4.unpack_from(data, _FIXED_BYTES)
+    return ProxyHeader(2, Address(f"{a}.{b}.{c}.{d}", port), _shared(f"{e}.{f}.{g}.{h}", at_port), fields)
 
 
 def _checked_fields(whole: bytes, start: int) -> Iterator[tuple[int, int, bytes]]:
@@ -127,7 +142,16 @@ def _checked_fields(whole: bytes, start: int) -> Iterator[tuple[int, int, bytes]
     return iter(fields)
 
 
-def _address(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> Address:
+@lru_cache(_MAX_REMEMBERED)
+def _v6_host(address: bytes) -> str:
+    return _host(ipaddress.IPv6Address(address))
+
+
+def _host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     """An IPv4 address in an IPv6 one (RFC 4291, section 2.5.5.2) is IPv4, as for the proxy's own connections."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return Address(str(mapped or address), port)
+    return str(mapped or address)
+
+
+_shared = lru_cache(_MAX_REMEMBERED)(Address)
+"""Clients come to few addresses: idle tunnels share one object for each."""

@@ -39,6 +39,7 @@ class BridgeTableTests(ErrorCase):
             ("service_url", "pulsar+ssl://10.0.0.7", "write a host name"),
             ("service_url", "http://vip.test", "bridge[0]: service_url"),
             ("proxy_protocol", "SNI", "bridge[0]: proxy_protocol is set without proxy_service_url"),
+            ("proxy_protocol", "required", "a bridge reads no PROXY protocol headers: it runs beside its clients"),
             ("trust", "", 'bridge[0].trust = "": write the path'),
             ("certificate", "", 'bridge[0].certificate = "": write the path'),
             ("inspect", "kafka", 'bridge[0].inspect = "kafka": the only inspector is'),

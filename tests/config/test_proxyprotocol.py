@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.parser import parse
-from sniproxy.config.proxyprotocol import ProxyProtocol
+from sniproxy.config.proxyprotocol import AcceptProxy
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import check_headers
 from sniproxy.interfaces import Target
@@ -15,7 +15,7 @@ from sniproxy.routing.policy import network
 NETWORKS = tuple(map(network, ("10.0.0.0/8", "2001:db8::/32")))
 
 
-def configured(more: str, endpoint: str = "tcp:4443") -> ProxyProtocol | None:
+def configured(more: str, endpoint: str = "tcp:4443") -> AcceptProxy | None:
     """The settings of a listener."""
     text = f'[[listener]]\nendpoint = "{endpoint}"\n{more}\n[default]\ntarget = "a.test:6651"\n'
     return parse(text, "x.toml").listeners[0].proxy_protocol
@@ -32,7 +32,7 @@ class ProxyProtocolTests(SynchronousTestCase):
         """Both modes, with networks."""
         for mode, required in (("required", True), ("optional", False)):
             found = configured(f'proxy_protocol = "{mode}"\nproxy_protocol_from = ["10.0.0.0/8", "2001:db8::/32"]')
-            self.assertEqual(ProxyProtocol(required, NETWORKS), found)
+            self.assertEqual(AcceptProxy(required, NETWORKS), found)
             assert found is not None
             self.assertEqual(mode, found.mode)
 
@@ -45,7 +45,7 @@ class ProxyProtocolTests(SynchronousTestCase):
             "tcp:4443:interface=localhost",
             "unix:/run/x.sock",
         ):
-            self.assertEqual(ProxyProtocol(True, ()), configured('proxy_protocol = "required"', endpoint), endpoint)
+            self.assertEqual(AcceptProxy(True, ()), configured('proxy_protocol = "required"', endpoint), endpoint)
 
     def test_errors(self) -> None:
         """Each error names its key and the cure."""
@@ -68,7 +68,7 @@ class ProxyProtocolTests(SynchronousTestCase):
 
     def test_believes(self) -> None:
         """A peer is believed if its address is in a network, or if there is none; unix sockets are local."""
-        settings = ProxyProtocol(True, NETWORKS)
+        settings = AcceptProxy(True, NETWORKS)
         for client, believed in (
             ("10.1.2.3:50123", True),
             ("[2001:db8::7]:1", True),
@@ -78,7 +78,7 @@ class ProxyProtocolTests(SynchronousTestCase):
             ("[2001:db9::7]:1", False),
         ):
             self.assertEqual(believed, settings.believes(client), client)
-        self.assertTrue(ProxyProtocol(True, ()).believes("127.0.0.1:1"))
+        self.assertTrue(AcceptProxy(True, ()).believes("127.0.0.1:1"))
 
 
 class SendProxyTests(SynchronousTestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from sniproxy.config.parser import parse
 from sniproxy.events import Proxied, Result
 from sniproxy.proxyprotocol.header import V2_SIGNATURE, Address
 from sniproxy.proxyprotocol.writer import write_v1, write_v2
@@ -247,3 +248,64 @@ class RefusalTests(ProxyHeaderCase):
         self.assertEqual(
             (Result.DENIED, f"client 192.0.2.7 is not in only_from of route {NAME}"), (record.result, record.reason)
         )
+
+
+class WaitingTests(ProxyHeaderCase):
+    """Connections that wait for their header."""
+
+    async def wait(self, proxy: Proxy, begin: bytes = V2[:13]) -> socket.socket:
+        """A connection that has sent the beginning of a header."""
+        client = proxy.connect()
+        self.addCleanup(client.close)
+        client.sendall(begin)
+        live = proxy.service._connections.live
+        while len(live) != 1:
+            await in_thread(int)
+        return client
+
+    async def test_reload(self) -> None:
+        """A connection keeps the settings with which it was accepted; the next one has those of the reload."""
+        proxy, data = self.proxy(), hello(name=NAME)
+        client = await self.wait(proxy)
+        text = listener().replace('proxy_protocol = "required"', "") + route(self.backend.address)
+        self.assertIsNone(proxy.service.reload(lambda: parse(text, "test.toml")))
+        client.sendall(V2[13:] + data)
+        with await in_thread(self.backend.accept) as upstream:
+            self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
+            client.close()
+        self.assertEqual("192.0.2.7:50123", (await proxy.ended()).client)
+        await self.through(proxy, [data], data)
+        self.assertIsNone(proxy.records[1].proxied)
+
+    async def test_stop(self) -> None:
+        """A stop ends it, with a FIN and no alert."""
+        proxy = self.proxy()
+        client = await self.wait(proxy)
+        stopped = proxy.service.stopService()
+        self.assertEqual(b"", await in_thread(read_to_end, client))
+        self.assertEqual(Result.SHUTDOWN, (await proxy.ended()).result)
+        await stopped
+
+    async def test_room(self) -> None:
+        """While clients wait for max_hellos, a slow header ends."""
+        clock = HandClock()
+        proxy, data = self.proxy(rest="[limits]\nmax_hellos = 1\n", clock=clock), hello(name=NAME)
+        client = await self.wait(proxy)
+        clock.advance(2)
+        with proxy.connect() as other:
+            other.sendall(V2 + data)
+            with await in_thread(self.backend.accept) as upstream:
+                self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
+        self.assertEqual(b"", await in_thread(read_to_end, client))
+        record = await proxy.ended()
+        self.assertIn("while others wait ([limits] max_hellos)", record.reason)
+
+    async def test_slow_optional(self) -> None:
+        """Where a header is optional, bytes wait only while they may begin one."""
+        proxy, data = self.proxy("optional"), hello(name=NAME)
+        for begin in (b"\r\n\r\n\x00", b"PROXY"):
+            client = await self.wait(proxy, begin)
+            client.sendall(b"x")
+            record = await proxy.ended(len(proxy.records))
+            self.assertEqual(Result.NOT_TLS, record.result)
+        await self.through(proxy, [data[:1], data[1:]], data)
