@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.events import Connection, Proxied, Result
+from sniproxy.events import Connection, Proxied, Result, packed_address
 
 
 class ResultTests(SynchronousTestCase):
@@ -45,3 +45,16 @@ class ConnectionTests(SynchronousTestCase):
             record = Connection("id-1", 1.0, "public", "192.0.2.7:50123", server_name=name, proxied=proxied)
             self.assertEqual(other, record.other_authority)
         self.assertIsNone(Connection("id-1", 1.0, "public", "192.0.2.7:50123", server_name="a.test").other_authority)
+
+    def test_upstream(self) -> None:
+        """The proxy's own address and port, IPv4 and IPv6, from one number."""
+        fresh = Connection("id-1", 1.0, "public", "192.0.2.7:50123")
+        self.assertEqual((None, None), (fresh.upstream_local, fresh.upstream_port))
+        for host, port, text in (
+            ("192.0.2.9", 50123, "192.0.2.9:50123"),
+            ("0.0.0.0", 1, "0.0.0.0:1"),
+            ("::1", 65535, "[::1]:65535"),
+            ("2001:db8::9", 7, "[2001:db8::9]:7"),
+        ):
+            fresh.upstream = packed_address(host, port)
+            self.assertEqual((text, port), (fresh.upstream_local, fresh.upstream_port))

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from functools import lru_cache
 
 from twisted.logger import Logger
 
 from sniproxy.connection.lifecycle import Lifecycle
-from sniproxy.events import Refusal, Result
+from sniproxy.events import Refusal, Result, packed_address
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import Begun, DialError, begin
 from sniproxy.routing.router import DialPlan
@@ -32,12 +31,8 @@ async def dial(conn: Lifecycle, targets: Sequence[Target], plan: DialPlan | None
     upstream = await _connect(conn, targets, plan)
     name = upstream.getsockname()
     if isinstance(name, tuple):
-        conn.record.upstream_address, conn.record.upstream_port = _shared(name[0]), name[1]
+        conn.record.upstream = packed_address(name[0].partition("%")[0], name[1])
     return upstream
-
-
-_shared = lru_cache(maxsize=64)(str)
-"""The proxy has few addresses: idle tunnels share one object for each."""
 
 
 async def _connect(conn: Lifecycle, targets: Sequence[Target], plan: DialPlan | None) -> socket.socket:

@@ -23,7 +23,7 @@ from sniproxy.admin.sources import (
     UnknownDrainTarget,
 )
 from sniproxy.admin.topics import Topics
-from sniproxy.events import Connection, Proxied, Result
+from sniproxy.events import Connection, Proxied, Result, packed_address
 from sniproxy.inspector.ledger import Ledger
 from sniproxy.pulsar.events import Event
 from sniproxy.tls.alerts import Alert
@@ -206,7 +206,7 @@ class SampleSite:
         tunnels.sort(key=lambda one: one.record.time)
         tunnels[-2].state = "half_closed"
         for live in tunnels[-3:]:
-            live.record.upstream_address, live.record.upstream_port = "10.0.0.2", 40_000 + len(live.record.id)
+            live.record.upstream = packed_address("10.0.0.2", 40_000 + len(live.record.id))
         tunnels[-3].record.proxied = Proxied("10.0.0.9:41000", {"authority": "pulsar-vip.pulsar.test"})
         tunnels.append(SampleLive(connection(19, age=1, server_name=None, route=None, target=None), state="hello"))
         tunnels.append(SampleLive(connection(20, age=1, target="10.0.0.13:6651"), state="connect"))

@@ -8,13 +8,13 @@ from typing import Any, cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.who import STEP, who_steps
-from sniproxy.events import Connection
+from sniproxy.events import Connection, packed_address
 
 
 def live(number: int, address: str | None = "10.0.0.5") -> Any:
     """An open connection; its number is the port towards the target."""
-    port = None if address is None else number
-    record = Connection(str(number), 0.0, "public", "c:1", upstream_address=address, upstream_port=port)
+    upstream = None if address is None else packed_address(address, number)
+    record = Connection(str(number), 0.0, "public", "c:1", upstream=upstream)
     return SimpleNamespace(record=record, bytes_up=1, bytes_down=2, state="open")
 
 

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.events import Connection, Proxied, Result
+from sniproxy.events import Connection, Proxied, Result, packed_address
 from sniproxy.logs.access import (
     AccessLog,
     ConnectionCounter,
@@ -35,8 +35,7 @@ FULL = ended(
     alpn=("pulsar",),
     route="*.pulsar.test",
     target="127.0.0.1:6651",
-    upstream_address="10.0.0.5",
-    upstream_port=43210,
+    upstream=packed_address("10.0.0.5", 43210),
     received=517,
     bytes_up=4_700,
     bytes_down=12_000_000,

@@ -8,14 +8,14 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.cli.who.logs import LogError, find
-from sniproxy.events import Connection
+from sniproxy.events import Connection, packed_address
 from sniproxy.logs.access import json_line
 
 
 def line(number: int, address: str = "10.0.0.5", reason: str = "") -> str:
     """A line of an access log; its number is the port towards the target."""
     return json_line(
-        Connection(f"id-{number}", 0.0, "public", "c:1", upstream_address=address, upstream_port=number, reason=reason)
+        Connection(f"id-{number}", 0.0, "public", "c:1", upstream=packed_address(address, number), reason=reason)
     )
 
 
