@@ -10,7 +10,7 @@ from tests.peers import clients, inspected, lab, transactional
 from tests.peers.case import PulsarTestCase
 from tests.peers.children import Child
 from tests.peers.clients import LONGEST
-from tests.peers.cluster import Cluster, free_ports
+from tests.peers.cluster import Broker, Cluster, free_ports
 from tests.peers.material import SERVICE_NAME
 from tests.peers.proxy import Proxy
 
@@ -78,19 +78,20 @@ class ScalableTopic:
         """Merge two active segments, whose hash ranges are neighbours."""
         self._cluster.admin("POST", f"{self._path}/merge/{one}/{other}")
 
-    def delete(self) -> None:
-        """Delete it, with its messages."""
-        self._cluster.admin("DELETE", f"{self._path}?force=true")
+    def owners(self) -> dict[str, Broker | None]:
+        """All of its segments by name, also those that were split or merged, with the brokers that have them."""
+        found = self._stats()["layout"]["segments"].values()
+        return {each["name"]: self._broker(each.get("ownerBroker")) for each in found}
 
-    def segments(self, active: bool = True) -> list[str]:
-        """The names of its segments, sorted; `active`: without those that were split or merged."""
-        found = self._cluster.admin("GET", self._path)["segments"].values()
-        prefix = self.name.replace("topic://", "segment://")
-        return sorted(
-            f"{prefix}/{each['hashRange']['start']:04x}-{each['hashRange']['end']:04x}-{each['segmentId']}"
-            for each in found
-            if each["active"] or not active
-        )
+    def controller(self) -> Broker | None:
+        """The broker of its controller."""
+        return self._broker(self._stats().get("controllerBroker"))
+
+    def _stats(self) -> dict[str, Any]:
+        return dict(self._cluster.admin("GET", f"{self._path}/stats"))
+
+    def _broker(self, web_id: str | None) -> Broker | None:
+        return next((broker for broker in self._cluster.brokers if broker.web_id == web_id), None)
 
 
 class ScalableTestCase(PulsarTestCase):

@@ -6,13 +6,12 @@ With PEERS_LONG=1 (`make peers-long`) the proxy is restarted, too.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 from twisted.trial.unittest import SkipTest
 
 from tests.peers import inspected, lab
-from tests.peers.cluster import free_ports
+from tests.peers.cluster import Broker, free_ports
 from tests.peers.material import BROKER_NAMES, SERVICE_NAME
 from tests.peers.proxy import Proxy
 from tests.peers.scalable import ScalableClient, ScalableTestCase, ScalableTopic
@@ -112,32 +111,37 @@ class ConsumerTests(ScalableTestCase):
 
 
 class InspectorTests(ScalableTestCase):
-    """What the inspector tells of scalable topics."""
+    """What the inspector tells of scalable topics agrees with the admin API."""
 
-    def check_events(self, proxy: Proxy, topic: ScalableTopic, owners: Mapping[str, str], url: str) -> None:
-        """Assert that lookups of segments name their owners, that nothing moved, and nothing is missing."""
+    def check_events(self, proxy: Proxy, topic: ScalableTopic, key: str, url: Callable[[Broker], str]) -> None:
+        """Assert the owners of segments, by the lookups that clients made and by the topic's layout, and that nothing
+        moved or is missing.
+
+        `url`: what a lookup says of a broker, in the field `key`.
+        """
+        owners, controller = topic.owners(), topic.controller()
         found = inspected.events(proxy)
         wrong = ("moved", "unrouted", "gap", "lost", "unanswered", "error")
         self.assertEqual([], [event for event in found if event["event"] in wrong])
-        looked_up = {
-            event["topic"]: event[url]
-            for event in found
-            if event["event"] == "lookup" and event["topic"].startswith("segment://")
-        }
-        self.assertEqual(dict(owners), looked_up)
+        self.assertFalse([event for event in found if "TYPE_" in str(event.get("commands"))])
+        lookups = [event for event in found if event["event"] == "lookup" and event["response"] == "connect"]
+        looked_up = {event["topic"]: event[key] for event in lookups if event["topic"].startswith("segment://")}
+        self.assertEqual(set(owners), set(looked_up))
+        owned = {segment: broker for segment, broker in owners.items() if broker is not None}
+        self.assertEqual(
+            {segment: url(broker) for segment, broker in owned.items()},
+            {segment: looked_up[segment] for segment in owned},
+        )
         layouts = [event for event in found if event["event"] == "scalable_topic"]
-        self.assertEqual({topic.name}, {event["topic"] for event in layouts})
-        self.assertEqual({"success"}, {event["status"] for event in layouts})
-        self.assertFalse(any(key.startswith("TYPE_") for event in found for key in event.get("commands") or ()))
-
-    def owners(self, topic: ScalableTopic, listener: str, key: str) -> dict[str, str]:
-        """The URL of the owner of each segment, by the admin API, also of those that were split or merged."""
-        found = {}
-        for segment in topic.segments(active=False):
-            path = segment.replace("://", "/")
-            answer: dict[str, Any] = self.cluster.admin("GET", f"/lookup/v2/topic/{path}?listenerName={listener}")
-            found[segment] = answer[key]
-        return found
+        self.assertEqual({(topic.name, "success")}, {(event["topic"], event["status"]) for event in layouts})
+        last = max(layouts, key=lambda event: int(event["epoch"]))
+        self.assertEqual(len(owners), last["segments_total"])
+        active = {each["segment_id"]: each["broker_url"] for each in last["segments"] if not each["sealed"]}
+        numbers = {int(segment.rpartition("-")[2]): internal(broker) for segment, broker in owned.items()}
+        self.assertEqual(active, {number: numbers.get(number) for number in active})
+        # The admin API starts a controller if there was none.
+        told = {event["controller_broker_url"] for event in layouts} - {None}
+        self.assertLessEqual(told, {internal(controller)} if controller is not None else set())
 
     def test_terminated(self) -> None:
         """Where the proxy ends TLS: consumers of each kind, a split and a merge."""
@@ -151,15 +155,19 @@ class InspectorTests(ScalableTestCase):
         for name in ("queue", "stream", "group"):
             self.assertEqual(numbered("more", 4) + numbered("sent", 4), client.receive(name, 8), name)
         self.assertEqual(0, client.finish())
-        self.check_events(proxy, topic, self.owners(topic, "external", "brokerUrlTls"), "broker_url_tls")
+        self.check_events(proxy, topic, "broker_url_tls", lambda broker: f"pulsar+ssl://{broker.name}:{broker.tls}")
 
     def test_tap(self) -> None:
         """In plaintext: producers and queue consumers stay on the brokers' taps."""
         topic = ScalableTopic(self.cluster, "tapped", 3)
         proxy = self.proxy(lab.routes(self.cluster), more=inspected.taps(self.cluster))
-        plain = f"pulsar://127.0.0.1:{self.cluster.brokers[0].tap}"
-        client = self.start_client(topic, {"url": plain})
+        client = self.start_client(topic, {"url": f"pulsar://127.0.0.1:{self.cluster.brokers[0].tap}"})
         client.do("open queue queue", "produce 6 sent")
         self.assertEqual(numbered("sent", 6), client.receive("queue", 6))
         self.assertEqual(0, client.finish())
-        self.check_events(proxy, topic, self.owners(topic, "tap", "brokerUrl"), "broker_url")
+        self.check_events(proxy, topic, "broker_url", lambda broker: f"pulsar://127.0.0.1:{broker.tap}")
+
+
+def internal(broker: Broker) -> str:
+    """The URL of the listener that brokers use among themselves."""
+    return f"pulsar://{broker.name}:{broker.plain}"
