@@ -35,6 +35,8 @@ log = Logger()
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/helpers.js": ("helpers.js", "text/javascript; charset=utf-8"),
+    "/layouts.js": ("layouts.js", "text/javascript; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
     "/treemap.js": ("treemap.js", "text/javascript; charset=utf-8"),

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import attrs
 
 from sniproxy.inspector.entries import Failure, LedgerSnapshot, Move, NamespaceEntry, TopicEntry
+from sniproxy.inspector.layouts import Layout, Segment
 
 T = TypeVar("T", TopicEntry, NamespaceEntry, Failure)
 
@@ -141,6 +142,10 @@ def _entry(document: dict[str, Any]) -> TopicEntry:
     entry = _from_json(TopicEntry, document)
     entry.moves = deque(Move(**move) for move in document["moves"])
     entry.brokers = tuple(document["brokers"])
+    # Older releases of the proxy have neither.
+    layout, segment = document.get("layout"), document.get("segment")
+    entry.layout = None if layout is None else Layout(**layout)
+    entry.segment = None if segment is None else Segment(**{**segment, "parents": tuple(segment["parents"])})
     return entry
 
 

@@ -32,7 +32,8 @@ def add_inspect(commands: Any) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="only topics that match this shell pattern: 'persistent://a/b/*', 'orders*'; repeatable",
+        help="only topics that match this shell pattern, with their partitions and segments: 'persistent://a/b/*', "
+        "'orders*'; repeatable",
     )
     inspect.add_argument(
         "--commands",
@@ -73,7 +74,7 @@ def add_topics(commands: Any) -> argparse.ArgumentParser:
         "--namespaces", action="store_true", help="show lookups, failures and moves by namespace instead of topics"
     )
     what.add_argument("--failures", action="store_true", help="show the last failed lookups instead of topics")
-    what.add_argument("--fold", action="store_true", help="show all partitions of a topic in one line")
+    what.add_argument("--fold", action="store_true", help="show all partitions or segments of a topic in one line")
     return ledger
 
 

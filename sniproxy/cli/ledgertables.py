@@ -61,10 +61,16 @@ def _fields(entry: Entry) -> dict[str, Any]:
 
 
 def broker_of(entry: TopicEntry) -> str:
-    """The URL of the broker, TLS if it has one; for a folded topic, the URLs of all brokers."""
+    """The URL of the broker, TLS if it has one; for a folded topic, the URLs of all brokers; and notes on it."""
     urls = entry.brokers or tuple(url for url in (entry.broker_url_tls or entry.broker_url,) if url)
-    text = ", ".join(urls) or "-"
-    return f"{text} (unloaded)" if entry.unsettled else text
+    sealed = entry.segment is not None and entry.segment.sealed
+    notes = ["sealed"] if sealed else ["migrated"] if entry.migrated else ["unloaded"] if entry.unsettled else []
+    if entry.layout is not None:
+        controller = entry.layout.controller_url_tls or entry.layout.controller_url
+        notes.append(f"controller {controller}" if controller else "no controller yet")
+    if leader := entry.leader_url_tls or entry.leader_url:
+        notes.append(f"leader {leader}")
+    return (", ".join(urls) or "-") + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _moment(time: float, between: str, behind: str = "") -> str:
@@ -80,7 +86,9 @@ def _seen(time: float) -> str:
 
 
 def _topic(entry: TopicEntry) -> str:
-    return f"{entry.topic} ({counted(entry.partitions, 'partition')})" if entry.partitions else entry.topic
+    parts = (entry.partitions, "partition"), (entry.segments, "segment")
+    listed = ", ".join(counted(number, what) for number, what in parts if number)
+    return f"{entry.topic} ({listed})" if listed else entry.topic
 
 
 def _count(name: str) -> Callable[[Any], str]:
@@ -104,7 +112,10 @@ TOPICS = Columns(
         **{name: attrgetter(name) for name in ("topic", "broker_url", "broker_url_tls", "lookups", "failures")},
         "last_seen": lambda entry: _moment(entry.last_seen, "T", "Z"),
         "moves": attrgetter("moves_total"),
-        **{name: attrgetter(name) for name in ("partitions", "cluster")},
+        **{name: attrgetter(name) for name in ("partitions", "cluster", "segments")},
+        "controller_url": lambda entry: entry.layout and entry.layout.controller_url,
+        "controller_url_tls": lambda entry: entry.layout and entry.layout.controller_url_tls,
+        **{name: attrgetter(name) for name in ("leader_url", "leader_url_tls")},
     },
 )
 """Columns of `TopicEntry`."""

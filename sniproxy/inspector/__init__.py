@@ -4,7 +4,9 @@
 ``live``        inspects the tunnels of plaintext listeners and bridges, and writes the event log
 ``capture``     reads packet captures
 ``inspection``  turns the bytes of one connection into events; uses ``dialogue``
-``dialogue``    turns the commands of one connection into events
+``dialogue``    turns the commands of one connection into events; uses the next two
+``scalable``    scalable topics and their consumers (Pulsar 5.0), transaction coordinators
+``topiclists``  lists and watches of a namespace's topics
 ``pending``     requests that wait for their answers
 ``oversized``   answers that are too long to hold
 ``revealing``   parts of events that are shown only if ``reveal`` is set: principals and properties

@@ -6,19 +6,22 @@ Memory is bounded: if a peer opens too many requests, producers, consumers or se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from sniproxy.inspector import scalable, topiclists
 from sniproxy.inspector.oversized import settle
 from sniproxy.inspector.pending import ERROR_REQUESTS, PLAIN_ANSWERS, SUCCESS_REQUESTS, PendingRequest, PendingRequests
-from sniproxy.inspector.placement import MAX_TOPIC_CHARS, broker_urls, coordinators, scalable_topic
+from sniproxy.inspector.placement import MAX_TOPIC_CHARS, broker_urls
 from sniproxy.inspector.revealing import PrivateFields
+from sniproxy.inspector.scalable import ScalableTopics
+from sniproxy.inspector.topiclists import TopicLists
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, feature_names, number_name, text
 from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.util.bounded import BoundedMap
 
 MAX_TRACKED = 10_000
-"""Producers, consumers, watchers and sessions that are tracked, each."""
+"""Producers and consumers that are tracked, each. `ScalableTopics` and `TopicLists` have bounds of their own."""
 
 T = pb.BaseCommand.Type
 _LOOKUP_ANSWERS = {
@@ -28,6 +31,13 @@ _LOOKUP_ANSWERS = {
 }
 _CONNECTION = 2**64 - 1
 """The request id of an ERROR that concerns the connection."""
+
+
+class _Opened(NamedTuple):
+    """The topic of a producer or consumer, and the id of the request that opened it."""
+
+    topic: str | None
+    request_id: int
 
 
 class Dialogue:
@@ -42,16 +52,16 @@ class Dialogue:
         self._time = 0.0
         self._events: list[Event] = []
         self._pending = PendingRequests(connection)
-        self._producers: BoundedMap[int, str | None] = BoundedMap(MAX_TRACKED)
-        self._consumers: BoundedMap[int, str | None] = BoundedMap(MAX_TRACKED)
-        self._watchers: BoundedMap[int, str | None] = BoundedMap(MAX_TRACKED)
-        self._sessions: BoundedMap[int, str | None] = BoundedMap(MAX_TRACKED)
+        self._scalable = ScalableTopics(connection, self._pending)
+        self._producers: BoundedMap[int, _Opened] = BoundedMap(MAX_TRACKED)
+        self._consumers: BoundedMap[int, _Opened] = BoundedMap(MAX_TRACKED)
+        self._lists = TopicLists(connection, self._pending, self._private)
 
     @property
     def remembered(self) -> int:
         """Number of requests, producers, consumers, watchers and sessions in memory."""
-        topics = (self._producers, self._consumers, self._watchers, self._sessions)
-        return len(self._pending) + sum(map(len, topics))
+        opened = len(self._producers) + len(self._consumers)
+        return len(self._pending) + opened + len(self._lists) + len(self._scalable)
 
     def take(self, by_client: bool, number: int, command: Any, time: float) -> list[Event]:
         """Take one command of a type in `CLIENT_HANDLERS` or `BROKER_HANDLERS`."""
@@ -185,38 +195,11 @@ class Dialogue:
             message=text(answer, "message"),
         )
 
-    def _topics_request(self, number: int, command: pb.CommandGetTopicsOfNamespace | pb.CommandWatchTopicList) -> None:
-        about: Fields = {"namespace": (namespace := text(command, "namespace", MAX_TOPIC_CHARS))}
-        if isinstance(command, pb.CommandWatchTopicList):
-            self._watchers.put(command.watcher_id, namespace, self._time)
-        else:
-            about["properties"] = self._private.properties(command.properties)
-        self._add_request(number, command.request_id, None, about)
-
-    def _topics(
-        self, number: int, answer: pb.CommandGetTopicsOfNamespaceResponse | pb.CommandWatchTopicListSuccess
-    ) -> None:
-        # The answer's type is the request's type plus 1.
-        _, pending, latency = self._match((number - 1,), answer.request_id)
-        count = len(answer.topic if isinstance(answer, pb.CommandWatchTopicListSuccess) else answer.topics)
-        about: Fields = {name: pending.about.get(name) for name in ("namespace", "properties")}
-        self._emit("topics", request=number_name(number - 1), **about, topics=count, latency_s=latency)
-
-    def _topics_changed(self, number: int, update: pb.CommandWatchTopicUpdate) -> None:
-        namespace = self._watchers.get(update.watcher_id)
-        self._emit(
-            "topics_changed", namespace=namespace, added=len(update.new_topics), removed=len(update.deleted_topics)
-        )
-
-    def _watch_close(self, number: int, command: pb.CommandWatchTopicListClose) -> None:
-        self._watchers.pop(command.watcher_id)
-        self._add_request(number, command.request_id)
-
     # Producers and consumers
 
     def _producer(self, number: int, command: pb.CommandProducer) -> None:
         topic = text(command, "topic", MAX_TOPIC_CHARS)
-        self._producers.put(command.producer_id, topic, self._time)
+        self._producers.put(command.producer_id, _Opened(topic, command.request_id), self._time)
         about: Fields = {
             "producer_id": command.producer_id,
             "producer_name": text(command, "producer_name"),
@@ -239,23 +222,29 @@ class Dialogue:
 
     def _subscribe(self, number: int, command: pb.CommandSubscribe) -> None:
         topic = text(command, "topic", MAX_TOPIC_CHARS)
-        self._consumers.put(command.consumer_id, topic, self._time)
+        self._consumers.put(command.consumer_id, _Opened(topic, command.request_id), self._time)
         self._add_request(number, command.request_id, topic, self._private.subscribe(command))
 
     def _unsubscribe(self, number: int, command: pb.CommandUnsubscribe) -> None:
-        topic = self._consumers.get(command.consumer_id)
+        topic = _topic(self._consumers.get(command.consumer_id))
         self._add_request(number, command.request_id, topic, {"consumer_id": command.consumer_id})
         self._emit("unsubscribe", topic=topic, consumer_id=command.consumer_id)
 
     def _send_error(self, number: int, answer: pb.CommandSendError) -> None:
         self._emit(
             "send_error",
-            topic=self._producers.get(answer.producer_id),
+            topic=_topic(self._producers.get(answer.producer_id)),
             producer_id=answer.producer_id,
             sequence_id=answer.sequence_id,
             error=error_name(answer),
             message=text(answer, "message"),
         )
+
+    def _ack_response(self, number: int, answer: pb.CommandAckResponse) -> None:
+        # ACKs are not tracked: there are too many, and few have an answer.
+        if (error := error_name(answer)) is not None:
+            acked = PendingRequest(_topic(self._consumers.get(answer.consumer_id)), {})
+            self._emit_error(T.ACK, acked, None, error, text(answer, "message"))
 
     def _close_by_client(self, number: int, command: pb.CommandCloseProducer | pb.CommandCloseConsumer) -> None:
         self._add_request(number, command.request_id, self._close("client", command))
@@ -269,41 +258,37 @@ class Dialogue:
         else:
             kind, number, memory = "consumer", command.consumer_id, self._consumers
         kept = memory.pop(number)
-        topic = None if kept is None else kept.value
+        topic = None if kept is None else kept.value.topic
         urls = broker_urls(command, "assignedBrokerServiceUrl", "assignedBrokerServiceUrlTls")
         self._emit("close", by=by, kind=kind, id=number, topic=topic, **urls)
         return topic
 
-    # Topics that move, scalable topics, coordinators
+    # Topics that migrate, scalable topics, lists of topics
 
     def _migrated(self, number: int, command: pb.CommandTopicMigrated) -> None:
         of_consumer = command.resource_type == command.Consumer
-        topic = (self._consumers if of_consumer else self._producers).get(command.resource_id)
+        opened = (self._consumers if of_consumer else self._producers).get(command.resource_id)
+        latency = None
+        if opened is not None:
+            # A broker answers a PRODUCER or SUBSCRIBE of a migrated topic only by this.
+            _, _, latency = self._match((T.SUBSCRIBE if of_consumer else T.PRODUCER,), opened.request_id)
         urls = broker_urls(command, "brokerServiceUrl", "brokerServiceUrlTls")
         kind = "consumer" if of_consumer else "producer"
-        self._emit("migrated", kind=kind, id=command.resource_id, topic=topic, **urls)
+        self._emit("migrated", kind=kind, id=command.resource_id, topic=_topic(opened), **urls, latency_s=latency)
 
-    def _scalable_lookup(self, number: int, command: pb.CommandScalableTopicLookup) -> None:
-        topic = text(command, "topic", MAX_TOPIC_CHARS)
-        self._sessions.put(command.session_id, topic, self._time)
-        self._add_request(number, command.session_id, topic)
+    def _scalable_command(self, number: int, command: Any) -> None:
+        self._events += self._scalable.take(number, command, self._time)
 
-    def _scalable_close(self, number: int, command: pb.CommandScalableTopicClose) -> None:
-        self._sessions.pop(command.session_id)
-        self._match((T.SCALABLE_TOPIC_LOOKUP,), command.session_id)
-
-    def _scalable(self, number: int, update: pb.CommandScalableTopicUpdate) -> None:
-        _, _, latency = self._match((T.SCALABLE_TOPIC_LOOKUP,), update.session_id)
-        self._emit("scalable_topic", topic=self._sessions.get(update.session_id), **scalable_topic(update, latency))
-
-    def _coordinators(self, number: int, update: pb.CommandWatchTcAssignmentsUpdate) -> None:
-        self._emit("coordinators", **coordinators(update))
+    def _list_command(self, number: int, command: Any) -> None:
+        self._events += self._lists.take(number, command, self._time)
 
 
 Handler: TypeAlias = Callable[[Dialogue, int, Any], None]
 
 CLIENT_HANDLERS: dict[int, Handler] = {
     **{request: Dialogue._plain_request for request, _, _ in PLAIN_ANSWERS.values()},
+    **dict.fromkeys(scalable.CLIENT_COMMANDS, Dialogue._scalable_command),
+    **dict.fromkeys(topiclists.CLIENT_COMMANDS, Dialogue._list_command),
     T.CONNECT: Dialogue._connect,
     T.AUTH_RESPONSE: Dialogue._auth,
     T.PARTITIONED_METADATA: Dialogue._plain_request,
@@ -314,16 +299,13 @@ CLIENT_HANDLERS: dict[int, Handler] = {
     T.SEEK: Dialogue._plain_request,
     T.CLOSE_PRODUCER: Dialogue._close_by_client,
     T.CLOSE_CONSUMER: Dialogue._close_by_client,
-    T.GET_TOPICS_OF_NAMESPACE: Dialogue._topics_request,
-    T.WATCH_TOPIC_LIST: Dialogue._topics_request,
-    T.WATCH_TOPIC_LIST_CLOSE: Dialogue._watch_close,
-    T.SCALABLE_TOPIC_LOOKUP: Dialogue._scalable_lookup,
-    T.SCALABLE_TOPIC_CLOSE: Dialogue._scalable_close,
 }
 """Handlers of client commands by type. Other types give no event."""
 
 BROKER_HANDLERS: dict[int, Handler] = {
     **dict.fromkeys(PLAIN_ANSWERS, Dialogue._plain_answer),
+    **dict.fromkeys(scalable.BROKER_COMMANDS, Dialogue._scalable_command),
+    **dict.fromkeys(topiclists.BROKER_COMMANDS, Dialogue._list_command),
     T.CONNECTED: Dialogue._connected,
     T.AUTH_CHALLENGE: Dialogue._auth,
     T.PARTITIONED_METADATA_RESPONSE: Dialogue._partitions,
@@ -335,11 +317,7 @@ BROKER_HANDLERS: dict[int, Handler] = {
     T.CLOSE_PRODUCER: Dialogue._close_by_broker,
     T.CLOSE_CONSUMER: Dialogue._close_by_broker,
     T.TOPIC_MIGRATED: Dialogue._migrated,
-    T.GET_TOPICS_OF_NAMESPACE_RESPONSE: Dialogue._topics,
-    T.WATCH_TOPIC_LIST_SUCCESS: Dialogue._topics,
-    T.WATCH_TOPIC_UPDATE: Dialogue._topics_changed,
-    T.SCALABLE_TOPIC_UPDATE: Dialogue._scalable,
-    T.WATCH_TC_ASSIGNMENTS_UPDATE: Dialogue._coordinators,
+    T.ACK_RESPONSE: Dialogue._ack_response,
 }
 """Handlers of broker commands by type."""
 
@@ -347,3 +325,7 @@ BROKER_HANDLERS: dict[int, Handler] = {
 def _as_int(value: Value) -> int:
     assert isinstance(value, int)
     return value
+
+
+def _topic(opened: _Opened | None) -> str | None:
+    return None if opened is None else opened.topic

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 
 import attrs
 from attrs import Factory, define, frozen
 
+from sniproxy.inspector.layouts import Layout, Segment
 from sniproxy.pulsar.events import Event
+from sniproxy.pulsar.topicname import topic_of_partition, topic_of_segment
 
 MAX_MOVES = 20
 """Moves remembered for each topic."""
-
-_PARTITION = re.compile(r"(.+)-partition-\d+", re.DOTALL)
 
 LOOKUP, PARTITIONED_METADATA = "lookup", "partitioned_metadata"
 """The steps of a lookup: clients ask for a topic's partitions before they look up the topic."""
@@ -67,21 +66,26 @@ class TopicEntry:
     """What the ledger knows about one topic. The ledger changes it later: read it at once, and do not change it.
 
     ``broker_url``, ``broker_url_tls``: the owner's URLs; None: not known. ``source``: the event that named the owner
-    last: ``lookup``, ``redirect`` (a lookup's, to the broker that was picked), ``close``, ``migrated``,
-    ``scalable_topic`` or ``coordinators``. ``authoritative``, ``proxy_through_service_url``, ``latency_s``: from the
-    last lookup; None: there was none, or its request was not seen. ``connection``: the connection of that event.
-    ``service``: the server name of that connection; None: not known.
+    last: ``lookup``, ``redirect`` (a lookup's, to the broker that was picked), ``close``, ``migrated`` or
+    ``scalable_topic`` (a layout's, for a segment that no lookup has named); empty: no owner is known.
+    ``authoritative``, ``proxy_through_service_url``, ``latency_s``: from the last lookup; None: there was none, or its
+    request was not seen. ``connection``: the connection of that event. ``service``: the server name of that connection;
+    None: not known.
 
     Times are seconds since 1970: ``first_seen``, ``last_seen``, and ``since``, when this owner was first seen.
     ``lookups`` counts answers; ``redirects`` and ``failures`` among them named no owner. ``last_error``: the error of
     the last failure. ``unsettled``: the broker gave up the topic without naming the next owner. ``moves``: the last 20
     of ``moves_total``, oldest first.
 
+    ``migrated``: the topic went to another cluster, whose URL is the owner's (PIP-188). ``layout``: of a scalable
+    topic. ``segment``: of a topic that is a segment of one. ``leader_url``, ``leader_url_tls``: of a topic that assigns
+    a transaction coordinator, the coordinator's leader (PIP-473). Neither a leader nor a controller owns the topic.
+
     ``cluster``: the cluster of the topic (`Clusters`).
 
-    ``partitions``: for a folded topic, the number of its known partitions, else 0. Counts of a folded topic are sums,
-    and ``brokers`` lists the URLs of all owners (the TLS URL if there is one). Its other fields come from the partition
-    that was seen last.
+    ``partitions``, ``segments``: for a folded topic, the number of its known ones, else 0. Counts of a folded topic are
+    sums, and ``brokers`` lists the URLs of all owners (the TLS URL if there is one). Its other fields come from the
+    partition or segment that was seen last.
     """
 
     topic: str
@@ -106,6 +110,17 @@ class TopicEntry:
     partitions: int = 0
     brokers: tuple[str, ...] = ()
     cluster: str = ""
+    segments: int = 0
+    migrated: bool = False
+    layout: Layout | None = None
+    segment: Segment | None = None
+    leader_url: str | None = None
+    leader_url_tls: str | None = None
+
+    @property
+    def has_owner(self) -> bool:
+        """Whether an owner is known."""
+        return bool(self.broker_url or self.broker_url_tls)
 
 
 @define
@@ -130,7 +145,7 @@ class LedgerSnapshot:
 
 
 def merged(one: TopicEntry, other: TopicEntry) -> TopicEntry:
-    """Merge two entries for a topic: the one seen last has the owner, and counts are added up.
+    """Merge two entries for a topic: the one seen last has the owner if it knows one, and counts are added up.
 
     A move that both entries have counts once: a topic cannot move to its present owner.
     """
@@ -140,8 +155,19 @@ def merged(one: TopicEntry, other: TopicEntry) -> TopicEntry:
         if not moves or _destination(moves[-1]) != _destination(move):
             moves.append(move)
     seen_twice = len(older.moves) + len(newer.moves) - len(moves)
+    # A lookup's URL is one that clients dial; a layout's is that of the broker's internal listener.
+    owner = max(newer, older, key=lambda entry: (entry.has_owner, entry.source != "scalable_topic"))
+    leader = newer if newer.leader_url or newer.leader_url_tls else older
     both = attrs.evolve(
         newer,
+        broker_url=owner.broker_url,
+        broker_url_tls=owner.broker_url_tls,
+        source=owner.source,
+        migrated=owner.migrated,
+        layout=newer.layout or older.layout,
+        segment=newer.segment or older.segment,
+        leader_url=leader.leader_url,
+        leader_url_tls=leader.leader_url_tls,
         first_seen=min(older.first_seen, newer.first_seen),
         lookups=older.lookups + newer.lookups,
         redirects=older.redirects + newer.redirects,
@@ -158,7 +184,7 @@ def _destination(move: Move) -> str | None:
 
 
 def fold(entries: Iterable[TopicEntry]) -> list[TopicEntry]:
-    """Fold entries: one entry for all partitions of a topic in a cluster."""
+    """Fold entries: one entry for all partitions or segments of a topic in a cluster."""
     return [entry for entry in folding(entries) if entry is not None]
 
 
@@ -166,18 +192,20 @@ def folding(entries: Iterable[TopicEntry]) -> Iterator[TopicEntry | None]:
     """Like L{fold}, but an iterator: None for each entry taken, then the folded entries one by one."""
     folded: dict[tuple[str, str], list[TopicEntry]] = {}
     for entry in entries:
-        match = _PARTITION.fullmatch(entry.topic)
-        folded.setdefault((entry.cluster, match[1] if match else entry.topic), []).append(entry)
+        topic = topic_of_partition(entry.topic) or topic_of_segment(entry.topic) or entry.topic
+        folded.setdefault((entry.cluster, topic), []).append(entry)
         yield None
-    for (_, topic), partitions in folded.items():
-        yield _fold(topic, partitions)
+    for (_, topic), parts in folded.items():
+        yield _fold(topic, parts)
 
 
 def _fold(topic: str, entries: list[TopicEntry]) -> TopicEntry:
-    """Make one entry for a topic and its partitions."""
+    """Make one entry for a topic and its partitions or segments."""
     if len(entries) == 1 and entries[0].topic == topic:
         return entries[0]
-    last = max(entries, key=lambda entry: entry.last_seen)
+    last = max(entries, key=lambda entry: (entry.has_owner, entry.last_seen))
+    others = sum(entry.topic != topic for entry in entries)
+    segments = sum(topic_of_segment(entry.topic) is not None for entry in entries)
     moves = sorted((move for entry in entries for move in entry.moves), key=lambda move: move.time)
     return TopicEntry(
         topic,
@@ -190,7 +218,7 @@ def _fold(topic: str, entries: list[TopicEntry]) -> TopicEntry:
         last.connection,
         last.service,
         first_seen=min(entry.first_seen for entry in entries),
-        last_seen=last.last_seen,
+        last_seen=max(entry.last_seen for entry in entries),
         since=last.since,
         lookups=sum(entry.lookups for entry in entries),
         redirects=sum(entry.redirects for entry in entries),
@@ -199,7 +227,9 @@ def _fold(topic: str, entries: list[TopicEntry]) -> TopicEntry:
         unsettled=any(entry.unsettled for entry in entries),
         moves=deque(moves, maxlen=MAX_MOVES),
         moves_total=sum(entry.moves_total for entry in entries),
-        partitions=sum(entry.topic != topic for entry in entries),
+        partitions=others - segments,
+        segments=segments,
+        layout=next((entry.layout for entry in entries if entry.topic == topic), None),
         cluster=last.cluster,
         brokers=tuple(sorted({url for entry in entries if (url := entry.broker_url_tls or entry.broker_url)})),
     )

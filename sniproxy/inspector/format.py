@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from sniproxy.inspector.layouts import tables
 from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.util.text import amount, counted
 
 _RED, _GREEN, _YELLOW, _DIM, _PLAIN = "31", "32", "33", "2", ""
 _NAME_WIDTH = 11
 _CONNECTION_WIDTH = 4
+_NO_URL = "no URL"
+_MAX_SEGMENTS = 8
 
 
 def json_line(event: Event) -> str:
@@ -45,7 +48,7 @@ def _shade(event: Event) -> str:
     fields = event.fields
     if event.name in ("lost", "error", "send_error") or "failed" in (fields.get("response"), fields.get("status")):
         return _RED
-    if event.name in ("moved", "migrated", "unanswered", "gap") or fields.get("by") == "broker":
+    if event.name in ("moved", "migrated", "split", "merged", "unanswered", "gap") or fields.get("by") == "broker":
         return _YELLOW
     if event.name == "lookup":
         return _GREEN
@@ -55,7 +58,7 @@ def _shade(event: Event) -> str:
 def _urls(fields: Fields, plain: str = "broker_url", tls: str = "broker_url_tls") -> str:
     """A broker's URLs."""
     urls = [str(url) for url in (fields.get(plain), fields.get(tls)) if url]
-    return " | ".join(dict.fromkeys(urls)) or "no URL"
+    return " | ".join(dict.fromkeys(urls)) or _NO_URL
 
 
 def _notes(*parts: str | None) -> str:
@@ -160,12 +163,55 @@ def _error(fields: Fields) -> str:
 def _scalable(fields: Fields) -> str:
     if fields.get("status") == "failed":
         return f"{_topic(fields)} -> {_failure(fields)}"
-    count = fields.get("segments_total")
+    sealed = sum(at.get("sealed") is True for at in tables(fields.get("segments")))
     controller = _urls(fields, "controller_broker_url", "controller_broker_url_tls")
-    return f"{_topic(fields)} -> {counted(count if isinstance(count, int) else 0, 'segment')}, controller {controller}"
+    return f"{_topic(fields)} -> {_segments_total(fields)}" + _notes(
+        f"{sealed} sealed" if sealed else None,
+        f"epoch {fields.get('epoch')}",
+        "no controller yet" if controller == _NO_URL else f"controller {controller}",
+    )
+
+
+def _segments_total(fields: Fields) -> str:
+    count = fields.get("segments_total")
+    return counted(count if isinstance(count, int) else 0, "segment")
+
+
+def _segments(value: Value) -> str:
+    """Segments by the last part of their names, which has the range of hashes and the id."""
+    listed = tables(value)
+    shown = [str(at.get("segment_topic") or at.get("segment_id")).rpartition("/")[2] for at in listed[:_MAX_SEGMENTS]]
+    return ", ".join([*shown, *(["..."] if len(listed) > len(shown) else [])])
+
+
+def _consumer(fields: Fields) -> str:
+    """A consumer of a scalable topic."""
+    name = fields.get("consumer_name")
+    kind = str(fields.get("consumer_type") or "").lower()
+    about = " ".join(
+        str(part) for part in (kind, "consumer", fields.get("consumer_id"), name) if part not in (None, "")
+    )
+    subscription = fields.get("subscription")
+    return f"{_topic(fields)}{'' if subscription is None else f' as {subscription}'}, {about}"
+
+
+def _assigned(fields: Fields) -> str:
+    """The segments that a consumer has: SCALABLE_TOPIC_SUBSCRIBE_RESPONSE, SCALABLE_TOPIC_ASSIGNMENT_UPDATE."""
+    latency = _notes(_latency(fields.get("latency_s")))
+    if fields.get("status") == "failed":
+        return f"{_consumer(fields)} -> {_failure(fields)}{latency}"
+    listed = _segments(fields.get("segments"))
+    return f"{_consumer(fields)} -> {_segments_total(fields)}{f': {listed}' if listed else ''}{latency}"
+
+
+def _resegmented(fields: Fields) -> str:
+    before, after = _segments(fields.get("parents")), _segments(fields.get("children"))
+    return f"{_topic(fields)}: {before} -> {after}" + _notes(f"epoch {fields.get('epoch')}")
 
 
 def _coordinators(fields: Fields) -> str:
+    if fields.get("status") == "failed":
+        return f"transaction coordinators -> {_failure(fields)}" + _notes(_latency(fields.get("latency_s")))
     assignments = fields.get("assignments")
     shown = assignments[:4] if isinstance(assignments, list) else []
     listed = ", ".join(f"{at['tc_id']} -> {_urls(at)}" for at in shown if isinstance(at, dict))
@@ -193,6 +239,11 @@ _DETAILS: dict[str, Callable[[Fields], str]] = {
     "error": _error,
     "send_error": _error,
     "scalable_topic": _scalable,
+    "scalable_subscribe": _assigned,
+    "assignment": _assigned,
+    "scalable_unsubscribe": _consumer,
+    "split": _resegmented,
+    "merged": _resegmented,
     "coordinators": _coordinators,
     "ended": _ended,
 }

@@ -21,7 +21,9 @@ from sniproxy.inspector.entries import (
     fold,
     merged,
 )
+from sniproxy.inspector.layouts import next_layout, segment_of, splits_and_merges, tables
 from sniproxy.pulsar.events import Event, Fields, Value
+from sniproxy.pulsar.topicname import namespace_of
 
 MAX_TOPICS = 10_000
 """Topics in a ledger; beyond it, the ones seen longest ago are dropped."""
@@ -69,7 +71,7 @@ class Ledger:
         return LedgerSnapshot(self.topics(), self.namespaces(), self.failures)
 
     def learn(self, event: Event, place: str = "", service: str | None = None) -> list[Event]:
-        """Take an event. Returns the events that follow from it: ``moved``.
+        """Take an event. Returns the events that follow from it: ``moved``, ``split`` and ``merged``.
 
         ``place``: the destination of the event's connection, by which `Clusters` tells clusters apart. ``service``: the
         server name of the connection, if known.
@@ -85,17 +87,19 @@ class Ledger:
                 self._assign_place(place, topic)
                 if fields["broker_url"] is None and fields["broker_url_tls"] is None:
                     entry = self._topics.get((self._clusters.cluster_at(place), topic))
-                    if entry is not None:
+                    if entry is not None and not entry.migrated:
                         entry.unsettled = True
                     return []
                 found = [(fields["topic"], fields)]
             case "migrated":
                 self._assign_place(place, str(fields["topic"]))
                 found = [(fields["topic"], fields)]
+            case "producer" if fields["status"] == "ready":
+                self._produced(place, fields["topic"])
             case "scalable_topic" if fields["status"] == "success":
-                found = _scalable(fields)
+                return self._scalable(event, place, service)
             case "coordinators":
-                found = [(_COORDINATORS.format(at["tc_id"]), at) for at in _tables(fields["assignments"])]
+                return self._coordinators(event, place)
         events = []
         for topic_found, urls in found:
             if isinstance(topic_found, str) and (urls["broker_url"] or urls["broker_url_tls"]):
@@ -158,7 +162,7 @@ class Ledger:
         # A redirect that is not authoritative only names a broker to ask. An authoritative one may lead to another
         # cluster that picks a broker, so it sets a topic's owner only if no better source has. An answer without a URL,
         # as from a starting broker, sets no owner.
-        picked = redirect and fields["authoritative"] and (entry is None or entry.source == "redirect")
+        picked = redirect and fields["authoritative"] and (entry is None or entry.source in ("", "redirect"))
         named = fields["broker_url"] or fields["broker_url_tls"]
         if named and (picked or not (failed or redirect)):
             events += self._set_owner(event, cluster, topic, fields, "redirect" if redirect else "lookup", service)
@@ -169,6 +173,56 @@ class Ledger:
             entry.proxy_through_service_url = bool(fields["proxy_through_service_url"])
         self._count(event, cluster, topic, failed, redirect)
         return events
+
+    def _produced(self, place: str, topic: Value) -> None:
+        """Note that a broker accepts producers: the topic is not migrated, or not any more. Consumers may drain it."""
+        if self._clusters.is_known(place) and isinstance(topic, str):
+            entry = self._topics.get((self._clusters.cluster_at(place), topic))
+            if entry is not None:
+                entry.migrated = False
+
+    def _scalable(self, event: Event, place: str, service: str | None) -> list[Event]:
+        """Take the layout of a scalable topic: it names the topic's controller, and the owners of its segments."""
+        fields, listed = event.fields, tables(event.fields["segments"])
+        topic = fields["resolved_topic"] or fields["topic"]
+        controller: Fields = {name: fields[f"controller_{name}"] for name in ("broker_url", "broker_url_tls")}
+        cluster, events = self._add_brokers(event, place, [controller, *listed])
+        entry = self._entry(event, cluster, topic) if isinstance(topic, str) else None
+        layout = None if entry is None else next_layout(entry.layout, fields, event.time)
+        if entry is None or layout is None:
+            return events
+        if entry.layout is not None and entry.layout.epoch < layout.epoch:
+            for kind, change in splits_and_merges(listed, entry.layout.epoch):
+                about: Fields = {"topic": entry.topic, **change, "cluster": cluster}
+                events.append(Event(kind, event.time, event.connection, about))
+        entry.layout = layout
+        for at in listed:
+            name = _text(at["segment_topic"])
+            if name is not None:
+                segment = self._entry(event, cluster, name)
+                segment.segment = segment_of(entry.topic, at, event.time)
+                # A layout has the URLs of the brokers' internal listener. Those that lookups give may be others.
+                if (at["broker_url"] or at["broker_url_tls"]) and segment.source in ("", "scalable_topic"):
+                    events += self._set_owner(event, cluster, name, at, "scalable_topic", service)
+        return events
+
+    def _coordinators(self, event: Event, place: str) -> list[Event]:
+        """Take the leaders of transaction coordinators: the topics that assign these may have other owners."""
+        listed = tables(event.fields["assignments"])
+        cluster, events = self._add_brokers(event, place, listed)
+        for at in listed:
+            entry = self._entry(event, cluster, _COORDINATORS.format(at["tc_id"]))
+            entry.leader_url, entry.leader_url_tls = _text(at["broker_url"]), _text(at["broker_url_tls"])
+        return events
+
+    def _add_brokers(self, event: Event, place: str, named: list[Fields]) -> tuple[str, list[Event]]:
+        """Like `_add_broker`, for all brokers that an event names at this place."""
+        cluster, events = self._clusters.cluster_at(place), list[Event]()
+        for plain, tls in dict.fromkeys((_text(at["broker_url"]), _text(at["broker_url_tls"])) for at in named):
+            if plain or tls:
+                cluster, joined = self._add_broker(event, cluster, {"broker_url": plain, "broker_url_tls": tls})
+                events += joined
+        return cluster, events
 
     def _add_broker(self, event: Event, cluster: str, urls: Fields, redirect: bool = False) -> tuple[str, list[Event]]:
         """Note a broker named in a cluster. Returns the cluster's name, and moves that show only now."""
@@ -185,7 +239,9 @@ class Ledger:
             if before is not None:
                 older, newer = sorted((before, entry), key=lambda one: one.last_seen)
                 entry = merged(older, newer)
-                events += self._check_move(event, entry, older, newer.broker_url, newer.broker_url_tls, newer.source)
+                if not older.migrated and _comparable(older, newer.source):
+                    urls = newer.broker_url, newer.broker_url_tls
+                    events += self._check_move(event, entry, older, *urls, newer.source)
             self._topics[name, entry.topic] = entry
         for key in [key for key in self._namespaces if key[0] in others]:
             gone = self._namespaces.pop(key)
@@ -203,19 +259,30 @@ class Ledger:
     ) -> list[Event]:
         """Set the broker with these URLs as a topic's owner."""
         plain, tls = _text(urls["broker_url"]), _text(urls["broker_url_tls"])
+        entry = self._entry(event, cluster, topic)
+        if source == "migrated":
+            entry.migrated = True
+        elif entry.migrated:
+            # The brokers of the old cluster still answer lookups with their own URLs.
+            return []
+        if not entry.has_owner:
+            entry.since = event.time
+        events = self._check_move(event, entry, entry, plain, tls, source) if _comparable(entry, source) else []
+        entry.broker_url, entry.broker_url_tls, entry.source = plain, tls, source
+        entry.connection, entry.service = event.connection, service
+        entry.unsettled = False
+        return events
+
+    def _entry(self, event: Event, cluster: str, topic: str) -> TopicEntry:
+        """The entry of a topic, now the one seen last. An unknown topic gets an entry without an owner."""
         entry = self._topics.pop((cluster, topic), None)
-        events = []
         if entry is None:
             entry = TopicEntry(topic, first_seen=event.time, since=event.time, cluster=cluster)
             if len(self._topics) >= self._max_topics:
                 del self._topics[next(iter(self._topics))]
-        else:
-            events = self._check_move(event, entry, entry, plain, tls, source)
         self._topics[cluster, topic] = entry
-        entry.broker_url, entry.broker_url_tls, entry.source = plain, tls, source
-        entry.connection, entry.service, entry.last_seen = event.connection, service, event.time
-        entry.unsettled = False
-        return events
+        entry.last_seen = event.time
+        return entry
 
     def _check_move(
         self, event: Event, entry: TopicEntry, before: TopicEntry, plain: str | None, tls: str | None, source: str
@@ -248,11 +315,6 @@ class Ledger:
         return entry
 
 
-def namespace_of(topic: str) -> str:
-    """The namespace of a topic: ``public/default`` for ``persistent://public/default/orders`` and for ``orders``."""
-    return topic.rpartition("://")[2].rpartition("/")[0] or "public/default"
-
-
 def _differ(before: str | None, after: str | None) -> bool:
     """Whether two URLs belong to different brokers. A missing URL does not count."""
     return bool(before) and bool(after) and before != after
@@ -262,13 +324,6 @@ def _text(value: Value) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _tables(value: Value) -> list[Fields]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _scalable(fields: Fields) -> list[tuple[Value, Fields]]:
-    """The topics and brokers of a scalable topic: the topic at its controller, each segment at its own broker."""
-    topic = fields["resolved_topic"] or fields["topic"]
-    urls = {"broker_url": fields["controller_broker_url"], "broker_url_tls": fields["controller_broker_url_tls"]}
-    segments = _tables(fields["segments"])
-    return [(topic, urls), *((at["topic"] or f"{topic}#{at['segment_id']}", at) for at in segments)]
+def _comparable(entry: TopicEntry, source: str) -> bool:
+    """Whether the owner in an entry and one that this source names are named by URLs of the same kind."""
+    return (entry.source == "scalable_topic") == (source == "scalable_topic")

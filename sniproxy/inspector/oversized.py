@@ -18,6 +18,9 @@ ANSWERED_REQUESTS: dict[int, tuple[int, ...]] = {
     T.GET_TOPICS_OF_NAMESPACE_RESPONSE: (T.GET_TOPICS_OF_NAMESPACE,),
     T.WATCH_TOPIC_LIST_SUCCESS: (T.WATCH_TOPIC_LIST,),
     T.SCALABLE_TOPIC_UPDATE: (T.SCALABLE_TOPIC_LOOKUP,),
+    T.SCALABLE_TOPIC_SUBSCRIBE_RESPONSE: (T.SCALABLE_TOPIC_SUBSCRIBE,),
+    T.WATCH_SCALABLE_TOPICS_UPDATE: (T.WATCH_SCALABLE_TOPICS,),
+    T.WATCH_TC_ASSIGNMENTS_UPDATE: (T.WATCH_TC_ASSIGNMENTS,),
 }
 """The types of requests that a broker's command can answer, by its type."""
 
@@ -29,9 +32,9 @@ _FIELDS = {
 
 
 def request_id(number: int, beginning: bytes) -> int | None:
-    """Read the request id or session id from the beginning of a command. None: it is not there."""
+    """Read the request id, session id or watch id from the beginning of a command. None: it is not there."""
     names = _FIELDS[number]
-    wanted = next((names[name].number for name in ("request_id", "session_id") if name in names), None)
+    wanted = next((names[name].number for name in ("request_id", "session_id", "watch_id") if name in names), None)
     try:
         _, at = _varint(beginning, 2)
         _, at = _varint(beginning, at)

@@ -21,7 +21,10 @@ ANSWER_TIMEOUT_S = 120.0
 
 T = pb.BaseCommand.Type
 # Requests that a SUCCESS can answer.
-SUCCESS_REQUESTS = (T.SUBSCRIBE, T.UNSUBSCRIBE, T.CLOSE_PRODUCER, T.CLOSE_CONSUMER, T.SEEK, T.WATCH_TOPIC_LIST_CLOSE)
+SUCCESS_REQUESTS = (
+    *(T.SUBSCRIBE, T.UNSUBSCRIBE, T.CLOSE_PRODUCER, T.CLOSE_CONSUMER, T.SEEK, T.WATCH_TOPIC_LIST_CLOSE),
+    T.SCALABLE_TOPIC_UNSUBSCRIBE,
+)
 # Answers that are read only for an error and the latency: the request, and the fields of the error and its message.
 PLAIN_ANSWERS: dict[int, tuple[int, str | None, str | None]] = {
     T.CONSUMER_STATS_RESPONSE: (T.CONSUMER_STATS, "error_code", "error_message"),
@@ -40,6 +43,7 @@ PLAIN_ANSWERS: dict[int, tuple[int, str | None, str | None]] = {
 # may have the same number. Lookups come last, because they usually have their own answers.
 ERROR_REQUESTS = (
     *(T.PRODUCER, T.SUBSCRIBE, *SUCCESS_REQUESTS[1:], T.GET_TOPICS_OF_NAMESPACE, T.WATCH_TOPIC_LIST),
+    T.SCALABLE_TOPIC_SUBSCRIBE,
     *(request for request, _, _ in PLAIN_ANSWERS.values()),
     *(T.LOOKUP, T.PARTITIONED_METADATA),
 )

@@ -8,6 +8,7 @@
 ``commands_pb2`` generated from ``commands.proto`` by `make proto`; do not edit
 ``events``       events of inspected connections: their names and fields
 ``filter``       selects events by topic and command
+``topicname``    names of topics: namespaces, partitions, segments
 ``serviceurl``   reads service URLs and PIP-60's proxy settings
 ===============  ===================================================================================================
 """

@@ -101,7 +101,7 @@ def type_name(base: pb.BaseCommand) -> str:
 
 
 def number_name(number: int) -> str:
-    """The name of a command type by its number; ``TYPE_82`` for an unknown type."""
+    """The name of a command type by its number; ``TYPE_83`` for an unknown type."""
     return pb.BaseCommand.Type.Name(number) if number in _FIELDS else f"TYPE_{number}"
 
 

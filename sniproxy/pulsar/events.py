@@ -34,10 +34,14 @@ COMMANDS: dict[str, frozenset[str]] = {
         {
             *("GET_TOPICS_OF_NAMESPACE", "GET_TOPICS_OF_NAMESPACE_RESPONSE"),
             *("WATCH_TOPIC_LIST", "WATCH_TOPIC_LIST_SUCCESS"),
+            *("WATCH_SCALABLE_TOPICS", "WATCH_SCALABLE_TOPICS_UPDATE"),
         }
     ),
-    "topics_changed": frozenset({"WATCH_TOPIC_UPDATE"}),
+    "topics_changed": frozenset({"WATCH_TOPIC_UPDATE", "WATCH_SCALABLE_TOPICS_UPDATE"}),
     "scalable_topic": frozenset({"SCALABLE_TOPIC_LOOKUP", "SCALABLE_TOPIC_UPDATE"}),
+    "scalable_subscribe": frozenset({"SCALABLE_TOPIC_SUBSCRIBE", "SCALABLE_TOPIC_SUBSCRIBE_RESPONSE"}),
+    "assignment": frozenset({"SCALABLE_TOPIC_ASSIGNMENT_UPDATE"}),
+    "scalable_unsubscribe": frozenset({"SCALABLE_TOPIC_UNSUBSCRIBE"}),
     "coordinators": frozenset({"WATCH_TC_ASSIGNMENTS", "WATCH_TC_ASSIGNMENTS_UPDATE"}),
     "send_error": frozenset({"SEND_ERROR"}),
     "error": frozenset({"ERROR"}),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from sniproxy.pulsar.commands_pb2 import BaseCommand
 from sniproxy.pulsar.events import COMMANDS, Event
+from sniproxy.pulsar.topicname import topic_of_partition, topic_of_segment
 from sniproxy.util.text import bounded
 
 ALWAYS = frozenset({"lost", "tls"})
@@ -17,16 +17,14 @@ ALWAYS = frozenset({"lost", "tls"})
 NAMES: Collection[str] = sorted(BaseCommand.Type.keys())
 """The names of all command types."""
 
-_PARTITION = re.compile(r"-partition-\d+\Z")
-
 
 class EventFilter:
     """Selects events.
 
     ``patterns``: shell patterns (``*``, ``?``, ``[a-z]``) for the topic. A pattern without ``://`` also matches
-    ``tenant/namespace/topic`` and the last part alone. A partition also matches by the name of its topic. With
-    patterns, events without a topic are not selected. ``commands``: command types such as ``LOOKUP``, in any case; a
-    request's type also selects its answer. Empty ``patterns`` or ``commands`` select all.
+    ``tenant/namespace/topic`` and the last part alone. A partition and a segment also match by the name of their topic.
+    With patterns, events without a topic are not selected. ``commands``: command types such as ``LOOKUP``, in any case;
+    a request's type also selects its answer. Empty ``patterns`` or ``commands`` select all.
 
     ``extra_commands``: the types in ``commands`` that give events only if an `Inspection` is created with them.
 
@@ -56,15 +54,15 @@ class EventFilter:
     def _by_topic(self, event: Event) -> bool:
         if not self._patterns:
             return True
-        topic = event.fields.get("topic")
-        return isinstance(topic, str) and any(matches(topic, pattern) for pattern in self._patterns)
+        topics = event.fields.get("topic"), event.fields.get("resolved_topic")
+        return any(isinstance(topic, str) and matches(topic, pattern) for topic in topics for pattern in self._patterns)
 
 
 def matches(topic: str, pattern: str) -> bool:
     """Whether a topic's name matches a pattern, as `EventFilter` describes."""
-    names = [topic]
+    whole = topic_of_partition(topic) or topic_of_segment(topic)
+    names = [topic] if whole is None else [topic, whole]
     if "://" not in pattern:
-        name = topic.partition("://")[2] or topic
-        names += [name, name.rpartition("/")[2]]
-    names += [_PARTITION.sub("", name) for name in names]
+        paths = [name.partition("://")[2] or name for name in names]
+        names += [*paths, *(path.rpartition("/")[2] for path in paths)]
     return any(fnmatchcase(name, pattern) for name in names)

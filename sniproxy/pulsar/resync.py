@@ -6,7 +6,7 @@ import re
 
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameError, read_sizes
 
-HIGHEST_TYPE = 81
+HIGHEST_TYPE = 82
 """The highest command type that is searched for: Pulsar 5.0's WATCH_TC_ASSIGNMENTS_CLOSE."""
 
 _PAYLOAD_TYPES = (6, 9)

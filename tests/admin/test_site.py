@@ -104,7 +104,7 @@ class PathTests(SiteTestCase):
         sample.event(lookup(topic=f"persistent://a/b/t{MAX_LISTED + 6}"))
         document = json.loads((await self.ask("/topics")).body)
         self.assertEqual((MAX_LISTED + 7, MAX_LISTED), (document["count"], len(document["topics"])))
-        self.assertEqual({"topics": 7, "namespaces": 0}, document["left_out"])
+        self.assertEqual({"topics": 7, "namespaces": 0, "scalable_topics": 0}, document["left_out"])
         self.assertEqual(f"persistent://a/b/t{MAX_LISTED + 6}", document["topics"][0]["topic"])
         document = json.loads((await self.ask("/topics?limit=999999999")).body)
         self.assertEqual((MAX_LISTED + 7, 0), (len(document["topics"]), document["left_out"]["topics"]))

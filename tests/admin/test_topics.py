@@ -11,11 +11,37 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.admin.topics import BATCH, MAX_RECENT, Topics, nothing_inspected
 from sniproxy.inspector.entries import TopicEntry
 from sniproxy.inspector.ledger import Ledger
-from sniproxy.pulsar.events import Event, Fields
+from sniproxy.pulsar.events import Event, Fields, Value
 from tests.admin.sample import NOW, lookup
 from tests.support.reference import keys, rows, words
 
 ONE, TWO = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar://broker-2:6650"
+
+
+SEGMENT = "segment://a/b/t/0000-ffff"
+
+
+def update(epoch: int, *segments: int, controller: str | None = None) -> Event:
+    """An update of a scalable topic with these segments."""
+    listed: list[Value] = [
+        {
+            "segment_id": number,
+            "segment_topic": f"{SEGMENT}-{number}",
+            "hash_start": 0,
+            "hash_end": 65535,
+            "sealed": False,
+            "parents": [],
+            "created_epoch": 0,
+            "created": None,
+            "broker_url": "pulsar://b:1",
+            "broker_url_tls": None,
+        }
+        for number in reversed(segments)
+    ]
+    fields: Fields = {"topic": "topic://a/b/t", "resolved_topic": None, "status": "success", "epoch": epoch}
+    fields |= {"segments": listed, "segments_total": len(segments)}
+    fields |= {"controller_broker_url": controller, "controller_broker_url_tls": None}
+    return Event("scalable_topic", 1.0 + epoch, "c", fields)
 
 
 class TopicsTestCase(SynchronousTestCase):
@@ -95,7 +121,8 @@ class LedgerTests(TopicsTestCase):
         document = self.document(limit=3)
         self.assertEqual(most, [topic["topic"] for topic in document["topics"]])
         self.assertEqual((len(names), len(names) + 3), (document["count"], document["brokers"][0]["lookups"]))
-        self.assertEqual(4, sum(1 for _ in self.topics.document_steps(NOW)))  # one for each batch, and one behind them
+        # One for each batch, one behind them, and one for each batch in which scalable topics are searched.
+        self.assertEqual(7, sum(1 for _ in self.topics.document_steps(NOW)))
 
     def test_many_folded(self) -> None:
         """Many partitions are folded in several steps."""
@@ -109,6 +136,38 @@ class LedgerTests(TopicsTestCase):
         self.assertEqual(3, self.document()["count"])
         folded = self.document(fold_partitions=True)
         self.assertEqual((1, 3), (folded["count"], folded["topics"][0]["partitions"]))
+
+    def test_scalable(self) -> None:
+        """A scalable topic is listed with its controller and the segments of its last layout, by their ids."""
+        self.tell(update(0, 1, 0, controller=None), update(1, 1, 2, controller="pulsar://c:1"))
+        self.tell(lookup(topic=f"{SEGMENT}-2", time=9.0))
+        document = self.document()
+        segment = {"topic": f"{SEGMENT}-1", "segment_id": 1, "hash_start": 0, "hash_end": 65535, "sealed": False}
+        segment |= {"parents": [], "broker": "pulsar://b:1", "lookups": 0}
+        expected = {
+            "cluster": "",
+            "topic": "topic://a/b/t",
+            "epoch": 1,
+            "listed": 2.0,
+            "controller_url": "pulsar://c:1",
+            "controller_url_tls": None,
+            "segments": [segment, {**segment, "topic": f"{SEGMENT}-2", "segment_id": 2, "broker": ONE, "lookups": 1}],
+            "segments_total": 2,
+        }
+        self.assertEqual([expected], document["scalable_topics"])
+        self.assertEqual(1, self.document(limit=0)["left_out"]["scalable_topics"])
+        topics = {one["topic"]: one for one in document["topics"]}
+        self.assertEqual((1, None), (topics["topic://a/b/t"]["layout"]["epoch"], topics["topic://a/b/t"]["segment"]))
+        self.assertEqual(2, topics[f"{SEGMENT}-2"]["segment"]["segment_id"])
+        # The topic and segment 0 have no broker that is known, or not any more.
+        self.assertEqual({"pulsar://b:1", ONE}, {broker["broker"] for broker in document["brokers"]})
+        self.assertEqual({"": 3}, self.topics.by_cluster())
+
+    def test_many_segments(self) -> None:
+        """Segments are searched in several steps."""
+        self.tell(update(0, *range(3 * BATCH)))
+        (topic,) = self.document()["scalable_topics"]
+        self.assertEqual([*range(3 * BATCH)], [segment["segment_id"] for segment in topic["segments"]])
 
     def test_namespaces(self) -> None:
         """Counts of each namespace."""
@@ -129,13 +188,12 @@ class ReferenceTests(TopicsTestCase):
     def test_all(self) -> None:
         """The manual lists every key; the fields of events are in their own table."""
         self.tell(lookup(), lookup(broker=2), lookup("failed", "TopicNotFound"))
-        self.tell(Event("unrouted", 8.0, "c", {}), Event("lost", 9.0, "c", {}))
+        recent = {"moved", "split", "merged", "unrouted", "lost"}
+        self.tell(update(0, 1), *(Event(name, 8.0, "c", {}) for name in recent - {"moved"}))
         document = self.document()
-        events = document.pop("moved") + document.pop("unrouted") + document.pop("lost")
-        self.assertEqual(3, len(events))
+        self.assertEqual(len(recent), sum(len(document.pop(name)) for name in recent))
         self.assertEqual(set(), set(keys(document)) - words("/topics"))
-        self.assertEqual(set(document) | {"moved", "unrouted", "lost"} | set(document["topics"][0]),
-                         set(rows("/topics")))  # fmt: skip
+        self.assertEqual(set(document) | recent | set(document["topics"][0]), set(rows("/topics")))
 
 
 class EventTests(TopicsTestCase):

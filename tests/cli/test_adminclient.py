@@ -9,6 +9,9 @@ from pathlib import Path
 
 from sniproxy import ctl
 from sniproxy.cli.adminclient import AdminError, as_url, drain, fetch_ledger, fetch_status, undrain
+from sniproxy.inspector.layouts import Segment
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import write
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import NAME, route
 from tests.support.lookups import ASK, TOPIC, answer
@@ -19,8 +22,11 @@ from tests.support.sockets import SocketTestCase, in_thread, read_exactly
 class TopicsTests(SocketTestCase):
     """The ledger of a running proxy, as entries and as `sniproxyctl topics URL` shows it."""
 
-    async def inspected(self) -> str:
-        """A proxy that has inspected lookups of a topic at two brokers. @return: the URL of its admin endpoint."""
+    async def inspected(self, *more: bytes) -> str:
+        """A proxy that has inspected lookups of a topic at two brokers. @return: the URL of its admin endpoint.
+
+        @param more: what the broker sends then.
+        """
         backend = Backend(self)
         proxy = Proxy(
             self,
@@ -33,6 +39,8 @@ class TopicsTests(SocketTestCase):
                 await in_thread(read_exactly, broker, len(ASK))
                 broker.sendall(answer(name))
                 await in_thread(read_exactly, client, len(answer(name)))
+            broker.sendall(b"".join(more))
+            await in_thread(read_exactly, client, len(b"".join(more)))
         await proxy.ended()
         return self.url(proxy)
 
@@ -50,6 +58,22 @@ class TopicsTests(SocketTestCase):
         )
         (move,) = entry.moves
         self.assertEqual("pulsar+ssl://broker-1.test:6651", move.from_url_tls)
+
+    async def test_scalable(self) -> None:
+        """Layouts and segments equal those of the proxy."""
+        broker = pb.ScalableTopicSegmentBroker(segment_id=1, broker_url="pulsar://broker-1.test:6650")
+        segment = pb.ScalableTopicSegment(segment_id=1, hash_start=0, hash_end=65535, parent_ids=[0])
+        dag = pb.ScalableTopicDag(
+            epoch=1, segments=[segment], segment_brokers=[broker], controller_broker_url="pulsar://c"
+        )
+        update = pb.CommandScalableTopicUpdate(session_id=1, dag=dag, resolved_topic_name="topic://a/b/t")
+        ledger = await in_thread(fetch_ledger, await self.inspected(write(update)))
+        found = {entry.topic: entry for entry in ledger.topics}
+        layout = found["topic://a/b/t"].layout
+        assert layout is not None
+        self.assertEqual((1, "pulsar://c"), (layout.epoch, layout.controller_url))
+        expected = Segment("topic://a/b/t", 1, 0, 65535, False, (0,), layout.listed)
+        self.assertEqual(expected, found["segment://a/b/t/0000-ffff-1"].segment)
 
     async def test_command(self) -> None:
         """sniproxyctl topics takes the URL in place of a file."""

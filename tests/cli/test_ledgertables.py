@@ -9,11 +9,14 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.ledgertables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
+from sniproxy.cli.ledgertables import FAILURES, NAMESPACES, TOPICS, broker_of, write_csv, write_json, write_table
 from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, TopicEntry
+from sniproxy.inspector.layouts import Layout, Segment
 
 TLS = "pulsar+ssl://broker-2.pulsar.test:6661"
 MOVE = Move(2.0, "pulsar://a:6650", None, "pulsar://b:6650", None, "lookup")
+LAYOUT = Layout(1, 100.0, 5.0, 3, "pulsar://c:6650", None)
+SEALED = Segment("topic://a/b/t", 0, 0, 65535, True, (), 5.0)
 ENTRIES = [
     TopicEntry("persistent://a/b/c", "pulsar://b:6650", TLS, lookups=12, last_seen=1_700_000_000.9),
     TopicEntry("t", "pulsar://b:6650", lookups=3, failures=1, moves=deque([MOVE]), moves_total=1, unsettled=True),
@@ -40,6 +43,33 @@ class TableTests(SynchronousTestCase):
                 f"p (2 partitions)    {both}        1  -                        0",
             ],
         )
+
+    def test_notes(self) -> None:
+        """Notes on the broker: what the topic is, its controller, its coordinator's leader."""
+        broker = "pulsar://b:6650"
+        for entry, shown in (
+            (TopicEntry("t", broker, unsettled=True, segment=SEALED), f"{broker} (sealed)"),
+            (TopicEntry("t", broker, unsettled=True, migrated=True), f"{broker} (migrated)"),
+            (TopicEntry("t", layout=LAYOUT), "- (controller pulsar://c:6650)"),
+            (TopicEntry("t", layout=Layout(0, None, 5.0, 1)), "- (no controller yet)"),
+            (TopicEntry("t", broker, leader_url="pulsar://l", leader_url_tls=TLS), f"{broker} (leader {TLS})"),
+        ):
+            self.assertEqual(broker_of(entry), shown)
+
+    def test_segments(self) -> None:
+        """A folded topic has the number of its segments; JSON and CSV have the layout."""
+        folded = TopicEntry("topic://a/b/t", segments=3, layout=LAYOUT)
+        out = StringIO()
+        write_table(TOPICS, [folded], out)
+        self.assertIn("topic://a/b/t (3 segments)", out.getvalue())
+        out = StringIO()
+        write_json(TOPICS, [folded, TopicEntry("s", segment=SEALED)], out)
+        first, second = json.loads(out.getvalue())
+        self.assertEqual((first["layout"]["controller_url"], second["segment"]["sealed"]), ("pulsar://c:6650", True))
+        out = StringIO()
+        write_csv(TOPICS, [folded, TopicEntry("s")], out)
+        rows = [*csv.DictReader(StringIO(out.getvalue()))]
+        self.assertEqual([row["controller_url"] for row in rows], ["pulsar://c:6650", ""])
 
     def test_clusters(self) -> None:
         """With several clusters, each line starts with the cluster; CSV and JSON always have it."""
@@ -81,6 +111,8 @@ class TableTests(SynchronousTestCase):
                 "moves": "0",
                 "partitions": "0",
                 "cluster": "",
+                "segments": "0",
+                **dict.fromkeys(("controller_url", "controller_url_tls", "leader_url", "leader_url_tls"), ""),
             },
         )
         self.assertEqual([(row["broker_url_tls"], row["moves"], row["last_seen"][-1:]) for row in rows[1:]],

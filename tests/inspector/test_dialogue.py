@@ -179,7 +179,8 @@ class LookupTests(DialogueCase):
         self.client(pb.CommandGetTopicsOfNamespace(request_id=4, namespace="public/default"))
         answer = pb.CommandGetTopicsOfNamespaceResponse(request_id=4, topics=["a", "b"])
         expected = {"request": "GET_TOPICS_OF_NAMESPACE", "namespace": "public/default", "topics": 2, "latency_s": 0.25}
-        self.assertEqual(self.broker(answer, "topics"), {**expected, "properties": None})
+        told = {"status": "success", "error": None, "message": None, "properties": None}
+        self.assertEqual(self.broker(answer, "topics"), {**expected, **told})
         self.client(pb.CommandWatchTopicList(request_id=4, watcher_id=9, namespace="n", topics_pattern=".*"))
         watched = pb.CommandWatchTopicListSuccess(request_id=4, watcher_id=9, topic=["a"])
         self.holds(self.broker(watched, "topics"), request="WATCH_TOPIC_LIST", namespace="n", topics=1)
@@ -213,6 +214,14 @@ class ProducerTests(DialogueCase):
         self.assertEqual(closed, {**expected, "broker_url": None, "broker_url_tls": None})
         self.broker(pb.CommandSuccess(request_id=2))
         self.assertEqual(self.dialogue.remembered, 0)
+
+    def test_ack_refused(self) -> None:
+        """An ACK_RESPONSE with an error is told with the consumer's topic; others are not."""
+        self.client(SUBSCRIBE)
+        self.broker(pb.CommandAckResponse(consumer_id=5, request_id=3))
+        refused = pb.CommandAckResponse(consumer_id=5, request_id=3, error=pb.TransactionConflict, message="taken")
+        expected = {"request": "ACK", "topic": ORDERS, "latency_s": None, "error": "TransactionConflict"}
+        self.assertEqual(self.broker(refused, "error"), {**expected, "message": "taken"})
 
     def test_number_in_use_twice(self) -> None:
         """A lookup and a producer may have the same request id: each answer matches its own request."""
@@ -268,9 +277,13 @@ class ProducerTests(DialogueCase):
         migrated = pb.CommandTopicMigrated(resource_id=7, resource_type=pb.CommandTopicMigrated.Producer, **B1)
         expected = {"kind": "producer", "id": 7, "topic": ORDERS}
         urls = {"broker_url": "pulsar://b1:6650", "broker_url_tls": "pulsar+ssl://b1:6651"}
-        self.assertEqual(self.broker(migrated, "migrated"), {**expected, **urls})
+        self.assertEqual(self.broker(migrated, "migrated"), {**expected, **urls, "latency_s": 0.5})
+        self.assertEqual(self.broker(migrated, "migrated")["latency_s"], None)
         migrated = pb.CommandTopicMigrated(resource_id=5, resource_type=pb.CommandTopicMigrated.Consumer)
         self.holds(self.broker(migrated, "migrated"), kind="consumer", id=5, topic=ORDERS)
+        self.assertEqual(self.dialogue.end(self.time), [])
+        migrated.resource_id = 99
+        self.holds(self.broker(migrated, "migrated"), topic=None, latency_s=None)
 
 
 class OtherTests(DialogueCase):
@@ -301,6 +314,11 @@ class OtherTests(DialogueCase):
         self.client(pb.CommandEndTxn(request_id=1))
         failed = pb.CommandEndTxnResponse(request_id=1, error=pb.TransactionNotFound)
         self.holds(self.broker(failed, "error"), request="END_TXN", topic=None, error="TransactionNotFound")
+        subscribe = pb.CommandScalableTopicSubscribe(topic="t", subscription="s", consumer_id=1, request_id=1)
+        self.client(subscribe)
+        refused = pb.CommandError(request_id=1, error=pb.NotAllowedError)
+        self.holds(self.broker(refused, "error"), request="SCALABLE_TOPIC_SUBSCRIBE", topic="t")
+        self.assertEqual(self.dialogue.remembered, 1)
         self.client(pb.CommandSeek(consumer_id=1, request_id=8))
         error = pb.CommandError(request_id=8, error=pb.UnknownError, message="m")
         self.holds(self.broker(error, "error"), request="SEEK")

@@ -14,6 +14,7 @@ from sniproxy.inspector.entries import (
     fold,
     merged,
 )
+from sniproxy.inspector.layouts import Layout, Segment
 from sniproxy.pulsar.events import Event, Fields
 
 
@@ -42,6 +43,22 @@ class MergedTests(SynchronousTestCase):
         both = merged(old, new)
         self.assertEqual((1, 1), (len(both.moves), both.moves_total))
 
+    def test_owner(self) -> None:
+        """The owner is one that is known, and rather one that a lookup named than one of a layout."""
+        layout = Layout(0, None, 5.0, 1)
+        segment = Segment("topic://a/b/c", 0, None, None, False, (), 5.0)
+        old = TopicEntry("t", "pulsar://a", source="lookup", last_seen=1.0, migrated=True, leader_url="pulsar://l")
+        for new in (
+            TopicEntry("t", last_seen=2.0, layout=layout, segment=segment),
+            TopicEntry("t", "pulsar://b", source="scalable_topic", last_seen=2.0, layout=layout, segment=segment),
+        ):
+            for entry in (merged(old, new), merged(new, old)):
+                self.assertEqual(("pulsar://a", "lookup", True), (entry.broker_url, entry.source, entry.migrated))
+                self.assertEqual((layout, segment, "pulsar://l"), (entry.layout, entry.segment, entry.leader_url))
+                self.assertEqual(2.0, entry.last_seen)
+        both = merged(new, TopicEntry("t", last_seen=3.0, leader_url_tls="pulsar+ssl://m"))
+        self.assertEqual(("pulsar://b", "pulsar+ssl://m"), (both.broker_url, both.leader_url_tls))
+
 
 class FoldTests(SynchronousTestCase):
     """fold: one entry for all partitions."""
@@ -50,6 +67,20 @@ class FoldTests(SynchronousTestCase):
         """Partitions of two clusters are two topics."""
         entries = [TopicEntry(f"t-partition-{number % 2}", cluster="ab"[number // 2]) for number in range(4)]
         self.assertEqual([("t", 2, "a"), ("t", 2, "b")], [(e.topic, e.partitions, e.cluster) for e in fold(entries)])
+
+    def test_segments(self) -> None:
+        """Segments are folded into their topic, which has the layout; its last owner is one that is known."""
+        layout = Layout(0, None, 5.0, 2)
+        topic = TopicEntry("topic://a/b/c", last_seen=9.0, layout=layout)
+        segments = [
+            TopicEntry(f"segment://a/b/c/0000-ffff-{at}", f"pulsar://{at}", last_seen=1.0 + at) for at in (0, 1)
+        ]
+        for entries in ([topic, *segments], [*segments, topic]):
+            [entry] = fold(entries)
+            self.assertEqual(
+                ("topic://a/b/c", 2, 0, layout), (entry.topic, entry.segments, entry.partitions, entry.layout)
+            )
+            self.assertEqual(("pulsar://1", 9.0), (entry.broker_url, entry.last_seen))
 
     def test_no_partitions(self) -> None:
         """A topic without partitions stays as it is."""

@@ -12,6 +12,20 @@ from tests.pulsar import streams
 
 URLS: dict[str, Value] = {"broker_url": "pulsar://b:1", "broker_url_tls": "pulsar+ssl://b:2"}
 NO_URLS: dict[str, Value] = {"broker_url": None, "broker_url_tls": None}
+CONTROLLER: dict[str, Value] = {"controller_broker_url": "pulsar://b:1", "controller_broker_url_tls": None}
+SEALED: dict[str, Value] = {
+    "segments": [
+        {"segment_id": 0, "segment_topic": "segment://a/b/t/0000-7fff-0", "sealed": True},
+        {"segment_id": 1, "segment_topic": None, "sealed": False},
+    ]
+}
+CONSUMER: dict[str, Value] = {
+    "topic": "t",
+    "subscription": "s",
+    "consumer_id": 3,
+    "consumer_name": "one",
+    "consumer_type": "STREAM",
+}
 
 
 def said(name: str, **fields: Value) -> str:
@@ -73,8 +87,37 @@ class ReadableTests(SynchronousTestCase):
             (said("error", request="SEEK", topic=None, error="E", message="m"), "SEEK -> E: m"),
             (said("error", request=None, topic=None, error="E", message="m"), "the connection -> E: m"),
             (
-                said("scalable_topic", topic="t", status="success", segments_total=1),
-                "t -> 1 segment, controller no URL",
+                said("scalable_topic", topic="t", status="success", segments_total=1, epoch=0),
+                "t -> 1 segment (epoch 0, no controller yet)",
+            ),
+            (
+                said("scalable_topic", topic="t", status="success", segments_total=2, epoch=1, **SEALED, **CONTROLLER),
+                "t -> 2 segments (1 sealed, epoch 1, controller pulsar://b:1)",
+            ),
+            (
+                said("scalable_subscribe", status="ready", latency_s=0.1, segments_total=2, **CONSUMER, **SEALED),
+                "t as s, stream consumer 3 one -> 2 segments: 0000-7fff-0, 1 (100.0 ms)",
+            ),
+            (
+                said("scalable_subscribe", status="failed", error="AuthorizationError", message="no", **CONSUMER),
+                "t as s, stream consumer 3 one -> AuthorizationError: no",
+            ),
+            (
+                said("assignment", topic=None, consumer_id=0, segments=[], segments_total=0),
+                "(unknown topic), consumer 0 -> 0 segments",
+            ),
+            (said("scalable_unsubscribe", **CONSUMER), "t as s, stream consumer 3 one"),
+            (
+                said("split", topic="t", epoch=1, parents=[{"segment_id": 0}], children=[{"segment_id": 2}] * 9),
+                f"t: 0 -> {'2, ' * 8}... (epoch 1)",
+            ),
+            (
+                said("merged", topic="t", epoch=1, parents=[{"segment_id": 0}] * 2, children=[{"segment_id": 3}]),
+                "t: 0, 0 -> 3 (epoch 1)",
+            ),
+            (
+                said("coordinators", status="failed", error="ServiceNotReady", message="m", latency_s=0.1),
+                "transaction coordinators -> ServiceNotReady: m (100.0 ms)",
             ),
             (said("scalable_topic", topic="t", status="failed", error="E"), "t -> E"),
             (

@@ -288,8 +288,8 @@ class CommandTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """Commands of other releases are counted by number."""
         inspection = Inspection("c")
-        self.assertEqual(inspection.client(PING + encode(b"\x08\x52\x92\x05\x00"), 1.0), [])
-        self.assertEqual(inspection.commands, {"PING": 1, "TYPE_82": 1})
+        self.assertEqual(inspection.client(PING + encode(b"\x08\x53\x9a\x05\x00"), 1.0), [])
+        self.assertEqual(inspection.commands, {"PING": 1, "TYPE_83": 1})
 
     def test_no_command(self) -> None:
         """A frame without a readable command stops the inspection."""
@@ -308,11 +308,11 @@ class CommandTests(SynchronousTestCase):
 
     def test_asked_for(self) -> None:
         """Each command of a type in `commands` is an event."""
-        inspection = Inspection("c", commands={"SEND", "TYPE_82"})
-        events = inspection.client(PING + SEND_HELLO + encode(b"\x08\x52"), 1.0)
+        inspection = Inspection("c", commands={"SEND", "TYPE_83"})
+        events = inspection.client(PING + SEND_HELLO + encode(b"\x08\x53"), 1.0)
         expected = [
             {"side": "client", "command": "SEND", "size": 46, "payload": 5},
-            {"side": "client", "command": "TYPE_82", "size": 10, "payload": 0},
+            {"side": "client", "command": "TYPE_83", "size": 10, "payload": 0},
         ]
         self.assertEqual([event.fields for event in events], expected)
 

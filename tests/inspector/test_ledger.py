@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.entries import MAX_MOVES, TopicEntry
-from sniproxy.inspector.ledger import MAX_FAILURES, MAX_NAMESPACES, Ledger, namespace_of
+from sniproxy.inspector.ledger import MAX_FAILURES, MAX_NAMESPACES, Ledger
 from sniproxy.pulsar.events import Event, Value
 from tests.inspector.inspecting import inspect
 from tests.pulsar import streams
@@ -111,35 +111,6 @@ class LedgerTests(SynchronousTestCase):
         fields = {"kind": "producer", "id": 1, "topic": ORDERS, **urls(3)}
         self.ledger.learn(Event("migrated", 1.0, "c", fields))
         self.assertEqual((self.entry().broker_url, self.entry().source), ("pulsar://b3:6650", "migrated"))
-
-    def test_scalable(self) -> None:
-        """A scalable topic belongs to its controller, each segment to its broker."""
-        segments: list[Value] = [
-            {"segment_id": 1, "topic": ORDERS, "sealed": False, **urls(2)},
-            {"segment_id": 2, "topic": None, "sealed": False, **urls(3)},
-            {"segment_id": 3, "topic": None, "sealed": True, **urls(None)},
-        ]
-        fields: dict[str, Value] = {
-            "topic": "t",
-            "resolved_topic": "topic://a/b/t",
-            "status": "success",
-            "segments": segments,
-            "controller_broker_url": "pulsar://b1:6650",
-            "controller_broker_url_tls": None,
-        }
-        self.ledger.learn(Event("scalable_topic", 1.0, "c", fields))
-        found = {entry.topic: entry.broker_url for entry in self.ledger.topics()}
-        expected = {"topic://a/b/t": "pulsar://b1:6650", ORDERS: "pulsar://b2:6650"}
-        self.assertEqual(found, {**expected, "topic://a/b/t#2": "pulsar://b3:6650"})
-        self.ledger.learn(Event("scalable_topic", 1.0, "c", {**fields, "status": "failed", "topic": "no"}))
-        self.assertEqual(len(self.ledger), 3)
-
-    def test_coordinators(self) -> None:
-        """Transaction coordinators are partitions of a system topic."""
-        fields: dict[str, Value] = {"assignments": [{"tc_id": 3, **urls(1)}]}
-        self.ledger.learn(Event("coordinators", 1.0, "c", fields))
-        topic = "persistent://pulsar/system/transaction_coordinator_assign-partition-3"
-        self.assertEqual(self.entry(topic).broker_url, "pulsar://b1:6650")
 
     def test_redirect(self) -> None:
         """An authoritative redirect sets an owner if no better source has; other redirects do not."""
@@ -370,18 +341,3 @@ class ClusterTests(SynchronousTestCase):
             self.learn("vip.test", lookup(1), lookup(None, advertised_listener="external", **outside))
         self.assertEqual(self.moves, [])
         self.assertEqual(set(self.places()), {"vip.test", "vip.test (external)"})
-
-
-class NamespaceTests(SynchronousTestCase):
-    """namespace_of."""
-
-    def test_namespace(self) -> None:
-        """Full and short names, and those of old releases."""
-        for topic, namespace in (
-            (ORDERS, "public/default"),
-            ("non-persistent://t/n/x", "t/n"),
-            ("persistent://t/cluster/n/x", "t/cluster/n"),
-            ("t/n/x", "t/n"),
-            ("x", "public/default"),
-        ):
-            self.assertEqual(namespace_of(topic), namespace)

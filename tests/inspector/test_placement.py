@@ -2,8 +2,10 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.inspector.layouts import tables
 from sniproxy.inspector.placement import MAX_LISTED, broker_urls, coordinators, scalable_topic
 from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.events import Fields
 
 
 class UrlTests(SynchronousTestCase):
@@ -27,7 +29,15 @@ class ScalableTopicTests(SynchronousTestCase):
                 pb.ScalableTopicSegment(
                     segment_id=1, state=pb.ScalableTopicSegment.SEALED, legacy_topic_name="persistent://a/b/c"
                 ),
-                pb.ScalableTopicSegment(segment_id=2),
+                pb.ScalableTopicSegment(
+                    segment_id=2,
+                    hash_start=0,
+                    hash_end=0x7FFF,
+                    parent_ids=[1, 9],
+                    created_at_epoch=3,
+                    created_at_ms=1500,
+                ),
+                pb.ScalableTopicSegment(segment_id=3),
             ],
             segment_brokers=[
                 pb.ScalableTopicSegmentBroker(segment_id=2, broker_url="pulsar://b", broker_url_tls="pulsar+ssl://b")
@@ -35,41 +45,51 @@ class ScalableTopicTests(SynchronousTestCase):
             controller_broker_url="pulsar://c",
         )
         update = pb.CommandScalableTopicUpdate(session_id=1, dag=dag, resolved_topic_name="topic://a/b/c")
-        fields = scalable_topic(update, 0.5)
-        self.assertEqual(
-            fields["segments"],
-            [
-                {
-                    "segment_id": 1,
-                    "topic": "persistent://a/b/c",
-                    "sealed": True,
-                    "broker_url": None,
-                    "broker_url_tls": None,
-                },
-                {
-                    "segment_id": 2,
-                    "topic": None,
-                    "sealed": False,
-                    "broker_url": "pulsar://b",
-                    "broker_url_tls": "pulsar+ssl://b",
-                },
-            ],
-        )
-        self.assertEqual((fields["status"], fields["epoch"], fields["segments_total"]), ("success", 3, 2))
+        fields = scalable_topic(update, None, 0.5)
+        nothing: Fields = {"topic": None, "segment_topic": None, "hash_start": None, "hash_end": None, "sealed": False}
+        nothing |= {"parents": [], "created_epoch": None, "created": None, "broker_url": None, "broker_url_tls": None}
+        older = {"topic": "persistent://a/b/c", "segment_topic": "persistent://a/b/c", "sealed": True}
+        whole = {
+            "segment_topic": "segment://a/b/c/0000-7fff-2",
+            "hash_start": 0,
+            "hash_end": 0x7FFF,
+            "parents": [1, 9],
+            "created_epoch": 3,
+            "created": 1.5,
+            "broker_url": "pulsar://b",
+            "broker_url_tls": "pulsar+ssl://b",
+        }
+        expected = [
+            {**nothing, "segment_id": 1, **older},
+            {**nothing, "segment_id": 2, **whole},
+            {**nothing, "segment_id": 3},
+        ]
+        self.assertEqual(fields["segments"], expected)
+        self.assertEqual((fields["status"], fields["epoch"], fields["segments_total"]), ("success", 3, 3))
         self.assertEqual((fields["controller_broker_url"], fields["controller_broker_url_tls"]), ("pulsar://c", None))
         self.assertEqual((fields["resolved_topic"], fields["latency_s"]), ("topic://a/b/c", 0.5))
+
+    def test_name_by_request(self) -> None:
+        """Without a resolved name, segments are named after the requested topic."""
+        segment = pb.ScalableTopicSegment(segment_id=0, hash_start=0, hash_end=0xFFFF)
+        update = pb.CommandScalableTopicUpdate(session_id=1, dag=pb.ScalableTopicDag(epoch=0, segments=[segment]))
+        names = []
+        for topic in ("topic://a/b/c", None):
+            [listed] = tables(scalable_topic(update, topic, None)["segments"])
+            names.append(listed["segment_topic"])
+        self.assertEqual(names, ["segment://a/b/c/0000-ffff-0", None])
 
     def test_failed(self) -> None:
         """An error or an empty update is a failure."""
         update = pb.CommandScalableTopicUpdate(session_id=1, error=pb.TopicNotFound, message="no")
-        fields = scalable_topic(update, None)
+        fields = scalable_topic(update, None, None)
         self.assertEqual((fields["status"], fields["error"], fields["message"]), ("failed", "TopicNotFound", "no"))
-        self.assertEqual(scalable_topic(pb.CommandScalableTopicUpdate(session_id=1), None)["status"], "failed")
+        self.assertEqual(scalable_topic(pb.CommandScalableTopicUpdate(session_id=1), None, None)["status"], "failed")
 
     def test_bounded(self) -> None:
         """Only the first of many segments are listed."""
         dag = pb.ScalableTopicDag(epoch=1, segments=[pb.ScalableTopicSegment(segment_id=at) for at in range(1000)])
-        fields = scalable_topic(pb.CommandScalableTopicUpdate(session_id=1, dag=dag), None)
+        fields = scalable_topic(pb.CommandScalableTopicUpdate(session_id=1, dag=dag), None, None)
         listed = fields["segments"]
         assert isinstance(listed, list)
         self.assertEqual((len(listed), fields["segments_total"]), (MAX_LISTED, 1000))
@@ -84,10 +104,23 @@ class CoordinatorTests(SynchronousTestCase):
         update = pb.CommandWatchTcAssignmentsUpdate(
             watch_id=1, snapshot=pb.TcAssignments(parallelism=16, assignments=[at])
         )
+        good = {"status": "success", "latency_s": 0.5, "error": None, "message": None}
         listed = [{"tc_id": 3, "broker_url": "pulsar://b", "broker_url_tls": None}]
-        self.assertEqual(coordinators(update), {"parallelism": 16, "assignments": listed, "assignments_total": 1})
+        self.assertEqual(
+            coordinators(update, 0.5), {**good, "parallelism": 16, "assignments": listed, "assignments_total": 1}
+        )
 
     def test_nothing(self) -> None:
         """An update without a snapshot lists nothing."""
-        fields = coordinators(pb.CommandWatchTcAssignmentsUpdate(watch_id=1))
-        self.assertEqual(fields, {"parallelism": None, "assignments": [], "assignments_total": 0})
+        fields = coordinators(pb.CommandWatchTcAssignmentsUpdate(watch_id=1), None)
+        self.assertEqual((fields["parallelism"], fields["assignments"], fields["assignments_total"]), (None, [], 0))
+
+    def test_failed(self) -> None:
+        """An error is told, also one of a later release."""
+        refused = pb.CommandWatchTcAssignmentsUpdate(watch_id=1, error=pb.ServiceNotReady, message="not ready")
+        fields = coordinators(refused, None)
+        self.assertEqual(
+            (fields["status"], fields["error"], fields["message"]), ("failed", "ServiceNotReady", "not ready")
+        )
+        fields = coordinators(pb.CommandWatchTcAssignmentsUpdate.FromString(b"\x08\x01\x18\x63"), None)
+        self.assertEqual((fields["status"], fields["error"]), ("failed", "ServerError 99"))

@@ -137,7 +137,7 @@ class CommandTests(SynchronousTestCase):
         """Every type has a field, and every field a type; undeclared fields are ignored."""
         fields = {field.number for field in pb.BaseCommand.DESCRIPTOR.fields[1:]}
         self.assertEqual(fields, set(pb.BaseCommand.Type.values()))
-        self.assertEqual(len(fields), 70)
+        self.assertEqual(len(fields), 71)
         self.assertEqual(type_name(read(bytes.fromhex("0814a20102 2801"))), "REDELIVER_UNACKNOWLEDGED_MESSAGES")
 
     def test_fields_of(self) -> None:
@@ -169,8 +169,8 @@ class CommandTests(SynchronousTestCase):
 
     def test_number_name(self) -> None:
         """Names of known and unknown types by number."""
-        self.assertEqual([number_name(at) for at in (23, 81, 82, 1, 0)], [
-            *("LOOKUP", "WATCH_TC_ASSIGNMENTS_CLOSE", "TYPE_82", "TYPE_1", "TYPE_0")
+        self.assertEqual([number_name(at) for at in (23, 82, 83, 1, 0)], [
+            *("LOOKUP", "SCALABLE_TOPIC_UNSUBSCRIBE", "TYPE_83", "TYPE_1", "TYPE_0")
         ])  # fmt: skip
 
     def test_no_credentials(self) -> None:

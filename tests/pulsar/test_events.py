@@ -4,11 +4,12 @@ from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.inspection import Inspection
+from sniproxy.inspector.layouts import tables
 from sniproxy.inspector.ledger import Ledger
 from sniproxy.inspector.live import Inspector
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
-from sniproxy.pulsar.events import COMMANDS, Event
+from sniproxy.pulsar.events import COMMANDS, Event, Fields
 from sniproxy.pulsar.walker import MAX_HEAD_BYTES
 from sniproxy.util.buffered import BufferAccount
 from tests.inspector.capture.recorded import reading, recorded
@@ -39,6 +40,11 @@ def fill(message: Message) -> None:
             setattr(message, field.name, value)
 
 
+def layout(update: Fields, epoch: int, segment: Fields) -> Fields:
+    """The fields of an update with one segment."""
+    return {**update, "status": "success", "epoch": epoch, "segments": [segment]}
+
+
 def all_events() -> list[Event]:
     """Events of every command with all of its fields, sent by both sides, and of all other cases."""
     inspection, found = Inspection("c", reveal=True, commands=pb.BaseCommand.Type.keys()), []
@@ -55,6 +61,11 @@ def all_events() -> list[Event]:
     for broker in ("pulsar://a:1", "pulsar://b:1"):
         lookup = next(event.fields for event in found if event.name == "lookup")
         found += ledger.learn(Event("lookup", 1.0, "c", {**lookup, "response": "connect", "broker_url": broker}))
+    update = next(event.fields for event in found if event.name == "scalable_topic")
+    for epoch, parents in ((1, [0]), (2, [0]), (3, [0, 1])):
+        [segment] = tables(update["segments"])
+        made: Fields = {**segment, "created_epoch": epoch, "parents": [*parents]}
+        found += ledger.learn(Event("scalable_topic", 1.0, "c", layout(update, epoch, made)))
     advertised = Event("x", 1.0, "c", {"broker_url_tls": "pulsar+ssl://x.test:1"})
     Inspector(found.append, lambda host, listener: "none", BufferAccount()).take_events([advertised], "x", "x")
     found.remove(advertised)

@@ -45,6 +45,20 @@ class EventFilterTests(SynchronousTestCase):
             self.assertFalse(matches(TOPIC, pattern), pattern)
         self.assertTrue(matches("orders", "orders"))
 
+    def test_segments(self) -> None:
+        """A segment also matches by the name of its topic, as the topic does; a topic by its resolved name, too."""
+        segment = "segment://acme/shop/orders/0000-7fff-0"
+        both = "topic://acme/shop/orders", "topic://acme/*", "acme/shop/orders", "orders*"
+        for pattern in (segment, "segment://*", "acme/shop/*", "0000-*", *both):
+            self.assertTrue(matches(segment, pattern), pattern)
+        for pattern in both:
+            self.assertTrue(matches("topic://acme/shop/orders", pattern), pattern)
+        for pattern in ("persistent://*", "topic://acme/shop/0*", "order"):
+            self.assertFalse(matches(segment, pattern), pattern)
+        follow = EventFilter(["topic://acme/*"])
+        resolved = event("scalable_topic", topic="acme/shop/orders", resolved_topic="topic://acme/shop/orders")
+        self.assertTrue(follow.wants(resolved))
+
     def test_all(self) -> None:
         """An empty filter selects all events."""
         for one in (event("ended"), event("lookup", topic=None), event("command", command="SEND")):

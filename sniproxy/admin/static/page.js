@@ -1,5 +1,7 @@
 // The page at "/": polls /status and /topics every two seconds and shows them. External text is set only as textContent
 // or as text attributes, never as HTML.
+import { $, ago, bytes, clock, count, element, host, matches, parts, plural, put, rows, short, span, table } from "./helpers.js";
+import { layouts } from "./layouts.js";
 import { squarify } from "./treemap.js";
 
 const PERIOD_MS = 2000;
@@ -10,7 +12,6 @@ const MAX_TUNNELS = 200;
 const MAX_TOPICS = 500;
 const MAX_WARNINGS = 20; // shown from /status
 
-const $ = (id) => document.getElementById(id);
 const curves = { tunnels: [], traffic: [], lookups: [] };
 let last = null; // the previous answers
 let latest = null;
@@ -99,6 +100,7 @@ function show({ status, topics, rates: now }) {
   tiles(status, topics, now);
   const filter = $("filter").value.trim().toLowerCase();
   map(topics, filter);
+  layouts(topics, filter, cluster);
   tables(status, topics, now, filter);
   put($("updated"), `updated ${clock(status.time)}`);
 }
@@ -181,7 +183,7 @@ function drawCells(cells, broker, topics, { most, filter, now }) {
     put(where, place.height < 58 ? "" : space);
     cell.title = `${topic.topic}\n${plural(topic.lookups, "lookup")}, last ${ago(now - topic.last_seen)}`
       + (move ? `\nmoved ${plural(topic.moves_total, "time")}, last ${ago(now - move.time)}, from ${host(move.from_url_tls ?? move.from_url)}` : "")
-      + (topic.unsettled ? "\nunloaded by its broker; new owner unknown" : "");
+      + (topic.segment?.sealed ? "\nsealed: split or merged" : topic.unsettled ? "\nunloaded by its broker; new owner unknown" : "");
   });
 }
 
@@ -206,59 +208,10 @@ function tables(status, topics, now, filter) {
     ago(time - one.time), { text: one.step, kind: "dim" }, { text: short(one.topic) + cluster(one), kind: "wide" }, { tag: "refused", text: one.error ?? "failed" }, { text: one.message ?? "", kind: "wide" },
   ]);
   table("topics", topics.topics.filter((one) => matches(filter, one.topic, one.broker, one.cluster)), (one) => `${one.cluster} ${one.topic}`, (one) => [
-    { text: one.topic, kind: "wide" }, host(one.broker) + cluster(one) + (one.unsettled ? " (unloaded)" : ""), { text: count(one.lookups), kind: "number" }, { text: count(one.moves_total), kind: "number" },
+    { text: one.topic, kind: "wide" }, host(one.broker) + cluster(one) + notes(one), { text: count(one.lookups), kind: "number" }, { text: count(one.moves_total), kind: "number" },
     ago(time - one.last_seen),
   ]);
   put($("topics-note"), topics.count > topics.topics.length ? `the ${topics.topics.length} with the most lookups, of ${topics.count}` : "");
-}
-
-function table(id, items, key, cells) {
-  const body = $(id);
-  rows(body, "tr", items, key, (row, item) => {
-    cells(item).forEach((cell, index) => {
-      const { text, kind = "", tag } = typeof cell === "string" ? { text: cell } : cell;
-      const place = row.cells[index] ?? row.insertCell();
-      place.className = kind;
-      if (tag && !place.firstElementChild) place.append(element("span"));
-      const holder = tag ? place.firstElementChild : place;
-      if (tag) holder.className = `tag ${tag}`;
-      put(holder, text);
-      place.title = text;
-    });
-  });
-  const block = body.closest(".scroll");
-  block.hidden = items.length === 0;
-  block.nextElementSibling.hidden = items.length > 0;
-}
-
-// Helpers.
-
-/** Update the children of a parent, one per item. Children are kept by key, so that a selection survives an update. */
-function rows(parent, tag, items, key, fill) {
-  const kept = new Map([...parent.children].map((child) => [child.key, child]));
-  const children = items.map((item) => {
-    const name = key(item);
-    const child = kept.get(name) ?? element(tag);
-    kept.delete(name);
-    child.key = name;
-    return child;
-  });
-  for (const child of kept.values()) child.remove();
-  children.forEach((child, index) => {
-    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
-  });
-  while (parent.children.length > items.length) parent.lastElementChild.remove(); // of duplicate keys
-  children.forEach((child, index) => fill(child, items[index])); // after insertion, when the child has a size
-}
-
-function element(tag, kind = "") {
-  const made = document.createElement(tag);
-  if (kind) made.className = kind;
-  return made;
-}
-
-function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
 }
 
 function pill(kind, text) {
@@ -289,40 +242,16 @@ function byBroker(topics) {
   return groups;
 }
 
-const matches = (filter, ...texts) => !filter || texts.some((text) => text?.toLowerCase().includes(filter));
-
-/** persistent://tenant/namespace/topic as ["tenant/namespace", "topic"]. */
-function parts(topic) {
-  const path = topic.replace(/^[a-z-]+:\/\//, "");
-  const at = path.lastIndexOf("/");
-  return at < 0 ? ["", path] : [path.slice(0, at), path.slice(at + 1)];
+/** What is particular about a topic, in parentheses. */
+function notes(topic) {
+  const leader = topic.leader_url_tls ?? topic.leader_url;
+  const state = topic.segment?.sealed ? "sealed" : topic.migrated ? "migrated" : topic.unsettled ? "unloaded" : "";
+  const found = [state, leader ? `leader ${host(leader)}` : ""].filter(Boolean);
+  return found.length ? ` (${found.join(", ")})` : "";
 }
 
 const brokerKey = (one) => `${one.cluster} ${one.broker}`;
 const cluster = (one) => (several ? ` (${one.cluster})` : "");
-const short = (topic) => (topic ?? "–").replace(/^persistent:\/\//, "");
-const host = (url) => (url ? url.replace(/^[a-z+]+:\/\//, "") : "–");
-const count = (number) => number.toLocaleString("en");
-const plural = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
-const clock = (time) => new Date(1000 * time).toLocaleTimeString();
-
-function bytes(size) {
-  if (size < 1000) return `${Math.round(size)} B`;
-  const unit = Math.min(4, Math.floor(Math.log10(size) / 3));
-  return `${(size / 1000 ** unit).toFixed(1)} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
-}
-
-function span(seconds) {
-  const s = Math.max(0, Math.floor(seconds));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
-}
-
-function ago(seconds) {
-  return seconds < 1 ? "now" : `${span(seconds)} ago`;
-}
 
 $("filter").addEventListener("input", () => latest && show(latest));
 addEventListener("resize", () => latest && show(latest));

@@ -25,6 +25,11 @@ def packets(name: str) -> list[Captured]:
     return [Captured(record.time, record.data[14:]) for record in CaptureReader(BytesIO(recorded(name)))]
 
 
+def framed_packets(name: str) -> list[Captured]:
+    """Its packets, with their Ethernet headers."""
+    return [Captured(record.time, record.data) for record in CaptureReader(BytesIO(recorded(name)))]
+
+
 def reading(data: bytes, *ports: int) -> tuple[list[Event], CaptureEvents]:
     """All events in a capture, and its reader."""
     capture = CaptureEvents(BytesIO(data), ports)
