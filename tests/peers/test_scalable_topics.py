@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from twisted.trial.unittest import SkipTest
 
@@ -88,8 +89,9 @@ class ConsumerTests(ScalableTestCase):
         # The others go on.
         self.assertEqual(numbered("sent", 2), client.receive("queue", 2))
         refused = proxy.connections(lambda log: any(line["result"] == "no_server_name" for line in log))
-        (alerts,) = {(line["alert"], line["server_name"]) for line in refused if line["result"] == "no_server_name"}
-        self.assertEqual(("missing_extension", None), alerts)
+        told = next(line for line in refused if line["result"] == "no_server_name")
+        self.assertEqual(("missing_extension", None), (told["alert"], told["server_name"]))
+        self.assertIn("IP addresses", told["reason"])
 
     def test_restarted_proxy(self) -> None:
         """Consumers outlive a restart of the proxy, and follow a split afterwards."""
@@ -113,9 +115,11 @@ class ConsumerTests(ScalableTestCase):
 class InspectorTests(ScalableTestCase):
     """What the inspector tells of scalable topics agrees with the admin API."""
 
-    def check_events(self, proxy: Proxy, topic: ScalableTopic, key: str, url: Callable[[Broker], str]) -> None:
+    def check_events(
+        self, proxy: Proxy, topic: ScalableTopic, key: str, url: Callable[[Broker], str]
+    ) -> list[dict[str, Any]]:
         """Assert the owners of segments, by the lookups that clients made and by the topic's layout, and that nothing
-        moved or is missing.
+        moved or is missing. Returns the events.
 
         `url`: what a lookup says of a broker, in the field `key`.
         """
@@ -142,6 +146,7 @@ class InspectorTests(ScalableTestCase):
         # The admin API starts a controller if there was none.
         told = {event["controller_broker_url"] for event in layouts} - {None}
         self.assertLessEqual(told, {internal(controller)} if controller is not None else set())
+        return found
 
     def test_terminated(self) -> None:
         """Where the proxy ends TLS: consumers of each kind, a split and a merge."""
@@ -155,7 +160,19 @@ class InspectorTests(ScalableTestCase):
         for name in ("queue", "stream", "group"):
             self.assertEqual(numbered("more", 4) + numbered("sent", 4), client.receive(name, 8), name)
         self.assertEqual(0, client.finish())
-        self.check_events(proxy, topic, "broker_url_tls", lambda broker: f"pulsar+ssl://{broker.name}:{broker.tls}")
+        found = self.check_events(
+            proxy, topic, "broker_url_tls", lambda broker: f"pulsar+ssl://{broker.name}:{broker.tls}"
+        )
+        changes = [
+            (event["event"], *([each["segment_id"] for each in event[key]] for key in ("parents", "children")))
+            for event in found
+            if event["event"] in ("split", "merged")
+        ]
+        self.assertEqual([("split", [0], [2, 3]), ("merged", [2, 3], [4])], changes)
+        told = [event for event in found if event["event"] == "scalable_subscribe"]
+        self.assertEqual(
+            {("STREAM", "ready"), ("CHECKPOINT", "ready")}, {(e["consumer_type"], e["status"]) for e in told}
+        )
 
     def test_tap(self) -> None:
         """In plaintext: producers and queue consumers stay on the brokers' taps."""
