@@ -160,9 +160,17 @@ def segments(dag: dict[str, Any]) -> Iterator[tuple[object, ...]]:
         yield number, start, end, sealed, at.get("legacyTopicName"), broker
 
 
+def assigned(assignment: dict[str, Any] | None) -> tuple[object, ...]:
+    """What a consumer has: the epoch of the layout, and the names of the segments."""
+    if assignment is None:
+        return None, ()
+    return int(assignment["layoutEpoch"]), tuple(each["segmentTopic"] for each in assignment.get("segments", []))
+
+
 def expected(name: str) -> Iterator[tuple[object, ...]]:
     """What the inspector has to tell of a capture, from the other decoder."""
     topics: dict[tuple[str, str, str], str] = {}
+    namespaces: dict[tuple[str, str], str] = {}
     for one in decoded(name):
         said, kind, line = fields_of(one), one["command"]["type"], one["connection"]
         if "requestId" in said and "topic" in said:
@@ -190,6 +198,20 @@ def expected(name: str) -> Iterator[tuple[object, ...]]:
                 dag, asked = said["dag"], topics[line, "SCALABLE_TOPIC_LOOKUP", said["sessionId"]]
                 about = asked, said.get("resolvedTopicName"), int(dag["epoch"]), dag.get("controllerBrokerUrl")
                 yield "scalable_topic", line, *about, tuple(segments(dag))
+            case "SCALABLE_TOPIC_SUBSCRIBE_RESPONSE":
+                asked = topics[line, "SCALABLE_TOPIC_SUBSCRIBE", said["requestId"]]
+                yield "scalable_subscribe", line, asked, said.get("error"), assigned(said.get("assignment"))
+            case "SCALABLE_TOPIC_ASSIGNMENT_UPDATE":
+                yield "assignment", line, int(said["consumerId"]), assigned(said["assignment"])
+            case "SCALABLE_TOPIC_UNSUBSCRIBE":
+                yield "scalable_unsubscribe", line, int(said["consumerId"])
+            case "WATCH_SCALABLE_TOPICS":
+                namespaces[line, said["watchId"]] = said["namespace"]
+            case "WATCH_SCALABLE_TOPICS_UPDATE" if "snapshot" in said:
+                yield "topics", line, namespaces[line, said["watchId"]], len(said["snapshot"].get("topics", []))
+            case "WATCH_SCALABLE_TOPICS_UPDATE":
+                added, removed = (len(said["diff"].get(key, [])) for key in ("addeds", "removeds"))
+                yield "topics_changed", line, namespaces[line, said["watchId"]], added, removed
             case "WATCH_TC_ASSIGNMENTS_UPDATE":
                 found = said.get("snapshot", {}).get("assignments", [])
                 yield "coordinators", line, tuple((int(at["tcId"]), at.get("brokerServiceUrl")) for at in found)
@@ -215,6 +237,17 @@ def told(event: Event) -> tuple[object, ...] | None:
             layout = tuple(tuple(at.get(key) for key in keys) for at in fields["segments"])
             about = (fields[key] for key in ("topic", "resolved_topic", "epoch", "controller_broker_url"))
             return *line, *about, layout
+        case "scalable_subscribe" | "assignment":
+            has = fields["layout_epoch"], tuple(at["segment_topic"] for at in fields["segments"])
+            if event.name == "assignment":
+                return *line, fields["consumer_id"], has
+            return *line, fields["topic"], fields["error"], has
+        case "scalable_unsubscribe":
+            return *line, fields["consumer_id"]
+        case "topics":
+            return *line, fields["namespace"], fields["topics"]
+        case "topics_changed":
+            return *line, fields["namespace"], fields["added"], fields["removed"]
         case "coordinators":
             return *line, tuple((at["tc_id"], at["broker_url"]) for at in fields["assignments"])
     return None
@@ -224,7 +257,7 @@ class EventTests(SynchronousTestCase):
     """Events."""
 
     def test_events(self) -> None:
-        """Lookups, owners, segments, coordinators and closes are told as they are."""
+        """Lookups, owners, layouts, consumers, watches and coordinators are told as they are."""
         for name in NAMES:
             events, _ = reading(recorded(name))
             found = Counter(said for event in events if (said := told(event)) is not None)
