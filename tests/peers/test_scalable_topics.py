@@ -9,8 +9,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from twisted.trial.unittest import SkipTest
-
 from tests.peers import inspected, lab
 from tests.peers.cluster import Broker, free_ports
 from tests.peers.material import BROKER_NAMES, SERVICE_NAME
@@ -93,23 +91,23 @@ class ConsumerTests(ScalableTestCase):
         self.assertEqual(("missing_extension", None), (told["alert"], told["server_name"]))
         self.assertIn("IP addresses", told["reason"])
 
-    def test_restarted_proxy(self) -> None:
-        """Consumers outlive a restart of the proxy, and follow a split afterwards."""
-        if not LONG:
-            raise SkipTest("PEERS_LONG=1 is not set")
-        topic = ScalableTopic(self.cluster, "restarted", 1)
-        (port,) = free_ports(1)
-        proxy = self.proxy(lab.routes(self.cluster), port)
-        client = self.client(topic, proxy.url, timeout=60)
-        client.do("open queue queue", "open stream stream", "produce 2 before")
-        proxy.stop()
-        self.proxy(lab.routes(self.cluster), port)
-        client.do("produce 2 between")
-        topic.split(0)
-        client.do("produce 4 after")
-        everything = sorted(numbered("before", 2) + numbered("between", 2) + numbered("after", 4))
-        self.assertEqual(everything, client.receive("queue", 8))
-        self.assertEqual(everything, client.receive("stream", 8))
+    if LONG:
+
+        def test_restarted_proxy(self) -> None:
+            """Consumers outlive a restart of the proxy, and follow a split afterwards."""
+            topic = ScalableTopic(self.cluster, "restarted", 1)
+            (port,) = free_ports(1)
+            proxy = self.proxy(lab.routes(self.cluster), port)
+            client = self.client(topic, proxy.url, timeout=60)
+            client.do("open queue queue", "open stream stream", "produce 2 before")
+            proxy.stop()
+            self.proxy(lab.routes(self.cluster), port)
+            client.do("produce 2 between")
+            topic.split(0)
+            client.do("produce 4 after")
+            everything = sorted(numbered("before", 2) + numbered("between", 2) + numbered("after", 4))
+            self.assertEqual(everything, client.receive("queue", 8))
+            self.assertEqual(everything, client.receive("stream", 8))
 
 
 class InspectorTests(ScalableTestCase):
