@@ -135,7 +135,7 @@ class ScalableTests(ScalableTestCase):
     if LONG:
 
         def test_other_broker(self) -> None:
-            """Where it leads to another broker, that one refuses coordinators which it does not have: Pulsar's fault."""
+            """Where it leads to another broker, that one refuses coordinators that it does not lead: Pulsar's fault."""
             topic = ScalableTopic(self.cluster, "transacted-v5-else", 2)
             leader = self.leader(topic)
             (other,) = [broker for broker in self.cluster.brokers if broker is not leader]
