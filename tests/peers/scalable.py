@@ -42,7 +42,7 @@ class ScalableClient:
         return report
 
     def receive(self, name: str, count: int) -> list[str]:
-        """Receive and acknowledge messages with a consumer. Returns them, sorted."""
+        """Receive and acknowledge different messages with a consumer. Returns them, sorted."""
         return sorted(self.do(f"receive {name} {count}")["received"])
 
     @property

@@ -100,7 +100,7 @@ class ConsumerTests(ScalableTestCase):
             proxy = self.proxy(lab.routes(self.cluster), port)
             client = self.client(topic, proxy.url, timeout=60)
             client.do("open queue queue", "open stream stream", "produce 2 before")
-            proxy.stop()
+            proxy.kill()
             self.proxy(lab.routes(self.cluster), port)
             client.do("produce 2 between")
             topic.split(0)
