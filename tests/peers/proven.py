@@ -1,8 +1,9 @@
 """Runs the tests with real peers for each version of Pulsar, and writes what passed into the README.
 
 `python -m tests.peers.proven` is `make peers-long`: all tests, in full length, with each version. A version is proven
-when no test fails; tests of what it does not have are skipped. `--table` writes the table alone. CI runs the core
-(`--core` prints it) with each version but the default one (`--others`), with which it runs all.
+when no test fails; tests of what it does not have are skipped. `--tests` runs fewer, and the table says so. `--table`
+writes the table alone. CI runs the core (`--core` prints it) with each version but the default one (`--others`), with
+which it runs all.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ CORE = (
     "tests.peers.test_geo_replication.ReplicationTests.test_one_proxy_for_both",
     "tests.peers.test_geo_replication.MistakeTests.test_no_route",
 )
+#: What can run: its tests, and whether in full length.
+SCOPES = {"long": (ALL_TESTS, True), "all": (ALL_TESTS, False), "core": (CORE, False)}
+_SHOWN = {"long": "all, in full length", "all": "all", "core": "the core"}
 _HEADS = ("Pulsar", "Java", "tests", "passed", "skipped", "Python client", "Go client", "on")
 
 
@@ -52,7 +56,7 @@ class Record:
     """A run without failures."""
 
     release: str
-    #: `all`, or `all, in full length`.
+    #: A key of `SCOPES`.
     tests: str
     passed: int
     skipped: int
@@ -95,7 +99,7 @@ def table(pulsars: Iterable[Pulsar], records: Mapping[str, Record]) -> str:
         known = records.get(pulsar.name)
         cells = ["not proven", "", "", "", "", ""]
         if known is not None and known.release == pulsar.release:
-            cells = [known.tests, str(known.passed), str(known.skipped), known.python, known.go, known.day]
+            cells = [_SHOWN[known.tests], str(known.passed), str(known.skipped), known.python, known.go, known.day]
         rows.append((pulsar.release, str(pulsar.java), *cells))
     return markdown(_HEADS, rows)
 
@@ -114,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run what is asked for, and write the records and the table. Returns the exit status: 1 if a test failed."""
     parser = argparse.ArgumentParser("python -m tests.peers.proven", description=__doc__)
     parser.add_argument("version", nargs="*", help="versions to run; default: all")
-    parser.add_argument("--short", action="store_true", help="run all tests, but not in full length")
+    parser.add_argument("--tests", choices=SCOPES, default="long", help="default: long")
     parser.add_argument("--core", action="store_true", help="print the names of the core's tests, and run nothing")
     parser.add_argument("--others", action="store_true", help="print the other versions than the default one")
     parser.add_argument("--table", action="store_true", help="write the table of the recorded runs, and run nothing")
@@ -129,14 +133,13 @@ def main(arguments: Sequence[str]) -> int:
     failed = []
     for pulsar in [] if chosen.table else [versions.find(name) for name in chosen.version] or versions.ALL:
         print(f"\n=== Pulsar {pulsar.release}", flush=True)
-        passed = run(pulsar, ALL_TESTS, not chosen.short)
+        passed = run(pulsar, *SCOPES[chosen.tests])
         records.pop(pulsar.name, None)
         if passed is None:
             failed.append(pulsar.release)
         else:
-            tests = "all" if chosen.short else "all, in full length"
             today = f"{datetime.date.today()}"
-            records[pulsar.name] = Record(pulsar.release, tests, passed[0], passed[1], *clients(), today)
+            records[pulsar.name] = Record(pulsar.release, chosen.tests, passed[0], passed[1], *clients(), today)
         write_records(records)
         write_into(README, TABLE, table(versions.ALL, records))
     write_into(README, TABLE, table(versions.ALL, records))

@@ -20,6 +20,6 @@ class OtherVersionTests(PulsarTestCase):
             require(parts=provide.needed(client))
             topics = cluster.topic_of_each(f"public/default/by-{client.name}")
             proxy = self.proxy(lab.routes(cluster))
-            outcome = self.java_of(client, proxy, topics.values())
+            outcome = self.java_of(client, proxy, topics.values(), timeout=60)
             self.assert_all_came_back(outcome, topics.values())
             self.assertEqual(set(proxy.names(SERVICE_NAME, *topics)), {SERVICE_NAME, *topics})

@@ -118,15 +118,16 @@ class MainTests(SynchronousTestCase):
         """A version that fails loses its record; the status says so, and the other runs count."""
         proven.main([])
         self.failing = "1.0"
-        self.assertEqual(proven.main(["--short"]), 1)
+        self.assertEqual(proven.main(["--tests", "all"]), 1)
         self.assertEqual(list(proven.read_records()), ["2.0"])
         self.assertIn("not proven", self.readme.read_text())
         self.assertIn("failed: 1.0.3", self.said.getvalue())
 
     def test_some(self) -> None:
-        """Only the named versions run."""
-        self.assertEqual(proven.main(["2.0", "--short"]), 0)
+        """Only the named versions run, with fewer tests, as the table says."""
+        self.assertEqual(proven.main(["2.0", "--tests", "core"]), 0)
         self.assertEqual(self.ran, [("2.0", False)])
+        self.assertIn("the core", self.readme.read_text())
 
     def test_nothing_runs(self) -> None:
         """The lists for CI are printed, and the table is written, without a run."""
