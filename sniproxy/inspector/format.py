@@ -14,7 +14,8 @@ _RED, _GREEN, _YELLOW, _DIM, _PLAIN = "31", "32", "33", "2", ""
 _NAME_WIDTH = 11
 _CONNECTION_WIDTH = 4
 _NO_URL = "no URL"
-_MAX_SEGMENTS = 8
+_MAX_LISTED = 8
+_MAX_LEADERS = 2
 
 
 def json_line(event: Event) -> str:
@@ -179,9 +180,12 @@ def _segments_total(fields: Fields) -> str:
 
 def _segments(value: Value) -> str:
     """Segments by the last part of their names, which has the range of hashes and the id."""
-    listed = tables(value)
-    shown = [str(at.get("segment_topic") or at.get("segment_id")).rpartition("/")[2] for at in listed[:_MAX_SEGMENTS]]
-    return ", ".join([*shown, *(["..."] if len(listed) > len(shown) else [])])
+    return _list([str(at.get("segment_topic") or at.get("segment_id")).rpartition("/")[2] for at in tables(value)])
+
+
+def _list(texts: list[str], most: int = _MAX_LISTED, between: str = ", ") -> str:
+    """The first of these texts."""
+    return between.join([*texts[:most], *(["..."] if len(texts) > most else [])])
 
 
 def _consumer(fields: Fields) -> str:
@@ -212,10 +216,11 @@ def _resegmented(fields: Fields) -> str:
 def _coordinators(fields: Fields) -> str:
     if fields.get("status") == "failed":
         return f"transaction coordinators -> {_failure(fields)}" + _notes(_latency(fields.get("latency_s")))
-    assignments = fields.get("assignments")
-    shown = assignments[:4] if isinstance(assignments, list) else []
-    listed = ", ".join(f"{at['tc_id']} -> {_urls(at)}" for at in shown if isinstance(at, dict))
-    return f"{fields.get('assignments_total')} assigned: {listed}"
+    led: dict[str, list[str]] = {}
+    for at in tables(fields.get("assignments")):
+        led.setdefault(_urls(at), []).append(str(at["tc_id"]))
+    listed = [f"{_list(ids)} -> {leader}" for leader, ids in led.items()]
+    return f"{fields.get('assignments_total')} assigned: {_list(listed, _MAX_LEADERS, '; ')}"
 
 
 def _ended(fields: Fields) -> str:

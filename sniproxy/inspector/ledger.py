@@ -191,7 +191,7 @@ class Ledger:
         layout = None if entry is None else next_layout(entry.layout, fields, event.time)
         if entry is None or layout is None:
             return events
-        if entry.layout is not None and entry.layout.epoch < layout.epoch:
+        if entry.layout is not None:
             for kind, change in splits_and_merges(listed, entry.layout.epoch):
                 about: Fields = {"topic": entry.topic, **change, "cluster": cluster}
                 events.append(Event(kind, event.time, event.connection, about))

@@ -26,6 +26,9 @@ CONSUMER: dict[str, Value] = {
     "consumer_name": "one",
     "consumer_type": "STREAM",
 }
+LEADERS: list[Value] = [
+    {"tc_id": at, "broker_url": f"pulsar://b{at % 3}:1", "broker_url_tls": None} for at in (*range(0, 30, 3), 1, 2)
+]
 
 
 def said(name: str, **fields: Value) -> str:
@@ -123,6 +126,10 @@ class ReadableTests(SynchronousTestCase):
             (
                 said("coordinators", assignments_total=1, assignments=[{"tc_id": 3, **URLS}]),
                 "1 assigned: 3 -> pulsar://b:1 | pulsar+ssl://b:2",
+            ),
+            (
+                said("coordinators", assignments_total=12, assignments=LEADERS),
+                f"12 assigned: {', '.join(map(str, range(0, 24, 3)))}, ... -> pulsar://b0:1; 1 -> pulsar://b1:1; ...",
             ),
             (
                 said("ended", client_frames=2, client_bytes=100, broker_frames=3, broker_bytes=4700),

@@ -65,7 +65,7 @@ class RealStreamTests(SynchronousTestCase):
                 assert isinstance(fields["latency_s"], float)
                 self.assertTrue(0 < fields["latency_s"] < 1)
             total += len(events)
-        self.assertEqual(total, 58)
+        self.assertEqual(total, 98)
 
     def seen(self, name: str, side: str, number: int) -> list[streams.Seen]:
         return [each for each in streams.frames(streams.side_of(name, side)) if each.type == number]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.entries import TopicEntry
@@ -129,6 +131,19 @@ class ScalableTests(LedgerCase):
         self.assertEqual(self.learn(layout(0, segment(0, 2))), ["moved"])
         self.assertEqual(self.entry(LEFT).moves[0].source, "scalable_topic")
 
+    @given(st.lists(st.tuples(st.booleans(), st.integers(1, 3))))
+    def test_any_order(self, told: list[tuple[bool, int]]) -> None:
+        """In any order, a segment moves with its lookups, and with its layouts only before the first lookup."""
+        self.ledger = Ledger()
+        owner, by_lookup, moves = 0, False, 0
+        for is_lookup, broker in told:
+            self.learn(lookup(LEFT, broker) if is_lookup else layout(0, segment(0, broker)))
+            if is_lookup or not by_lookup:
+                moves += owner not in (0, broker) and is_lookup == by_lookup
+                owner, by_lookup = broker, is_lookup
+        found = [(entry.broker_url, entry.moves_total) for entry in self.ledger.topics() if entry.topic == LEFT]
+        self.assertEqual(found, [(f"pulsar://b{owner}:6650", moves)] if told else [])
+
     def test_unloaded(self) -> None:
         """A segment that its broker gives up is unsettled until a lookup names the next owner."""
         self.learn(layout(0, segment(0, 1)), lookup(LEFT, 1))
@@ -186,7 +201,7 @@ class ScalableTests(LedgerCase):
         self.learn(lookup(TOPIC, 1), place="vip.test")
         self.learn(layout(0, segment(0, 4), controller=3), place="b1")
         for number in (3, 4):
-            self.learn(lookup(LEFT, 4), place=f"b{number}:6650")
+            self.learn(lookup(f"elsewhere {number}", 4 + number), place=f"b{number}:6650")
         self.assertEqual({entry.cluster for entry in self.ledger.topics()}, {"vip.test"})
 
     def test_merged_clusters(self) -> None:

@@ -22,6 +22,9 @@ class OversizedTests(SynchronousTestCase):
         messages: list[tuple[int, Message]] = [
             (T.LOOKUP_RESPONSE, response),
             (T.SCALABLE_TOPIC_UPDATE, pb.CommandScalableTopicUpdate(session_id=1 << 40)),
+            (T.SCALABLE_TOPIC_SUBSCRIBE_RESPONSE, pb.CommandScalableTopicSubscribeResponse(request_id=1 << 40)),
+            (T.WATCH_SCALABLE_TOPICS_UPDATE, pb.CommandWatchScalableTopicsUpdate(watch_id=1 << 40)),
+            (T.WATCH_TC_ASSIGNMENTS_UPDATE, pb.CommandWatchTcAssignmentsUpdate(watch_id=1 << 40)),
             (T.SUCCESS, pb.CommandSuccess(request_id=1 << 40)),
         ]
         for number, message in messages:

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.layouts import tables
-from sniproxy.inspector.placement import MAX_LISTED, broker_urls, coordinators, scalable_topic
+from sniproxy.inspector.placement import MAX_LISTED, MAX_PARENTS, broker_urls, coordinators, scalable_topic
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.events import Fields
 
@@ -88,10 +88,11 @@ class ScalableTopicTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """Only the first of many segments are listed."""
-        dag = pb.ScalableTopicDag(epoch=1, segments=[pb.ScalableTopicSegment(segment_id=at) for at in range(1000)])
+        many = [pb.ScalableTopicSegment(segment_id=at, parent_ids=range(100)) for at in range(1000)]
+        dag = pb.ScalableTopicDag(epoch=1, segments=many)
         fields = scalable_topic(pb.CommandScalableTopicUpdate(session_id=1, dag=dag), None, None)
-        listed = fields["segments"]
-        assert isinstance(listed, list)
+        listed = tables(fields["segments"])
+        self.assertEqual(listed[0]["parents"], [*range(MAX_PARENTS)])
         self.assertEqual((len(listed), fields["segments_total"]), (MAX_LISTED, 1000))
 
 

@@ -188,6 +188,8 @@ def told_by(client: list[Said], broker: list[Said]) -> Iterator[tuple[object, ..
                 yield "partitions", topic, partitions, said.get("message")
             case "CommandProducerSuccess":
                 yield "producer", topic, said["producer_name"]
+            case "CommandError" if ("CommandSubscribe", said.get("request_id")) in topics:
+                pass  # told by a `subscribe` event
             case "CommandError":
                 yield "error", topic, *said.failure()
             case "CommandGetSchemaResponse" if "error_code" in said:
