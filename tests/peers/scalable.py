@@ -78,20 +78,20 @@ class ScalableTopic:
         """Merge two active segments, whose hash ranges are neighbours."""
         self._cluster.admin("POST", f"{self._path}/merge/{one}/{other}")
 
-    def owners(self) -> dict[str, Broker | None]:
+    def owners(self) -> dict[str, Broker]:
         """All of its segments by name, also those that were split or merged, with the brokers that have them."""
         found = self._stats()["layout"]["segments"].values()
-        return {each["name"]: self._broker(each.get("ownerBroker")) for each in found}
+        return {each["name"]: self._broker(each["ownerBroker"]) for each in found}
 
-    def controller(self) -> Broker | None:
-        """The broker of its controller."""
-        return self._broker(self._stats().get("controllerBroker"))
+    def controller(self) -> Broker:
+        """The broker of its controller, which starts if there is none."""
+        return self._broker(self._stats()["controllerBroker"])
 
     def _stats(self) -> dict[str, Any]:
         return dict(self._cluster.admin("GET", f"{self._path}/stats"))
 
-    def _broker(self, web_id: str | None) -> Broker | None:
-        return next((broker for broker in self._cluster.brokers if broker.web_id == web_id), None)
+    def _broker(self, web_id: str) -> Broker:
+        return next(broker for broker in self._cluster.brokers if broker.web_id == web_id)
 
 
 class ScalableTestCase(PulsarTestCase):
