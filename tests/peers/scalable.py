@@ -109,9 +109,11 @@ class ScalableTestCase(PulsarTestCase):
         base = {"url": f"pulsar+ssl://{SERVICE_NAME}:6651", "proxy": proxy, "trust": self.lab.material.trust}
         return self.start_client(topic, {**base, "verify": True, **options})
 
-    def start_client(self, topic: ScalableTopic, words: Mapping[str, object]) -> ScalableClient:
-        """A client of a topic with these options only."""
-        client = ScalableClient(clients.java_client(words, [topic.name], self.pulsar, "PulsarScalable"))
+    def start_client(
+        self, topic: ScalableTopic, words: Mapping[str, object], inside: Sequence[str] = ()
+    ) -> ScalableClient:
+        """A client of a topic with these options only. `inside`: the beginning of a command that runs it."""
+        client = ScalableClient([*inside, *clients.java_client(words, [topic.name], self.pulsar, "PulsarScalable")])
         self.addCleanup(client.stop)
         return client
 

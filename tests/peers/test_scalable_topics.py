@@ -12,10 +12,13 @@ from typing import Any
 from tests.peers import inspected, lab
 from tests.peers.cluster import Broker, free_ports
 from tests.peers.material import BROKER_NAMES, SERVICE_NAME
+from tests.peers.needs import require_private_hosts
 from tests.peers.proxy import Proxy
 from tests.peers.scalable import ScalableClient, ScalableTestCase, ScalableTopic
 
 LONG = os.environ.get("PEERS_LONG") == "1"
+#: An address of the proxy beside the brokers' 127.0.0.1.
+ELSEWHERE = "127.0.0.9"
 KINDS = ("queue", "stream", "checkpoint", "group")
 
 
@@ -90,6 +93,27 @@ class ConsumerTests(ScalableTestCase):
         told = next(line for line in refused if line["result"] == "no_server_name")
         self.assertEqual(("missing_extension", None), (told["alert"], told["server_name"]))
         self.assertIn("IP addresses", told["reason"])
+
+    def test_dns_mode(self) -> None:
+        """Without a proxy option: names resolve to the proxy, which listens on the brokers' internal ports, too."""
+        private = require_private_hosts()
+        hosts = self.lab.new_folder() / "hosts"
+        # Brokers have their internal ports on 127.0.0.1.
+        hosts.write_text(f"127.0.0.1 localhost\n{ELSEWHERE} {SERVICE_NAME} {' '.join(BROKER_NAMES)}\n")
+        ports = [self.cluster.dns_port, *(broker.plain for broker in self.cluster.brokers)]
+        more = "".join(f'[[listener]] # {port}\nendpoint = "tcp:{port}:interface={ELSEWHERE}"\n' for port in ports)
+        proxy = self.proxy(lab.routes(self.cluster, dns=True), more=more)
+        proxy.wait_for_text("ready: ")
+        topic = ScalableTopic(self.cluster, "by-names", 3)
+        url = f"pulsar+ssl://{SERVICE_NAME}:{self.cluster.dns_port}"
+        words = {"url": url, "trust": self.lab.material.trust, "verify": True}
+        client = self.start_client(topic, words, [*private, str(hosts)])
+        client.do("produce 6 sent")
+        for kind, name in (("queue", "queue"), ("stream", "first"), ("stream", "later"), ("group", "group")):
+            client.do(f"open {kind} {name}")
+            self.assertEqual(numbered("sent", 6), client.receive(name, 6), name)
+        self.assertEqual(0, client.finish())
+        self.assertEqual({"ok"}, {line["result"] for line in proxy.connections(lambda log: len(log) >= 3)})
 
     if LONG:
 
