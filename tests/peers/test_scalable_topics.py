@@ -100,8 +100,11 @@ class ConsumerTests(ScalableTestCase):
         hosts = self.lab.new_folder() / "hosts"
         # Brokers have their internal ports on 127.0.0.1.
         hosts.write_text(f"127.0.0.1 localhost\n{ELSEWHERE} {SERVICE_NAME} {' '.join(BROKER_NAMES)}\n")
-        ports = [self.cluster.dns_port, *(broker.plain for broker in self.cluster.brokers)]
-        more = "".join(f'[[listener]] # {port}\nendpoint = "tcp:{port}:interface={ELSEWHERE}"\n' for port in ports)
+        ports = {"dns": self.cluster.dns_port} | {f"internal-{one.name}": one.plain for one in self.cluster.brokers}
+        more = "".join(
+            f'[[listener]] # {port}\nname = "{name}"\nendpoint = "tcp:{port}:interface={ELSEWHERE}"\n'
+            for name, port in ports.items()
+        )
         proxy = self.proxy(lab.routes(self.cluster, dns=True), more=more)
         proxy.wait_for_text("ready: ")
         topic = ScalableTopic(self.cluster, "by-names", 3)
@@ -113,7 +116,8 @@ class ConsumerTests(ScalableTestCase):
             client.do(f"open {kind} {name}")
             self.assertEqual(numbered("sent", 6), client.receive(name, 6), name)
         self.assertEqual(0, client.finish())
-        self.assertEqual({"ok"}, {line["result"] for line in proxy.connections(lambda log: len(log) >= 3)})
+        logged = proxy.connections(lambda log: any(line["listener"].startswith("internal-") for line in log))
+        self.assertEqual({"ok"}, {line["result"] for line in logged})
 
     if LONG:
 
