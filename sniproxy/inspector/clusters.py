@@ -7,6 +7,7 @@ command says which places belong to one cluster, so this module infers it from t
 from __future__ import annotations
 
 from functools import lru_cache
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from sniproxy.pulsar.events import Fields
@@ -89,6 +90,17 @@ def brokers_of(urls: Fields) -> set[str]:
     """The identities of the broker with these URLs, ``broker_url`` and ``broker_url_tls``; either may be None."""
     found = (_broker(url) for url in (urls["broker_url"], urls["broker_url_tls"]) if isinstance(url, str))
     return {broker for broker in found if broker is not None}
+
+
+@lru_cache(maxsize=1024)
+def is_loopback(url: str) -> bool:
+    """Whether the host of this URL is a loopback address or ``localhost``: all brokers may have this one."""
+    try:
+        host = urlsplit(url).hostname or ""
+        address = ip_literal(host)
+        return host == "localhost" if address is None else ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 @lru_cache(maxsize=1024)

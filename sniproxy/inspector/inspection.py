@@ -39,6 +39,8 @@ _FOREIGN = {
     Protocol.PROXY_V2: "PROXY protocol header before Pulsar",
 }
 _CONNECTED = 3
+# Answers to ACKs may be many, and are read only for an error: those without the tag of its field need no parsing.
+_ACK_RESPONSE, _ERROR_TAG = 38, b"\x20"
 _FIRST = {"client": (2,), "broker": (_CONNECTED, 14, 36)}
 """Types of the first command of each side: CONNECT; CONNECTED, ERROR, AUTH_CHALLENGE."""
 
@@ -176,6 +178,8 @@ class Inspection:
                 fields: Fields = {"side": stream.side, "command": number_name(number)}
                 fields |= {"size": frame.size, "payload": frame.payload}
                 events.append(Event("command", time, self.connection, fields))
+            if number == _ACK_RESPONSE and frame.complete and _ERROR_TAG not in frame.command:
+                continue
             if number in handlers and frame.complete:
                 command = fields_of(read(frame.command))
                 if number == _CONNECTED:

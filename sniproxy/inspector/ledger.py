@@ -9,7 +9,7 @@ from collections import deque
 
 import attrs
 
-from sniproxy.inspector.clusters import Clusters
+from sniproxy.inspector.clusters import Clusters, is_loopback
 from sniproxy.inspector.entries import (
     LOOKUP,
     Failure,
@@ -216,9 +216,13 @@ class Ledger:
         return events
 
     def _add_brokers(self, event: Event, place: str, named: list[Fields]) -> tuple[str, list[Event]]:
-        """Like `_add_broker`, for all brokers that an event names at this place."""
+        """Like `_add_broker`, for all brokers that an event names at this place by their internal listeners.
+
+        These may have loopback URLs, also in other clusters.
+        """
         cluster, events = self._clusters.cluster_at(place), list[Event]()
         for plain, tls in dict.fromkeys((_text(at["broker_url"]), _text(at["broker_url_tls"])) for at in named):
+            plain = None if plain is not None and is_loopback(plain) else plain
             if plain or tls:
                 cluster, joined = self._add_broker(event, cluster, {"broker_url": plain, "broker_url_tls": tls})
                 events += joined

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.clusters import MAX_PLACES, Clusters, brokers_of
+from sniproxy.inspector.clusters import MAX_PLACES, Clusters, brokers_of, is_loopback
 from sniproxy.pulsar.events import Fields
 
 
@@ -95,3 +95,16 @@ class BrokerTests(SynchronousTestCase):
             (None, None, set()),
         ):
             self.assertEqual(brokers_of(urls(plain, tls)), found)
+
+    def test_loopback(self) -> None:
+        """A loopback address or localhost, not a name or an invalid URL."""
+        for url, expected in (
+            ("pulsar://127.0.0.1:6650", True),
+            ("pulsar://[::1]:6650", True),
+            ("pulsar://LOCALHOST:6650", True),
+            ("pulsar://10.0.0.1:6650", False),
+            ("pulsar://b1.test:6650", False),
+            ("http://[", False),
+            ("", False),
+        ):
+            self.assertEqual(is_loopback(url), expected, url)

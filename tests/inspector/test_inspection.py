@@ -11,7 +11,7 @@ from sniproxy.inspector.format import json_line, readable_line
 from sniproxy.inspector.inspection import HEADER_BYTES, MAX_SEARCHED_BYTES, Inspection
 from sniproxy.inspector.pending import MAX_PENDING
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.pulsar.commands import number_name, write
+from sniproxy.pulsar.commands import number_name, varint, write
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES, encode, encode_section
 from sniproxy.pulsar.walker import MAX_HEAD_BYTES
@@ -290,6 +290,19 @@ class CommandTests(SynchronousTestCase):
         inspection = Inspection("c")
         self.assertEqual(inspection.client(PING + encode(b"\x08\x53\x9a\x05\x00"), 1.0), [])
         self.assertEqual(inspection.commands, {"PING": 1, "TYPE_83": 1})
+
+    def test_ack_responses(self) -> None:
+        """Of many ACK_RESPONSEs, those with an error are told, wherever its field is."""
+        inspection = Inspection("c")
+        for number in range(300):
+            self.assertEqual(inspection.broker(write(pb.CommandAckResponse(consumer_id=1, request_id=number)), 1.0), [])
+        refused = pb.CommandAckResponse(consumer_id=1, error=pb.TransactionConflict, request_id=7)
+        for body in (
+            refused.SerializeToString(),
+            b"\x20\x17" + pb.CommandAckResponse(consumer_id=1).SerializeToString(),
+        ):
+            [error] = inspection.broker(encode(b"\x08\x26\xb2\x02" + varint(len(body)) + body), 1.0)
+            self.assertEqual((error.name, error.fields["error"]), ("error", "TransactionConflict"))
 
     def test_no_command(self) -> None:
         """A frame without a readable command stops the inspection."""

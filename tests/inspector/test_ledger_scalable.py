@@ -204,6 +204,16 @@ class ScalableTests(LedgerCase):
             self.learn(lookup(f"elsewhere {number}", 4 + number), place=f"b{number}:6650")
         self.assertEqual({entry.cluster for entry in self.ledger.topics()}, {"vip.test"})
 
+    def test_loopback(self) -> None:
+        """Internal listeners on loopback, which brokers of two clusters may have alike, do not join these."""
+        inside: dict[str, Any] = {"broker_url": "pulsar://127.0.0.1:6650"}
+        for number, place in enumerate(("east.test", "west.test", "east.test", "west.test")):
+            led: Fields = {"tc_id": 3, **inside, "broker_url_tls": None}
+            told = layout(0, segment(0, None, **inside), controller_broker_url="pulsar://localhost:6650")
+            events = lookup(LEFT, 1 + number % 2), told, Event("coordinators", 1.0, "c", {"assignments": [led]})
+            self.assertEqual(self.learn(*events, place=place), [])
+        self.assertEqual({entry.cluster for entry in self.ledger.topics()}, {"east.test", "west.test"})
+
     def test_merged_clusters(self) -> None:
         """Clusters that turn out to be one: the owner that a lookup named stays, and is no move."""
         self.learn(lookup(LEFT, 5, 1.0), place="tap")
