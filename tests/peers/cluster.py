@@ -77,7 +77,8 @@ class Site:
     `name`: of the cluster; `service_name`: the host for lookups; `brokers`: the names of the brokers. `apart`: every
     broker but the first has its own JVM, and can be killed; with `storage_apart` the first, too, because ZooKeeper and
     the bookie have their own JVM. `hosts`: the only hosts file of the JVMs; the brokers' web addresses then have the
-    brokers' names, otherwise `localhost`. `pulsar`: the version of the brokers.
+    brokers' names, otherwise `localhost`. `pulsar`: the version of the brokers. `setup`: initialize-cluster-metadata
+    runs before the first broker starts, as the ExtensibleLoadManager requires.
     """
 
     name: str = "lab"
@@ -87,6 +88,7 @@ class Site:
     storage_apart: bool = False
     hosts: Path | None = None
     pulsar: Pulsar = field(factory=versions.current)
+    setup: bool = False
 
 
 LAB = Site()
@@ -121,7 +123,8 @@ class Broker:
 class Cluster:
     """Brokers, with the tenant `public` and its namespace `default`, after `serve` has returned.
 
-    `dns_port`: the proxy's port in DNS mode; `zookeeper`: the port of ZooKeeper. `settings`: lines of broker.conf for
+    `dns_port`: the proxy's port in DNS mode; `zookeeper`: the port of ZooKeeper; `hosts`: the brokers' hosts file.
+    `settings`: lines of broker.conf for
     all brokers. `admin_token`: a file with a super-user's token, if the brokers require one. Construction and `serve`
     are separate, so that several clusters can start at the same time.
     """
@@ -138,7 +141,7 @@ class Cluster:
         self.name, self.service_name = site.name, site.service_name
         self.pulsar = site.pulsar
         self._folder = folder
-        self._hosts = site.hosts or _hosts_file(folder / "hosts", site)
+        self.hosts = site.hosts or _hosts_file(folder / "hosts", site)
         self.zookeeper, self.dns_port, *ports = free_ports(2 + 7 * len(site.brokers))
         self.brokers = [
             Broker(name, *ports[7 * i : 7 * i + 7], web_host=name if site.hosts else "localhost")
@@ -157,6 +160,7 @@ class Cluster:
         self._groups: list[tuple[str, ...]] = [(name,) for name in site.brokers] if site.apart else [site.brokers]
         if site.storage_apart:
             self._groups.insert(0, ())
+        self._setup = site.setup
         self._start(self._groups[0], storage=True)
 
     def serve(self) -> None:
@@ -174,9 +178,11 @@ class Cluster:
 
     def _start(self, names: tuple[str, ...], storage: bool) -> None:
         # Half of Pulsar's clients resolve by the JDK, half by Netty, which reads /etc/hosts.
-        flags = ["-XX:MaxDirectMemorySize=384m", f"-Djdk.net.hosts.file={self._hosts}"]
+        flags = ["-XX:MaxDirectMemorySize=384m", f"-Djdk.net.hosts.file={self.hosts}"]
+        if storage and self._setup:
+            flags.append(f"-Dpeers.setup={' '.join(self._setup_arguments())}")
         private = needs.private_hosts()
-        inside = [*private, str(self._hosts)] if private else []
+        inside = [*private, str(self.hosts)] if private else []
         java, *rest = java_command("PulsarCluster", "384m", "warn", self.pulsar)
         place = str(self._folder) if storage else "-"
         command = [*inside, java, *flags, *rest, place, str(self.zookeeper), *(self._files[name] for name in names)]
@@ -233,7 +239,19 @@ class Cluster:
             "tlsTrustCertsFilePath": str(material.trust),
         }
 
+    def _setup_arguments(self) -> list[str]:
+        first, store = self.brokers[0], f"zk:127.0.0.1:{self.zookeeper}"
+        return [
+            *("--cluster", self.name, "--metadata-store", store, "--configuration-metadata-store", store),
+            *("--web-service-url", f"http://127.0.0.1:{first.web}"),
+            *("--broker-service-url", f"pulsar://127.0.0.1:{first.plain}"),
+            *("--broker-service-url-tls", f"pulsar+ssl://{self.service_name}:{first.tls}"),
+            *("--initial-num-transaction-coordinators", "2", "--initial-num-stream-storage-containers", "1"),
+        ]
+
     def _populate(self) -> None:
+        if self._setup:
+            return
         first = self.brokers[0]
         urls = {
             "serviceUrl": f"http://127.0.0.1:{first.web}",

@@ -82,6 +82,13 @@ class Geo:
             "brokerClientTrustCertsFilePath": str(self.lab.material.trust),
         }
 
+    def admin_door(self, name: str, *clusters: Cluster) -> list[str]:
+        """The lines of a listener of that name for HTTPS, at the door of the clusters, and of its routes."""
+        lines = _listener(name, self.doors[clusters[0].name].admin)
+        for cluster in clusters:
+            lines += _admin_routes(name, cluster)
+        return lines
+
     def mend(self) -> None:
         """Restart the killed broker, and spread the topics over both. Raises ChildError."""
         if self.east.revive():
@@ -102,9 +109,7 @@ class Geo:
             suffix = f"-{number + 1}" if number else ""
             if number:
                 lines += _listener(f"public{suffix}", door.port)
-            lines += _listener(f"admin{suffix}", door.admin)
-            for cluster in behind:
-                lines += _admin_routes(f"admin{suffix}", cluster)
+            lines += self.admin_door(f"admin{suffix}", *behind)
         routes = {name: targets for cluster in clusters for name, targets in lab.routes(cluster).items()}
         return self.lab.proxy(routes, next(iter(doors)).port, "\n".join(lines) + "\n")
 

@@ -11,15 +11,8 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-#: Not needed: native code, where Pulsar falls back to NIO and not every release of Netty is on Maven Central; the
-#: metadata store etcd and the functions' runtime for Kubernetes, which are large.
-_LEFT_OUT = (
-    "io.netty:netty-transport-native-epoll",
-    "io.netty:netty-transport-native-io_uring",
-    "io.netty:netty-resolver-dns-native-macos",
-    "io.kubernetes:client-java",
-    "org.apache.pulsar:jetcd-core-shaded",
-)
+#: Large, and not needed: the metadata store etcd, and the functions' runtime for Kubernetes.
+_LEFT_OUT = ("org.apache.pulsar:jetcd-core-shaded", "io.kubernetes:client-java")
 _LOG4J = ("org.apache.logging.log4j:log4j-slf4j2-impl:2.23.1", "org.apache.logging.log4j:log4j-core:2.23.1")
 
 
@@ -67,6 +60,7 @@ ALL = (
             "org.apache.bookkeeper:native-io:4.18.2",
             "org.apache.bookkeeper.http:http-server:4.18.2",
             "org.apache.distributedlog:distributedlog-common:4.18.2",
+            "org.apache.distributedlog:distributedlog-core:4.18.2",
             "org.apache.distributedlog:distributedlog-protocol:4.18.2",
             "org.apache.thrift:libthrift:0.14.2",
             "org.apache.zookeeper:zookeeper-jute:3.9.6",
@@ -79,8 +73,15 @@ ALL = (
             # Without the classifier jdk11, which Maven Central does not have.
             "org.jline:jline:4.4.6",
         ),
-        # The first is of BookKeeper's streams, and wants test jars that are not there.
-        left_out=(*_LEFT_OUT, "org.apache.distributedlog:distributedlog-core", "org.jline:jline"),
+        left_out=(
+            *_LEFT_OUT,
+            # Not on Maven Central: native code, without which Pulsar uses NIO, and test jars of BookKeeper's streams.
+            "io.netty:netty-transport-native-epoll",
+            "io.netty:netty-transport-native-io_uring",
+            "io.netty:netty-resolver-dns-native-macos",
+            "org.apache.distributedlog:distributedlog-core",
+            "org.jline:jline",
+        ),
     ),
 )
 #: The version whose whole suite runs in CI; of the others the core runs.

@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Properties;
 import org.apache.bookkeeper.conf.ServerConfiguration;
+import org.apache.pulsar.PulsarClusterMetadataSetup;
 import org.apache.pulsar.broker.PulsarService;
 import org.apache.pulsar.broker.ServiceConfiguration;
 import org.apache.pulsar.common.configuration.PulsarConfigurationLoader;
@@ -18,7 +19,8 @@ import org.apache.zookeeper.server.ZooKeeperServer;
  *
  * <p>Arguments: data folder, or {@code -} for brokers that join the ZooKeeper and the bookie of another JVM;
  * ZooKeeper's port; broker configuration files. Says {@code CLUSTER READY} when all brokers
- * serve, or {@code CLUSTER FAILED} and why. It ends when its standard input does, so that it never outlives its parent.
+ * serve, or {@code CLUSTER FAILED} and why. The property peers.setup has arguments of initialize-cluster-metadata, if it
+ * shall run before the brokers. It ends when its standard input does, so that it never outlives its parent.
  */
 public class PulsarCluster {
     public static void main(String[] args) {
@@ -26,6 +28,10 @@ public class PulsarCluster {
             endWithStandardInput();
             if (!args[0].equals("-")) {
                 startStorage(Path.of(args[0]), Integer.parseInt(args[1]));
+                String setup = System.getProperty("peers.setup");
+                if (setup != null) {
+                    PulsarClusterMetadataSetup.main(setup.split(" "));
+                }
             }
             startBrokers(args);
             System.out.println("CLUSTER READY");
