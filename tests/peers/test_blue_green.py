@@ -46,7 +46,7 @@ class Pair:
         (broker,) = self.green.brokers
         # The port is never used behind an SNI proxy.
         urls = {"serviceUrl": f"http://127.0.0.1:{broker.web}", "brokerServiceUrlTls": GREEN_URL}
-        path = f"/admin/v2/clusters/{self.blue.name}/migrate?isMigrated={str(migrated).lower()}"
+        path = f"/admin/v2/clusters/{self.blue.name}/migrate?migrated={str(migrated).lower()}"
         self.blue.admin("POST", path, {**urls, "brokerServiceUrl": f"pulsar://127.0.0.1:{broker.plain}"})
 
 
