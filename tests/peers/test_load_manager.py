@@ -1,8 +1,12 @@
-"""The ExtensibleLoadManager: an unload tells clients the topic's new owner (PIP-307), so that they need no lookup."""
+"""The ExtensibleLoadManager: an unload tells clients the topic's new owner (PIP-307), so that they need no lookup.
+
+With PEERS_LONG=1 (`make peers-long`) the topics move more often.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import urllib.parse
 from typing import Any
 
@@ -12,6 +16,8 @@ from tests.peers.clients import Sender
 from tests.peers.cluster import Broker, free_ports
 from tests.peers.material import SERVICE_NAME
 
+#: How often each topic moves.
+ROUNDS = 5 if os.environ.get("PEERS_LONG") == "1" else 2
 SETTINGS = {
     "loadManagerClassName": "org.apache.pulsar.broker.loadbalance.extensions.ExtensibleLoadManagerImpl",
     "loadBalancerMultiPhaseBundleUnload": "true",
@@ -45,7 +51,7 @@ class UnloadTests(PulsarTestCase):
             self.addCleanup(senders[name].stop)
             senders[name].wait_until_sending()
         path: list[tuple[Broker, Broker]] = []
-        for _ in range(3):
+        for _ in range(ROUNDS):
             for name, topic in topics.items():
                 here = cluster.owner(topic)
                 (there,) = (broker for broker in cluster.brokers if broker is not here)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tests.peers import clients, lab
 from tests.peers.case import PulsarTestCase
 from tests.peers.clients import Outcome
@@ -42,3 +44,6 @@ class SampleTests(PulsarTestCase):
         outcome, _, proxy = self.attempt("app", "public/sample-denied")
         self.assertIn("Authorization", self.failure(outcome)["root"])
         self.assertEqual({"ok"}, {line["result"] for line in proxy.connections()})
+
+    if os.environ.get("PEERS_LONG") != "1":
+        test_role_without_rights.skip = "PEERS_LONG=1 runs it"  # type: ignore[attr-defined]
