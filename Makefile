@@ -2,7 +2,7 @@
 # make test    all tests that this machine can run
 # make engine  build the native relay (needs Rust); without it, tunnels are relayed in Python
 # make docs    build the manual in build/docs, and run its samples
-# make peers   fetch the real peers for tests/peers: Pulsar, its Java, Python and Go clients
+# make peers   fetch the real peers for tests/peers: three versions of Pulsar, its Java, Python and Go clients
 # make geo-demo  two real Pulsar clusters that replicate to each other through the proxy (needs make peers; PORT, ONCE)
 PYTHON ?= python3
 PORT ?= 4443
@@ -59,9 +59,10 @@ engine-races:
 peers: dev
 	@$(BIN)/python -m tests.peers.provide
 
-# The tests with real peers in full length; `make test` shortens some.
-peers-long: venv
-	PEERS_LONG=1 REQUIRE_PEERS=1 $(BIN)/trial tests.peers
+# The tests with real peers in full length, with each version of Pulsar; writes the README's table of versions. VERSIONS:
+# some versions only (VERSIONS=4.2).
+peers-long: peers
+	$(BIN)/python -m tests.peers.proven $(VERSIONS)
 
 geo-demo: venv
 	@exec $(BIN)/python -u -m tests.peers.geo_demo --port $(PORT) $(if $(ONCE),--once)

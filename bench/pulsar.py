@@ -28,7 +28,8 @@ from bench.report import case_of, table
 from bench.results import Result, Runs
 from bench.running import Running
 from tests.peers import clients, lab, provide, versions
-from tests.peers.cluster import Cluster, java_command
+from tests.peers.cluster import Cluster
+from tests.peers.jvm import java_command
 from tests.peers.needs import require, require_private_hosts
 
 SIZES: Mapping[str, tuple[int, int]] = {"1 kB": (1_000, 1_000), "100 kB": (100_000, 100)}

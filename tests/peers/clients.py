@@ -12,7 +12,7 @@ from attrs import frozen
 
 from tests.peers import provide
 from tests.peers.children import Child
-from tests.peers.cluster import java_command
+from tests.peers.jvm import java_command
 from tests.peers.versions import Pulsar
 
 #: Seconds that a client may run. Each client has shorter timeouts of its own.

@@ -15,7 +15,8 @@ from attrs import frozen
 
 from tests.peers import lab
 from tests.peers.children import TIMEOUT_S, Child, ChildError
-from tests.peers.cluster import Broker, Cluster, Site, free_ports, java_command
+from tests.peers.cluster import Broker, Cluster, Site, free_ports
+from tests.peers.jvm import java_command
 from tests.peers.lab import Lab
 from tests.peers.material import BROKER_NAMES, OTHER_BROKER_NAMES, OTHER_SERVICE_NAME, SERVICE_NAME
 from tests.peers.proxy import Proxy

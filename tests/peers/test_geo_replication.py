@@ -156,8 +156,8 @@ class AdminTests(GeoTestCase):
         url = f"https://{SERVICE_NAME}:{self.geo.doors['east'].admin}"
         options = {"url": url, "trust": self.lab.material.trust, "verify": True, "mode": "lookup"}
         java, *rest = clients.java_client({**options, "listener": "external"}, list(topics.values()))
-        # From 5.0 on Netty resolves the name, by /etc/hosts; before, the JDK did.
-        private = [*require_private_hosts(), str(self.geo.hosts)] if self.pulsar.scalable else []
+        # From 4.2 on Netty resolves the name, by /etc/hosts; in 4.0 the JDK does.
+        private = [*require_private_hosts(), str(self.geo.hosts)]
         outcome = clients.run([*private, java, f"-Djdk.net.hosts.file={self.geo.hosts}", *rest])
         self.assertEqual([report.get("owner") for report in outcome.reports], list(topics), outcome.log)
         self.assertIn(SERVICE_NAME, proxy.names(SERVICE_NAME))

@@ -6,10 +6,12 @@ import fcntl
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.peers import jdk, needs, provide, versions
@@ -72,8 +74,9 @@ class KeyTests(ProvideCase):
     def test_parts(self) -> None:
         """Names and keys of parts are unique; each version of Pulsar has its own."""
         parts = provide.parts()
-        made = [f"{kind}-{pulsar.name}" for pulsar in versions.ALL for kind in ("jars", "classes")]
-        self.assertEqual([part.name for part in parts if part.name != "java"], [*made, "python", "go"])
+        jars, classes = ([f"{kind}-{pulsar.name}" for pulsar in versions.ALL] for kind in ("jars", "classes"))
+        self.assertEqual([part.name for part in parts if part.name != "java"], [*jars, "python", *classes, "go"])
+        self.assertEqual([part.stage for part in parts], sorted(part.stage for part in parts))
         self.assertEqual(len({part.key for part in parts}), len(parts))
         self.assertEqual(provide.part("go").path.parent, provide.cache_folder())
 
@@ -108,7 +111,7 @@ class PulsarTests(ProvideCase):
         provide.part(f"jars-{self.newest.name}").make(self.folder)
         self.assertEqual(len(self.commands), 2)
         self.assertIn(f"-DoutputDirectory={self.folder}", self.commands[1])
-        self.assertTrue((provide.cache_folder() / "repository" / "x" / "parent" / "1" / "parent-1.pom").exists())
+        self.assertIsNotNone(next((provide.cache_folder() / "repository").rglob("x/parent/1/parent-1.pom"), None))
 
     def test_jars_that_fail(self) -> None:
         """Another failure of Maven is a failed download, after the attempts."""
@@ -245,8 +248,20 @@ class MainTests(ProvideCase):
     def test_done(self) -> None:
         """If all parts are made, the status is 0."""
         status, last = self.main(self.part("a"), self.part("b"))
-        self.assertEqual((status, self.made), (0, ["a", "b"]))
+        self.assertEqual((status, sorted(self.made)), (0, ["a", "b"]))
         self.assertIn("all there", last)
+
+    def test_stages(self) -> None:
+        """Parts of one stage are made at the same time, and those of the next one after them."""
+        together = threading.Barrier(2)
+
+        def wait(folder: Path) -> None:
+            together.wait(60)
+            self.made.append("first")
+
+        first = [Part(name, (), "0123", wait) for name in ("a", "b")]
+        status, _ = self.main(*first, attrs.evolve(self.part("c"), stage=2))
+        self.assertEqual((status, self.made), (0, ["first", "first", "c"]))
 
     def test_download_failed(self) -> None:
         """A failed download gives status 75 and a line that says so."""

@@ -14,7 +14,8 @@ from twisted.internet.threads import deferToThread
 
 from sniproxy.resolvers.zookeeper.resolver import BROKERS_PATH
 from tests.peers.children import Child
-from tests.peers.cluster import free_ports, java_command
+from tests.peers.cluster import free_ports
+from tests.peers.jvm import java_command
 from tests.peers.material import BROKER_NAMES, Material
 
 CONFIGURATION = """\
