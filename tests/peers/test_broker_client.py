@@ -14,8 +14,9 @@ from pathlib import Path
 from tests.peers import clients, lab, provide
 from tests.peers.case import PulsarTestCase
 from tests.peers.children import Child
-from tests.peers.cluster import free_ports, java_command
+from tests.peers.cluster import free_ports
 from tests.peers.geo import wait_until
+from tests.peers.jvm import java_command
 from tests.peers.material import SERVICE_NAME
 from tests.peers.needs import unavailable
 from tests.peers.proxy import Proxy

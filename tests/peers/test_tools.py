@@ -9,7 +9,8 @@ from pathlib import Path
 from tests.peers import clients, lab
 from tests.peers.case import PulsarTestCase
 from tests.peers.clients import Outcome
-from tests.peers.cluster import free_ports, java_command
+from tests.peers.cluster import free_ports
+from tests.peers.jvm import java_command
 from tests.peers.material import SERVICE_NAME
 from tests.peers.needs import require_private_hosts
 from tests.peers.proxy import Proxy
