@@ -84,7 +84,7 @@ class WebSocketTests(BrokerClientTestCase):
         self.assertEqual("", proxy.access_log.read_text())
 
     if not LONG:
-        test_protocol_in_lower_case.skip = "PEERS_LONG=1 runs it"  # type: ignore[attr-defined]
+        del test_protocol_in_lower_case
 
 
 class CompactorTests(BrokerClientTestCase):
@@ -122,9 +122,6 @@ class CompactorTests(BrokerClientTestCase):
 
 class FunctionsWorkerTests(BrokerClientTestCase):
     """The functions worker: functions_worker.yml, where the settings are below `properties`."""
-
-    if not LONG:
-        skip = "PEERS_LONG=1 runs it"
 
     def test_worker(self) -> None:
         """The worker reads and writes its topics through the proxy, and becomes the leader."""
@@ -173,6 +170,10 @@ class FunctionsWorkerTests(BrokerClientTestCase):
         worker.stop()
         owners = {cluster.owner(f"public/functions/{name}").name for name in ("metadata", "coordinate", "assignments")}
         self.check_names(proxy, SERVICE_NAME, *owners)
+
+
+if not LONG:
+    del FunctionsWorkerTests
 
 
 def _get(port: int, path: str) -> bool:
