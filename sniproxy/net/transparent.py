@@ -82,8 +82,13 @@ def bind_to_client(sock: socket.socket, source: str) -> None:
         sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((source, 0))
     except OSError as error:
-        why = NO_RIGHT if error.errno == errno.EPERM else os.strerror(error.errno or errno.EIO)
-        raise CannotBind(error.errno, f"cannot dial from the client {source}: {why}") from error
+        raise cannot_bind(source, error.errno or errno.EIO) from error
+
+
+def cannot_bind(source: str, number: int) -> CannotBind:
+    """The error of a socket that cannot get the client's address. @param number: an errno."""
+    why = NO_RIGHT if number == errno.EPERM else os.strerror(number)
+    return CannotBind(number, f"cannot dial from the client {source}: {why}")
 
 
 def why_unavailable() -> str | None:

@@ -53,6 +53,25 @@ class BeginTests(SynchronousTestCase):
         with sock, listener.accept()[0] as accepted:
             self.assertEqual("127.0.0.9", accepted.getpeername()[0])
 
+    def test_bad_source(self) -> None:
+        """An address that the system does not send from, and a client without a free port, are errors of the client."""
+        port = 0
+
+        def bind(sock: socket.socket, source: str) -> None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((source, port))
+
+        self.patch(connect, "bind_to_client", bind)
+        # Linux does not connect from loopback to other hosts.
+        error = self.assertRaises(CannotBind, begin, "192.0.2.7", 1, "127.0.0.9")
+        self.assertEqual("cannot dial from the client 127.0.0.9: Invalid argument", error.strerror)
+        target = self.listener().getsockname()[1]
+        first, _ = begin("127.0.0.1", target, "127.0.0.9")
+        self.addCleanup(first.close)
+        port = first.getsockname()[1]  # as if it were the client's only one
+        error = self.assertRaises(CannotBind, begin, "127.0.0.1", target, "127.0.0.9")
+        self.assertEqual("cannot dial from the client 127.0.0.9: Cannot assign requested address", error.strerror)
+
     def test_cannot_bind(self) -> None:
         """A socket that cannot get the address is closed."""
         found = []
