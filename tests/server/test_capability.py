@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from msgspec.structs import replace
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
+from sniproxy.net import transparent
 from sniproxy.server.capability import check_transparent, check_user
+from sniproxy.server.workers.supervisor import Supervisor
+from sniproxy.service import ProxyService
+from tests.support.proxies import Proxy
+from tests.support.reactor import as_reactor
+from tests.support.sockets import SocketTestCase
 
 LISTENER = '[[listener]]\nendpoint = "tcp:4443"\n'
 ROUTES = """[[route]]
@@ -57,3 +65,32 @@ class TransparentTests(SynchronousTestCase):
         for twistd in ({"uid": None}, {"uid": 0}, {}, None):
             check_user(parse(LISTENER + ROUTES + SOURCE, "x.toml"), twistd)
         check_user(parse(LISTENER + ROUTES, "x.toml"), {"uid": 65534})
+
+
+class PlacesTests(SocketTestCase):
+    """Where the proxy checks it, without the capability."""
+
+    def setUp(self) -> object:  # type: ignore[override]  # trial waits for it
+        def refuse(sock: object) -> None:
+            raise PermissionError
+
+        self.patch(transparent, "_make_transparent", refuse)
+        self.patch(sys, "platform", "linux")
+        return super().setUp()
+
+    def test_start(self) -> None:
+        """The proxy does not start, nor do its workers."""
+        configuration, reactor = parse(LISTENER + ROUTES + SOURCE, "x.toml"), as_reactor(Clock())
+        for make in (
+            lambda: ProxyService(configuration, reactor),
+            lambda: Supervisor(configuration, reactor, str, []),
+        ):
+            self.assertIn("x.toml:9: route[1].target_source", str(self.assertRaises(ConfigError, make)))
+
+    async def test_reload(self) -> None:
+        """A reload fails, and the current configuration remains."""
+        proxy = Proxy(self, ROUTES)
+        before = proxy.service.configuration
+        why = proxy.service.reload(lambda: parse(before.text + SOURCE, "x.toml"))
+        self.assertIn("this process has neither CAP_NET_RAW nor CAP_NET_ADMIN", why or "")
+        self.assertIs(before, proxy.service.configuration)
