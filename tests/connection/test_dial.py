@@ -221,6 +221,7 @@ class FromClientTests(ConversationCase):
 
     async def test_other_family(self) -> None:
         """A client of the other family is refused with an alert, also where the route has a plan."""
+        self.patch(dial, "begin", lambda *arguments: self.fail("it was dialled"))
         proxy = Proxy(self, route("[::1]:1", more=SOURCE))
         for _ in range(2):
             record = await self.refused(proxy, hello(name=NAME), Result.DENIED, Alert.ACCESS_DENIED)
