@@ -27,6 +27,7 @@ from sniproxy.relay.engine import EngineUnavailable
 from sniproxy.relay.selector import RelaySelector
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build, build_beside, relay_error
+from sniproxy.server.capability import check_transparent
 from sniproxy.server.connections import ConnectionManager
 from sniproxy.server.healthchecks import HealthChecker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
@@ -63,6 +64,7 @@ class ProxyService(Service):
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
         self._reactor = reactor
+        check_transparent(configuration)
         self._built = build(configuration, reactor)
         self.warnings = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
@@ -162,6 +164,7 @@ class ProxyService(Service):
             self._check_running()
             with gc_paused():
                 built = await build_beside(await offload(read), self._reactor, offload, before)
+                check_transparent(built.configuration)
                 warnings = await offload(lambda: operator_warnings(built.configuration))
             self._check_running()
             if self._built is not before:
