@@ -119,6 +119,8 @@ class PageTests(BrowserTestCase):
         self.assertEqual([f"broker-{number}.pulsar.test:6651" for number in (1, 2, 3, 4)], brokers)
         self.assertEqual(18, len([text for text in texts["tunnels"] if re.fullmatch(r"open|half closed", text)]))
         self.assertIn("ab12cd34-20", texts["tunnels"])
+        for ending in (" (authority pulsar-vip.pulsar.test)", " via 10.0.0.9:41000", " from 10.0.0.2:40011"):
+            self.assertTrue(any(text.endswith(ending) for text in texts["tunnels"]), ending)
         self.assertEqual(6, len([text for text in texts["moves"] if text.startswith("shop/")]))
         self.assertIn("ServiceNotReady", texts["failures"])
         self.assertIn("broker-33.pulsar.test", texts["refusals"])
