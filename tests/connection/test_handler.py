@@ -91,6 +91,27 @@ class PlaintextTests(ConversationCase):
             ("plaintext", None, None, Result.OK), (record.route, record.server_name, record.hello_s, record.result)
         )
 
+    async def test_proxy_protocol(self) -> None:
+        """A header is read first; behind one that names no client the target is dialled at the client's first bytes."""
+        backend = Backend(self)
+        proxy = Proxy(
+            self,
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+            f'target = "{backend.address}"\nproxy_protocol = "required"\n',
+        )
+        for header in (b"PROXY TCP4 192.0.2.7 198.51.100.1 50123 6650\r\n", b"PROXY UNKNOWN\r\n"):
+            with proxy.connect("plain") as client:
+                client.sendall(header)
+                client.sendall(b"frames")
+                with await in_thread(backend.accept) as upstream:
+                    self.assertEqual(b"frames", await in_thread(read_exactly, upstream, 6))
+            await proxy.ended()
+            proxy.records.clear()
+        with proxy.connect("plain") as client:
+            client.sendall(b"PROXY UNKNOWN\r\n")
+        record = await proxy.ended()
+        self.assertEqual((Result.CLIENT_GONE, None), (record.result, record.target))
+
 
 class RefusalTests(ConversationCase):
     """Connections without a route."""
