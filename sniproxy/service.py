@@ -27,6 +27,7 @@ from sniproxy.relay.engine import EngineUnavailable
 from sniproxy.relay.selector import RelaySelector
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build, build_beside, relay_error
+from sniproxy.server.capability import check_transparent
 from sniproxy.server.connections import ConnectionManager
 from sniproxy.server.healthchecks import HealthChecker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
@@ -63,6 +64,7 @@ class ProxyService(Service):
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
         self._reactor = reactor
+        check_transparent(configuration)
         self._built = build(configuration, reactor)
         self.warnings = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
@@ -98,7 +100,7 @@ class ProxyService(Service):
         self._observers = Observers(
             reactor,
             self.view,
-            lambda host, entrance: self._cross_check.unrouted(host, entrance),
+            lambda broker, entrance: self._cross_check.unrouted(broker, entrance),
             observer,
             self._account,
             self._connections.add_descriptors,
@@ -162,6 +164,7 @@ class ProxyService(Service):
             self._check_running()
             with gc_paused():
                 built = await build_beside(await offload(read), self._reactor, offload, before)
+                check_transparent(built.configuration)
                 warnings = await offload(lambda: operator_warnings(built.configuration))
             self._check_running()
             if self._built is not before:
@@ -261,7 +264,7 @@ class ProxyService(Service):
         change_listeners(partial(self._connections.accepting, context, bridge_context, built))
         change_observers()
         addresses = self.addresses
-        self._cross_check = RouteCheck(configuration, built.routing, addresses)
+        self._cross_check = RouteCheck(configuration, built.routing, addresses, built.resolvers.names_of)
         self.view.change(built, warnings, self._cross_check)
         self._guard.change([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
         bridges = [bridge for _, bridge in built.bridges.values()]

@@ -28,6 +28,7 @@ from sniproxy.logs.writer import STANDARD_OUTPUT, CannotOpen
 from sniproxy.relay.selector import describe_relay
 from sniproxy.resolvers import makers
 from sniproxy.server import build
+from sniproxy.server.capability import check_user
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.server.reloader import Reloader
 from sniproxy.server.workers import post, sockets, stall, twistdoptions
@@ -152,6 +153,7 @@ class Options(usage.Options):
             _say(describe.report(configuration, self.warnings, self.path is not None, relay))
 
     def _made(self, configuration: Configuration, reactor: IReactor) -> ProxyService | Supervisor:
+        check_user(configuration, self.parent)
         if configuration.workers == 1 or self.post is not None:
             return ProxyService(configuration, reactor, keeper=sockets.from_environment())
         # Imported here: a single process does not need it.

@@ -215,7 +215,7 @@ class ToolTests(TestCase):
         for place, text in blocks(""):
             command, _, expected = text.replace("\\\n", " ").partition("\n")
             kind = re.match(r"\$ sniproxyctl (lookup|explain(?! --all))", command)
-            if kind is None:
+            if kind is None or "topic://" in command:  # the embedded cluster has no scalable topics
                 continue
             commands.append(kind[1])
             words = command.removeprefix("$ sniproxyctl ").replace(":4443", f":{proxy.port}")

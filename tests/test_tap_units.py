@@ -75,6 +75,14 @@ class OptionsTests(OutputCase):
             self.assertEqual((0, ""), (status, err))
             self.assertIn(said, out)
 
+    def test_user(self) -> None:
+        """A user of twistd's that cannot dial from clients' addresses is refused, before the user is changed."""
+        path = self.file(f'{LISTENER}[default]\ntarget = "a.test"\ntarget_source = "client"\n')
+        parent = {"nodaemon": True, "pidfile": twistdoptions.PID_FILE, "logger": None, "uid": 65534}
+        status, _, err = self.ended(lambda: self.options("--config", path, parent=parent))
+        self.assertEqual(1, status)
+        self.assertIn('default.target_source = "client": twistd --uid drops the capability for it', err)
+
     def test_errors(self) -> None:
         """Each error is one line with the cure, status 1."""
         binary = Path(self.mktemp())

@@ -24,10 +24,12 @@ def add_lookup(commands: Any) -> argparse.ArgumentParser:
         epilog=f"exit status: 0: success; 2: wrong usage; 130: Ctrl-C; else that of the first failure:\n{kinds}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    lookup.add_argument("topic", metavar="TOPIC", help="persistent://TENANT/NAMESPACE/TOPIC, or a short form")
+    lookup.add_argument(
+        "topic", metavar="TOPIC", help="persistent://, topic:// or segment://TENANT/NAMESPACE/TOPIC, or short"
+    )
     lookup.add_argument("--service-url", required=True, metavar="URL", help="pulsar+ssl://HOST[:PORT], or pulsar://")
     lookup.add_argument("--proxy-service-url", metavar="URL", help="the proxy of PIP-60: pulsar+ssl://HOST:PORT")
-    lookup.add_argument("--proxy-protocol", metavar="SNI", help="required with --proxy-service-url")
+    lookup.add_argument("--proxy-protocol", metavar="SNI", help="required with --proxy-service-url; in any case")
     lookup.add_argument("--trust", metavar="FILE", help="PEM file or folder of trusted CA certificates")
     lookup.add_argument(
         "--certificate", metavar="FILE", help="PEM file of the client certificate, with or without its key"
@@ -45,6 +47,9 @@ def add_lookup(commands: Any) -> argparse.ArgumentParser:
         default=10.0,
         metavar="S",
         help="timeout in seconds for each connection, handshake and answer; default: 10",
+    )
+    lookup.add_argument(
+        "--config", metavar="FILE", help="a proxy's configuration, whose routes must have all brokers of the answers"
     )
     lookup.add_argument("--json", action="store_true", help="print one JSON object")
     return lookup

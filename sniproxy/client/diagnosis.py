@@ -92,6 +92,21 @@ def explain_end(
     return ClientError(FailureKind.CLOSED, f"{target}: connection {how} {stage.value}", _closed(target, stage))
 
 
+def explain_controller_failure(failure: ClientError, target: DialledTarget) -> ClientError:
+    """Explain why the controller of a scalable topic cannot be connected to. @param failure: that of the connection."""
+    why = "stream consumers and consumer groups dial the broker's internal listener"
+    if target.tls and not target.proxied:
+        cure = f"{why}, which Pulsar 5.0 gives TLS clients without a TLS URL: use an SNI proxy, which routes by name"
+    elif target.tls and target.server_name is None:
+        cure = (
+            f"{why}: advertise it by a dotted name (advertisedAddress), with a route for this name, and the name in "
+            "the broker's certificate"
+        )
+    else:
+        cure = f"{why}; {failure.cure}" if failure.cure else why
+    return ClientError(failure.kind, failure.reason, cure)
+
+
 def _closed(target: DialledTarget, stage: Stage) -> str:
     if target.proxied and stage is Stage.HANDSHAKE:
         return (

@@ -44,6 +44,8 @@ class FailureKind(enum.IntEnum):
     """The broker did not answer in time."""
     NOT_PULSAR = 27
     """The peer does not speak the Pulsar protocol."""
+    UNSUPPORTED = 28
+    """The broker does not support what the topic needs: scalable topics came with Pulsar 5."""
 
 
 class Stage(enum.Enum):

@@ -8,8 +8,12 @@ from typing import Any, TypeVar
 import attrs
 
 from sniproxy.client.brokers import Brokers, Link
+from sniproxy.client.diagnosis import explain_controller_failure
 from sniproxy.client.failures import ClientError
 from sniproxy.client.redirects import Owner, Redirects, refusal
+from sniproxy.client.scalable import FEATURE, Layout, controller_address, read_layout, unsupported
+from sniproxy.client.session import BrokerSession
+from sniproxy.client.topics import is_scalable, is_segment
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.serviceurl import ServiceURL
@@ -23,10 +27,11 @@ _Partitions = pb.CommandPartitionedTopicMetadataResponse
 class Hop:
     """One request to one broker, and its answer.
 
-    @ivar topic: the topic. @ivar phase: ``metadata``, ``lookup`` or ``connect``.
+    @ivar topic: the topic. @ivar phase: ``metadata``, ``lookup``, ``connect``, ``layout`` or ``controller``.
     @ivar link: the link to the broker. @ivar fresh: whether the link was opened for this request.
-    @ivar answer: ``partitions``, ``redirect``, ``owner`` or ``connected``; None if there was none.
+    @ivar answer: ``partitions``, ``redirect``, ``owner``, ``connected`` or ``layout``; None if there was none.
     @ivar partitions: for ``partitions``: their number; 0 if the topic is not partitioned.
+    @ivar layout: for ``layout``: the segments of a scalable topic.
     @ivar url: for ``redirect`` and ``owner``: the URL in the answer.
     @ivar seconds: the duration, including the connection.
     @ivar failure: the error, or None.
@@ -39,6 +44,7 @@ class Hop:
     seconds: float
     answer: str | None = None
     partitions: int | None = None
+    layout: Layout | None = None
     url: str | None = None
     failure: ClientError | None = None
 
@@ -72,13 +78,13 @@ class Lookups:
         return await self._any(topic, "metadata", ask)
 
     async def owner(self, topic: str) -> Owner:
-        """The broker that owns a topic or a partition. @raise ClientError: the lookup failed."""
+        """The broker that owns a topic, a partition or a segment. @raise ClientError: the lookup failed."""
         tls = self._brokers.access.tls
         redirects: Redirects | None = None
 
         async def ask(link: Link) -> tuple[Owner | None, _HopFields]:
             nonlocal redirects
-            session = await link.open()
+            session = await _opened(link, topic)
             redirects = redirects or Redirects(link.host, link.port, tls)
             request = pb.CommandLookupTopic(topic=topic, authoritative=redirects.question.authoritative)
             if self._listener:
@@ -106,6 +112,41 @@ class Lookups:
 
         await self._hop(topic, "connect", link, ask)
         return link
+
+    async def layout(self, topic: str, link: Link) -> Layout:
+        """The layout of a scalable topic, from its owner. @raise ClientError: the request failed."""
+
+        async def ask(link: Link) -> tuple[Layout, _HopFields]:
+            session = await _opened(link, topic)
+            number = session.next_id()
+            queue = session.open_queue("session", number)
+            try:
+                session.send(pb.CommandScalableTopicLookup(session_id=number, topic=topic))
+                command, _ = await queue.take()
+            finally:
+                session.close_queue("session", number)
+            session.raise_if_ended()
+            session.send(pb.CommandScalableTopicClose(session_id=number))
+            layout = read_layout(command.scalableTopicUpdate, topic, f"{link.target} to the lookup of the layout")
+            return layout, {"answer": "layout", "layout": layout}
+
+        return await self._hop(topic, "layout", link, ask)
+
+    async def controller(self, topic: str, url: str) -> None:
+        """Connect to the controller, as consumers that share segments do. @raise ClientError: this failed.
+
+        @param url: that of the layout.
+        """
+        link = self._brokers.link(*controller_address(url))
+
+        async def ask(link: Link) -> tuple[None, _HopFields]:
+            try:
+                await link.open()
+            except ClientError as failure:
+                raise explain_controller_failure(failure, link.target) from failure
+            return None, {"answer": "connected"}
+
+        await self._hop(topic, "controller", link, ask)
 
     def link_to(self, owner: Owner) -> Link:
         """The link to an owner, which may not be open yet."""
@@ -144,3 +185,11 @@ class Lookups:
             raise
         report(**fields)
         return answer
+
+
+async def _opened(link: Link, topic: str) -> BrokerSession:
+    """Open a link. @raise ClientError: this failed, or the broker does not support topics of this kind."""
+    session = await link.open()
+    if (is_scalable(topic) or is_segment(topic)) and FEATURE not in session.features:
+        raise unsupported(str(link.target), link.server_version)
+    return session

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from sniproxy.client.failures import ClientError, FailureKind, Stage
 from sniproxy.client.redirects import refusal
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.pulsar.commands import CommandError, error_name, fields_of, read, text, type_name, write
+from sniproxy.pulsar.commands import CommandError, error_name, feature_names, fields_of, read, text, type_name, write
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES, Frame, FrameError, FrameReader
 
 M = TypeVar("M", bound=Message)
@@ -33,6 +33,7 @@ _QUEUE_KINDS: dict[int, str] = {
     _Base.CLOSE_PRODUCER: "producer",
     _Base.MESSAGE: "consumer",
     _Base.CLOSE_CONSUMER: "consumer",
+    _Base.SCALABLE_TOPIC_UPDATE: "session",
 }
 
 
@@ -67,7 +68,7 @@ class PendingAnswer:
 
 
 class CommandQueue:
-    """Commands of a broker to one producer or consumer, in order."""
+    """Commands of a broker to one producer, consumer or session of a scalable topic, in order."""
 
     def __init__(self, session: BrokerSession, what: str) -> None:
         self._session = session
@@ -108,6 +109,7 @@ class BrokerSession(protocol.Protocol):
     @param explain: maps the reason and the stage of a lost connection to an error. @param tls: whether it uses TLS.
     @param max_frame_bytes: maximum size of a received frame; None for the limit that the broker announces.
     @ivar stage: the current stage. @ivar failed: why the session has ended; None while it is open.
+    @ivar features: what the broker supports, such as ``scalable_topics``; empty before CONNECTED.
     @ivar closed: fires when the connection is closed.
     """
 
@@ -125,6 +127,7 @@ class BrokerSession(protocol.Protocol):
         self.timeout_s = timeout_s
         self.failed: ClientError | None = None
         self.server_version = ""
+        self.features: frozenset[str] = frozenset()
         self.closed: Deferred[None] = Deferred()
         self._explain = explain
         self._reader = FrameReader(max_frame_bytes or MAX_FRAME_BYTES)
@@ -188,6 +191,7 @@ class BrokerSession(protocol.Protocol):
         connected: pb.CommandConnected = await waiting.take()
         self.stage = Stage.TALK
         self.server_version = text(connected, "server_version") or ""
+        self.features = frozenset(feature_names(connected.feature_flags))
         if connected.max_message_size > 0 and self._max_frame_bytes is None:
             self._reader.limit = connected.max_message_size + _HEADER_BYTES
         return connected
@@ -222,12 +226,12 @@ class BrokerSession(protocol.Protocol):
         self.transport.write(write(command, section))
 
     def next_id(self) -> int:
-        """An id for a producer or a consumer, unique on this connection."""
+        """An id for a producer, a consumer or a session, unique on this connection."""
         self._last_id += 1
         return self._last_id
 
     def open_queue(self, kind: str, number: int) -> CommandQueue:
-        """Queue the commands for a ``producer`` or ``consumer`` from now on."""
+        """Queue the commands for a ``producer``, ``consumer`` or ``session`` from now on."""
         return self._queues.setdefault((kind, number), CommandQueue(self, kind))
 
     def close_queue(self, kind: str, number: int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from sniproxy.pulsar.topicname import topic_of_segment
 from sniproxy.util.text import bounded
 
-_DOMAINS = ("persistent", "non-persistent")
+_DOMAINS = ("persistent", "non-persistent", "topic", "segment")
+_SCALABLE = "topic://"
 
 
 class BadTopic(ValueError):
@@ -24,10 +26,26 @@ def full_name(text: str) -> str:
     parts = rest.split("/", 2)
     if domain not in _DOMAINS or len(parts) != 3 or "" in parts or not rest.isprintable():
         raise BadTopic(
-            f"invalid topic {bounded(text)!r}; write persistent://TENANT/NAMESPACE/TOPIC, TENANT/NAMESPACE/TOPIC, or "
-            "TOPIC in public/default"
+            f"invalid topic {bounded(text)!r}; write persistent://TENANT/NAMESPACE/TOPIC, TENANT/NAMESPACE/TOPIC, "
+            "TOPIC in public/default, or topic://TENANT/NAMESPACE/TOPIC"
         )
-    return f"{domain}://{rest}"
+    name = f"{domain}://{rest}"
+    if domain == "segment" and (topic_of_segment(name) is None or "/" not in parts[2]):
+        raise BadTopic(
+            f"invalid segment {bounded(text)!r}; write segment://TENANT/NAMESPACE/TOPIC/0000-7fff-0: the ends of its "
+            "range of hashes, and its id"
+        )
+    return name
+
+
+def is_scalable(topic: str) -> bool:
+    """Whether a full name is that of a scalable topic, which has segments (Pulsar 5)."""
+    return topic.startswith(_SCALABLE)
+
+
+def is_segment(topic: str) -> bool:
+    """Whether a full name is that of a segment of a scalable topic."""
+    return topic_of_segment(topic) is not None
 
 
 def partitions(topic: str, count: int) -> list[str]:

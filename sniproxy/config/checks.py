@@ -19,7 +19,7 @@ from sniproxy.config.model import (
     ResolverTable,
     Route,
 )
-from sniproxy.config.proxyprotocol import make_send_proxy
+from sniproxy.config.proxyprotocol import is_from_client, make_send_proxy
 from sniproxy.config.resolvers import resolver_list
 from sniproxy.config.schema import (
     AccessLogTable,
@@ -51,7 +51,7 @@ COMMAND_LINE = "command line"
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
 NO_PATH = "write a file path, or '-' for standard output"
 
-_NO_KEYS = (None,) * 5
+_NO_KEYS = (None,) * 6
 
 
 @attrs.frozen
@@ -180,15 +180,18 @@ class Check:
 
     def balance_and_limits(
         self, key: str, table: RouteEntry | DefaultTable
-    ) -> tuple[bool, int | None, ClientList | None, SendProxy | None]:
-        """Whether a route balances by least connections, its C{max_connections}, its clients, and C{send_proxy}."""
-        keys = table.max_connections, table.balance, table.only_from, table.send_proxy, table.proxy_tlvs
+    ) -> tuple[bool, int | None, ClientList | None, SendProxy | None, bool]:
+        """The fields of a L{Route} from C{least_connections} on."""
+        send, source = table.send_proxy, table.target_source
+        keys = table.max_connections, table.balance, table.only_from, send, table.proxy_tlvs, source
         if keys == _NO_KEYS:
-            return False, None, None, None  # fast, for many routes
+            return False, None, None, None, False  # fast, for many routes
         most = self.converted(key, lambda: connection_limit("max_connections", table.max_connections))
         clients = self.converted(key, lambda: make_client_list(table.only_from))
-        send = self.converted(key, lambda: make_send_proxy(table))
-        return self.converted(key, lambda: is_least_connections(table.balance)), most, clients, send
+        header = self.converted(key, lambda: make_send_proxy(table))
+        from_client = self.converted(key, lambda: is_from_client(source))
+        least = self.converted(key, lambda: is_least_connections(table.balance))
+        return least, most, clients, header, from_client
 
     def converted(self, key: str, make: Callable[[], T]) -> T:
         """Convert a table. @raise ConfigError: a value is wrong."""

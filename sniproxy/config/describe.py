@@ -245,6 +245,7 @@ def _targets(route: Route, shown: Mapping[str, Any]) -> str:
     targets = shown["targets"]
     balance = " (least connections)" if route.least_connections else " (round robin)"
     more = f" (send_proxy {shown['send_proxy']})" if shown["send_proxy"] else ""
+    more += " (dialled from the client's address)" if route.from_client else ""
     more += f" (only from {shown['only_from']})" if shown["only_from"] else ""
     if not targets:
         return f"asks {route.resolver.title}{balance if route.least_connections else ''}{more}"

@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from sniproxy.config.health import BALANCES
 from sniproxy.config.model import Bridge, Configuration, Listener, Route
+from sniproxy.config.proxyprotocol import CLIENT
 from sniproxy.config.warnings import templates
 
 
@@ -86,4 +87,5 @@ def _targets(route: Route, most: int) -> dict[str, Any]:
         "max_connections": route.max_connections,
         "only_from": None if route.only_from is None else str(route.only_from),
         "send_proxy": None if route.send_proxy is None else route.send_proxy.text,
+        "target_source": CLIENT if route.from_client else None,
     }

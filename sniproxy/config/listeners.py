@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from sniproxy.config.checks import Check
 from sniproxy.config.model import PLAINTEXT, PULSAR, Listener, ResolverTable, Route, Termination
-from sniproxy.config.proxyprotocol import make_proxy_protocol, make_send_proxy
+from sniproxy.config.proxyprotocol import is_from_client, make_proxy_protocol, make_send_proxy
 from sniproxy.config.schema import ConfigError, ListenerTable
 
 _IN_ROUTE = {
@@ -17,6 +17,7 @@ _IN_ROUTE = {
     "resolver": "a [[route]]",
     "send_proxy": "it in the [[route]]",
     "proxy_tlvs": "it in the [[route]]",
+    "target_source": "it in the [[route]]",
 }
 
 
@@ -41,11 +42,11 @@ def make_listener(
             cure = "a plaintext listener terminates no TLS; remove plaintext or certificates"
             raise check.error(f"{key}.certificates", table.certificates, cure)
         send = check.converted(key, lambda: make_send_proxy(table))
-        route = Route(
-            PLAINTEXT, table.name, check.resolver(key, table.target, table.resolver, resolvers), send_proxy=send
-        )
+        from_client = check.converted(key, lambda: is_from_client(table.target_source))
+        resolver = check.resolver(key, table.target, table.resolver, resolvers)
+        route = Route(PLAINTEXT, table.name, resolver, send_proxy=send, from_client=from_client)
         return replace(listener, plaintext=route, inspect=inspect)
-    for name in ("target", "resolver", "send_proxy", "proxy_tlvs"):
+    for name in _IN_ROUTE:
         value = getattr(table, name)
         if value is not None:
             cure = f"a TLS listener uses the routes; write {_IN_ROUTE[name]}, or plaintext = true for a test"

@@ -140,6 +140,7 @@ class Route(msgspec.Struct, frozen=True):
     @ivar least_connections: balance by least connections instead of round robin.
     @ivar max_connections: concurrent connections. None: no limit. @ivar only_from: its clients. None: all.
     @ivar send_proxy: None: targets get no PROXY protocol header.
+    @ivar from_client: targets are dialled from the client's address.
     """
 
     server_name: str
@@ -149,6 +150,7 @@ class Route(msgspec.Struct, frozen=True):
     max_connections: int | None = None
     only_from: ClientList | None = None
     send_proxy: SendProxy | None = None
+    from_client: bool = False
 
     @property
     def title(self) -> str:

@@ -1,5 +1,5 @@
-"""Checks the keys of the PROXY protocol: ``proxy_protocol``, ``proxy_protocol_from``, ``send_proxy``, ``proxy_tlvs``.
-Pure.
+"""Checks the keys of the PROXY protocol: ``proxy_protocol``, ``proxy_protocol_from``, ``send_proxy``, ``proxy_tlvs``;
+and ``target_source``. Pure.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REQUIRED, OPTIONAL = "required", "optional"
 _KEY, _FROM = "proxy_protocol", "proxy_protocol_from"
+CLIENT = "client"
 _MAX_REMEMBERED = 1024
 _VERSIONS = {"v1": 1, "v2": 2}
 
@@ -84,6 +85,16 @@ def make_send_proxy(table: RouteEntry | DefaultTable | ListenerTable | BridgeTab
         if name not in TLV_TYPES:
             raise BadValue("proxy_tlvs", name, f"the fields are {', '.join(TLV_TYPES)}")
     return None if table.send_proxy is None else SendProxy(_VERSIONS[table.send_proxy], tuple(tlvs or ()))
+
+
+def is_from_client(value: str | None) -> bool:
+    """Whether targets are dialled from the client's address. @param value: of C{target_source}. None: it is absent.
+
+    @raise BadValue: it is wrong.
+    """
+    if value not in (None, CLIENT):
+        raise BadValue("target_source", value, 'write "client", or remove the key for the proxy\'s own address')
+    return value is not None
 
 
 def _is_local(endpoint: Endpoint) -> bool:

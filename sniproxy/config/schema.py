@@ -84,6 +84,7 @@ class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     proxy_protocol_from: list[str] = []
     send_proxy: str | None = None
     proxy_tlvs: list[str] | None = None
+    target_source: str | None = None
 
 
 class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -108,6 +109,7 @@ class DefaultTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     only_from: list[str] | None = None
     send_proxy: str | None = None
     proxy_tlvs: list[str] | None = None
+    target_source: str | None = None
 
 
 class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -120,6 +122,7 @@ class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     only_from: list[str] | None = None
     send_proxy: str | None = None
     proxy_tlvs: list[str] | None = None
+    target_source: str | None = None
 
 
 class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

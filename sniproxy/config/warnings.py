@@ -24,12 +24,19 @@ _LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
 
 def all_routes(configuration: Configuration) -> list[Route]:
     """All routes: C{[[route]]}, C{[default]}, C{[no_server_name]}, and those of plaintext listeners."""
-    more = (
-        configuration.default,
-        configuration.no_server_name,
-        *(listener.plaintext for listener in configuration.listeners),
-    )
-    return [*configuration.routes, *(route for route in more if route is not None)]
+    return [route for _, route in keyed_routes(configuration)]
+
+
+def keyed_routes(configuration: Configuration) -> Iterator[tuple[str, Route]]:
+    """L{all_routes}, each with its key in the configuration."""
+    for number, route in enumerate(configuration.routes):
+        yield f"route[{number}]", route
+    for one in (configuration.default, configuration.no_server_name):
+        if one is not None:
+            yield one.server_name, one
+    for listener in configuration.listeners:
+        if listener.plaintext is not None:
+            yield listener.key, listener.plaintext
 
 
 def named_resolvers(configuration: Configuration) -> list[ResolverTable]:

@@ -15,21 +15,25 @@ from twisted.logger import Logger
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import Target
-from sniproxy.net.dialer import Begun, DialError, begin
+from sniproxy.net.connect import Begun, begin
+from sniproxy.net.dialer import DialError
+from sniproxy.net.transparent import NoSource, client_source, why_not_from
 from sniproxy.routing.router import DialPlan
 from sniproxy.tls.alerts import Alert
 
 log = Logger()
 
 
-async def dial(conn: Lifecycle, targets: Sequence[Target], plan: DialPlan | None = None) -> socket.socket:
+async def dial(
+    conn: Lifecycle, targets: Sequence[Target], plan: DialPlan | None = None, from_client: bool = False
+) -> socket.socket:
     """Connect to the first target that can be reached, within what is left of C{timeouts.connect}.
 
-    @param plan: of the route. None: there is none.
+    @param plan: of the route. None: there is none. @param from_client: dial from the client's address.
     @return: the target's socket.
     @raise Refusal: C{denied}, C{connect_failed} or C{connect_timeout}.
     """
-    upstream = await _connect(conn, targets, plan)
+    upstream = await _connect(conn, targets, plan, _source(conn) if from_client else None)
     name = upstream.getsockname()
     if isinstance(name, tuple):
         conn.record.upstream_address, conn.record.upstream_port = _shared(name[0]), name[1]
@@ -40,27 +44,45 @@ _shared = lru_cache(maxsize=64)(str)
 """The proxy has few addresses: idle tunnels share one object for each."""
 
 
-async def _connect(conn: Lifecycle, targets: Sequence[Target], plan: DialPlan | None) -> socket.socket:
-    """L{dial}, without the record of the socket's own address."""
+def _source(conn: Lifecycle) -> str:
+    try:
+        return client_source(conn.record.client)
+    except NoSource as error:
+        why = f"target_source: targets cannot be dialled from the client: {error}"
+        raise Refusal(Result.DENIED, why, Alert.ACCESS_DENIED) from error
+
+
+async def _connect(
+    conn: Lifecycle, targets: Sequence[Target], plan: DialPlan | None, source: str | None
+) -> socket.socket:
+    """L{dial}, without the record of the socket's own address.
+
+    @param source: the IP address to dial from. None: the system chooses it.
+    """
     if plan is None or targets is not plan.targets:
-        return await _dial(conn, targets)
+        return await _dial(conn, targets, source)
+    if source is not None and why_not_from(source, plan.host) is not None:  # the ordinary dial reports the reason
+        return await _dial(conn, targets, source)
     reactor, record = conn.context.reactor, conn.record
     began = reactor.seconds()
     conn.context.upstreams.add_planned(plan.key)
     record.target, conn.target = plan.text, plan.targets[0]
     try:
-        begun = begin(plan.host, plan.port)
+        begun = begin(plan.host, plan.port, source)
     except OSError:  # the ordinary dial meets the same error and reports it
-        return await _dial(conn, targets)
+        return await _dial(conn, targets, source)
     if begun[1]:  # not connected yet
-        return await _dial(conn, targets, begun)
+        return await _dial(conn, targets, source, begun)
     record.connect_s = reactor.seconds() - began
     return begun[0]
 
 
-async def _dial(conn: Lifecycle, targets: Sequence[Target], begun: Begun | None = None) -> socket.socket:
+async def _dial(
+    conn: Lifecycle, targets: Sequence[Target], source: str | None, begun: Begun | None = None
+) -> socket.socket:
     """L{dial} without a plan, or when the connect waits.
 
+    @param source: see L{_connect}.
     @param begun: the first target is being dialled already, and may be. None: none is.
     """
     context, record, permit = conn.context, conn.record, conn.permit
@@ -80,7 +102,7 @@ async def _dial(conn: Lifecycle, targets: Sequence[Target], begun: Begun | None 
     try:
         left = context.timeouts.connect - (record.resolve_s or 0.0)
         client = None if permit is None else permit.client
-        dialling = context.dialer.dial(usable, left, conn.enter_target, failed, client, begun)
+        dialling = context.dialer.dial(usable, left, conn.enter_target, failed, client, begun, source)
         upstream = await conn.while_connected(dialling)
         if conn.target is not None:
             upstreams.record_success(conn.target)

@@ -45,7 +45,7 @@ async def handle_tls(
         terminator.server_name(hello.server_name)
     conn.enter_route(route)
     targets = await resolve(conn, route, hello)
-    upstream = await dial(conn, targets, route.plan)
+    upstream = await dial(conn, targets, route.plan, route.from_client)
     header = header_for(conn, route.send_proxy)
     if terminator is None:
         received = header + received
@@ -76,6 +76,6 @@ async def handle_plaintext(
     conn.may_half_close = True
     conn.enter_route(route)
     targets = await resolve(conn, route, None)
-    upstream = await dial(conn, targets, route.plan)
+    upstream = await dial(conn, targets, route.plan, route.from_client)
     send_header(conn, upstream, header_for(conn, route.send_proxy))
     start_relay(conn, upstream, received, directions)

@@ -11,6 +11,7 @@
 ``oversized``   answers that are too long to hold
 ``revealing``   parts of events that are shown only if ``reveal`` is set: principals and properties
 ``placement``   parts of events that carry brokers' URLs
+``advertised``  the brokers that an event names, for the check against the routes
 ``ledger``      turns events into a record of which broker owns which topic, and of moves
 ``entries``     the ledger's entries for topics and namespaces
 ``clusters``    tells which connections lead to the same cluster

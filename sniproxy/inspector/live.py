@@ -7,26 +7,26 @@ of the inspector do not affect a tunnel.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.events import Connection
+from sniproxy.inspector.advertised import AdvertisedBroker, advertised_brokers
 from sniproxy.inspector.format import json_line, readable_line
 from sniproxy.inspector.inspection import Inspection
 from sniproxy.inspector.ledger import Ledger
 from sniproxy.logs.writer import LineWriter
-from sniproxy.pulsar.events import Event, Value
+from sniproxy.pulsar.events import Event, Fields
 from sniproxy.pulsar.filter import EventFilter
 from sniproxy.util.buffered import BufferAccount, Share
 
 log = Logger()
 
-Unrouted = Callable[[str, str], str | None]
-"""Given a host and a listener or bridge: why the proxy refuses TLS clients that are sent to this host. None: it does
-not, or it was reported before."""
+Unrouted = Callable[[AdvertisedBroker, str], str | None]
+"""Given a broker and the listener or bridge that saw it: why the proxy refuses TLS clients that are sent to it. None:
+it does not, this is unknown, or it was reported before."""
 
 Write = Callable[[Event], None]
 
@@ -78,7 +78,7 @@ class Inspector:
     """Makes a tap for each inspected tunnel, keeps the ledger, and checks advertised brokers against the routes.
 
     @param write: called with each event.
-    @param unrouted: called with each host that brokers advertise to TLS clients.
+    @param unrouted: called with each broker that an answer names.
     @ivar account: counts buffered bytes, of taps and others.
     @ivar reveal: whether events name principals and properties; applies to new tunnels.
     @ivar commands: command types of which each command is an event; applies to new tunnels.
@@ -136,12 +136,12 @@ class Inspector:
     def _check_routes(self, event: Event, listener: str) -> list[Event]:
         """Report brokers that TLS clients dial next and that have no route, before the first client fails."""
         found = []
-        for url in _tls_urls(event.fields):
-            host = _host(url)
-            why = None if host is None else self._unrouted(host, listener)
+        for broker in advertised_brokers(event):
+            why = self._unrouted(broker, listener)
             if why is not None:
                 log.warn("inspector: {why}", why=why)
-                found.append(Event("unrouted", event.time, event.connection, {"broker_url_tls": url, "message": why}))
+                fields: Fields = {"broker_url": broker.url, "broker_url_tls": broker.url_tls, "message": why}
+                found.append(Event("unrouted", event.time, event.connection, fields))
         return found
 
 
@@ -195,22 +195,3 @@ class ConnectionTap:
             self._share.holds(0)
             events = inspection.stop("the proxy buffers more than [limits] max_buffered allows", time.time())
             self._inspector.take_events(events, self._place or self._connection.listener, self._connection.listener)
-
-
-def _tls_urls(value: Value, key: str = "") -> Iterator[str]:
-    """The TLS URLs in an event's fields, including those of segments and assignments."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _tls_urls(inner, name)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _tls_urls(inner)
-    elif isinstance(value, str) and key.endswith("broker_url_tls"):
-        yield value
-
-
-def _host(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None

@@ -13,6 +13,8 @@ read ahead. A socket has one owner at a time, and the owner closes it.
 ``hello``           reads the ClientHello, by ``firstbytes``
 ``firstbytes``      reads a client's first message
 ``dialer``          dials targets in order
+``connect``         starts to connect a socket
+``transparent``     gives a socket the client's address
 ``overlapping``     schedules the attempts of a dial
 ``opensockets``     counts the open sockets of a dial
 ``veto``            denies targets and addresses

@@ -15,10 +15,12 @@ from twisted.python.failure import Failure
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
+from sniproxy.net.connect import Begun, begin
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import lookups_of
 from sniproxy.net.opensockets import AttemptSockets, Connecting, DialSockets
 from sniproxy.net.overlapping import ATTEMPT_DELAY_S, MIN_ATTEMPT_S, Overlapping
+from sniproxy.net.transparent import CannotBind, why_not_from
 from sniproxy.net.veto import LoopGuard
 from sniproxy.util.names import ip_literal
 from sniproxy.util.reactor import IReactor
@@ -28,16 +30,10 @@ MIN_DELAY_S = 0.05
 """Minimum for L{ATTEMPT_DELAY_S} if a target has too many addresses for its time."""
 
 _LOCAL = (Cause.LIMIT, Cause.NO_FILES, Cause.NO_THREAD)
-_NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
-_INET, _INET6, _STREAM = int(socket.AF_INET), int(socket.AF_INET6), socket.SOCK_STREAM | _NONBLOCK
 
 Veto = Callable[[Target, str | None], str | None]
 """Returns the reason to deny a target, or None. Called before the target's name is looked up, without an address, and
 for each resolved address when it is dialled. OSError: no decision is possible for this address."""
-
-
-Begun = tuple[socket.socket, int]
-"""A socket and an errno: 0 if it is connected, EINPROGRESS or EALREADY while it connects."""
 
 
 class DialError(Exception):
@@ -84,6 +80,7 @@ class Dialer:
         failed: Callable[[Target, str], None] | None = None,
         client: str | None = None,
         begun: Begun | None = None,
+        source: str | None = None,
     ) -> socket.socket:
         """Connect to the first target that accepts.
 
@@ -97,6 +94,8 @@ class Dialer:
         @param client: the client that formed the name of a C{client_formed} target, as admission counts clients. None:
             its lookups have no limit per client.
         @param begun: the first target is being dialled already (L{begin}), and C{trying} was called. None: it is not.
+        @param source: the IP address of the client, to dial from; addresses of the other family are denied. None: the
+            system chooses an address of this machine.
         @return: a connected, non-blocking socket.
         @raise DialError: no target could be connected.
         """
@@ -105,7 +104,7 @@ class Dialer:
         tried, first = targets[0], begun
         if first is None:
             trying(tried)
-            first = self._begin(tried)
+            first = self._begin(tried, source)
             if first is not None and not first[1]:  # often connected at once
                 return first[0]
         errors: list[str] = []
@@ -117,8 +116,8 @@ class Dialer:
             begun, first = first, None
             if target is not tried:
                 trying(target)
-                tried, begun = target, self._begin(target)
-            return _Attempt(self, target, length, begun, client, sockets).result
+                tried, begun = target, self._begin(target, source)
+            return _Attempt(self, target, length, begun, client, sockets, source).result
 
         def lost(target: Target, failure: Failure) -> None:
             error: Any = failure.value
@@ -144,7 +143,17 @@ class Dialer:
                 raise DialError(result, "; ".join(errors))
         raise AssertionError("a dial that fails has a result")
 
-    def _begin(self, target: Target) -> Begun | None:
+    def veto_from(self, source: str | None) -> Veto:
+        """The veto for targets that are dialled from a client's address. @param source: see L{dial}."""
+        if source is None:
+            return self.veto
+
+        def veto(target: Target, host: str | None) -> str | None:
+            return self.veto(target, host) or (None if host is None else why_not_from(source, host))
+
+        return veto
+
+    def _begin(self, target: Target, source: str | None) -> Begun | None:
         """Start dialling a target that is an address. On a fast network it is often connected at once.
 
         @return: None: the target is a name, or is denied.
@@ -152,34 +161,20 @@ class Dialer:
         if len(target.addresses) > 1:
             return None
         host = target.addresses[0] if target.addresses else target.host
-        if ip_literal(host) is None or self.veto(target, None) is not None:
+        veto = self.veto_from(source)
+        if ip_literal(host) is None or veto(target, None) is not None:
             return None
         try:
-            return None if self.veto(target, host) is not None else begin(host, target.port)
+            return None if veto(target, host) is not None else begin(host, target.port, source)
         except OSError:  # the attempt meets the same error and reports it
             return None
-
-
-def begin(host: str, port: int) -> Begun:
-    """Start connecting to an IP address. The socket has no keep-alive: the tunnel sets it (L{sniproxy.relay.vanished}).
-
-    @raise OSError: no descriptor is left, or the system lacks the address family.
-    """
-    sock = socket.socket(_INET6 if ":" in host else _INET, _STREAM)
-    if not _NONBLOCK:
-        sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    number = sock.connect_ex((host, port))
-    if number == errno.EINPROGRESS:  # a connect to this machine is usually complete by now
-        number = sock.connect_ex((host, port))
-    return sock, 0 if number == errno.EISCONN else number
 
 
 class _Attempt:
     """Dials one target: finds its addresses and tries them, each after a delay, until one answers.
 
     @param begun: the target is a permitted address and is being dialled. None: it is not.
-    @param client: see L{Dialer.dial}.
+    @param client: see L{Dialer.dial}. @param source: see L{Dialer.dial}.
     """
 
     def __init__(
@@ -190,9 +185,11 @@ class _Attempt:
         begun: Begun | None,
         client: str | None,
         sockets: DialSockets,
+        source: str | None,
     ) -> None:
         self._reactor = dialer.reactor
-        self._veto = dialer.veto
+        self._veto = dialer.veto_from(source)
+        self._source = source
         self._closer = dialer.closer
         self._target = target
         self._addresses: list[str] = []
@@ -293,10 +290,11 @@ class _Attempt:
                 self._try_next()
 
         try:
-            sock, number = begun or begin(address, self._target.port)
-        except OSError as error:  # no descriptor is left, or the system lacks the address family
-            self._local = self._local or error.errno in (errno.EMFILE, errno.ENFILE)
-            self._errors[address] = os.strerror(error.errno or errno.EIO)
+            sock, number = begun or begin(address, self._target.port, self._source)
+        except OSError as error:  # no descriptor is left, or the system lacks the address family or the capability
+            cannot_bind = isinstance(error, CannotBind)
+            self._local = self._local or cannot_bind or error.errno in (errno.EMFILE, errno.ENFILE)
+            self._errors[address] = str(error.strerror if cannot_bind else os.strerror(error.errno or errno.EIO))
             return False
         connecting = Connecting(self._reactor, self._closer, sock, connected, failed, address)
         self._sockets.add(connecting, self._reactor.seconds())

@@ -33,6 +33,9 @@ class ProxyProtocol(enum.Enum):
     """By the server name in TLS, the only protocol that PIP-60 defines."""
 
 
+_PROTOCOLS = frozenset(name.lower() for name in ProxyProtocol.__members__)
+
+
 @attrs.frozen
 class ServiceURL:
     """The address of a Pulsar cluster or broker.
@@ -100,7 +103,8 @@ def pip60(
 
     Both settings are required, or none. The service URL must use TLS, because a proxy routes by the server name. (Java
     clients silently ignore the proxy if it does not.) The proxy's URL needs a port, because the default port is a
-    broker's. Its scheme, ``pulsar+ssl://`` or ``pulsar://``, is ignored, as in Java clients.
+    broker's. Its scheme, ``pulsar+ssl://`` or ``pulsar://``, is ignored, as in Java clients. The protocol's name may be
+    in any case, as in Pulsar's command-line tools.
 
     @raise BadServiceURL: a setting is missing or invalid.
     """
@@ -117,7 +121,7 @@ def pip60(
             f"proxy_service_url {bounded(proxy_service_url)!r} is set without proxy_protocol; "
             "set proxy_protocol to SNI, or remove proxy_service_url"
         )
-    if not isinstance(proxy_protocol, ProxyProtocol) and proxy_protocol not in ProxyProtocol.__members__:
+    if not isinstance(proxy_protocol, ProxyProtocol) and proxy_protocol.lower() not in _PROTOCOLS:
         known = ", ".join(ProxyProtocol.__members__)
         raise BadServiceURL(f"unknown proxy_protocol {bounded(proxy_protocol)!r}; write {known}")
     _, hosts = _parse_url(proxy_service_url, "proxy_service_url")

@@ -39,6 +39,7 @@ class LiveRoute:
     @ivar max_connections: concurrent connections. None: no limit.
     @ivar only_from: the clients that it is for. None: all.
     @ivar send_proxy: None: targets get no PROXY protocol header.
+    @ivar from_client: targets are dialled from the client's address.
     @ivar check_header: what TLS checks of its targets send before their hello; usually empty.
     @ivar fixed: returns the resolver's answer if it is the same for all requests, else None. None: it depends on the
         request.
@@ -61,6 +62,7 @@ class LiveRoute:
     only_from: ClientList | None = None
     send_proxy: SendProxy | None = None
     check_header: bytes = b""
+    from_client: bool = False
 
 
 @attrs.frozen
@@ -91,5 +93,6 @@ class Routing:
 
 _NO_NAME = (
     "the hello has no server name; Java sends none for names without a dot and for IP addresses: "
-    "use a service URL with a dotted name, or write a [no_server_name] table"
+    "use a service URL with a dotted name, or write a [no_server_name] table; "
+    "Pulsar 5 leads clients to brokers' internal listeners, too: advertise them by dotted names (advertisedAddress)"
 )

@@ -332,6 +332,7 @@ def build_routing(configuration: Configuration, reactor: IReactorTime, resolvers
             only_from=route.only_from,
             send_proxy=route.send_proxy,
             check_header=check_header(configuration, route),
+            from_client=route.from_client,
         )
 
     def live_or_none(route: Route | None) -> LiveRoute | None:
@@ -341,9 +342,5 @@ def build_routing(configuration: Configuration, reactor: IReactorTime, resolvers
         RouteTable([live(route) for route in configuration.routes]),
         live_or_none(configuration.default),
         live_or_none(configuration.no_server_name),
-        {
-            listener.name: live(listener.plaintext)
-            for listener in configuration.listeners
-            if listener.plaintext is not None
-        },
+        {one.name: live(one.plaintext) for one in configuration.listeners if one.plaintext is not None},
     )

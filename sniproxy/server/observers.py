@@ -15,6 +15,7 @@ from sniproxy.admin.sources import Resolutions, StatusSource
 from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.model import AdminSettings, Configuration
 from sniproxy.events import Connection, Observer
+from sniproxy.inspector.advertised import AdvertisedBroker
 from sniproxy.logs.access import AccessLog, ConnectionCounter
 from sniproxy.logs.opened import OpenTunnel, OpenTunnels
 from sniproxy.net.listener import listen_at_once
@@ -38,7 +39,7 @@ Change = Callable[[], None]
 class Observers:
     """The observers that the current configuration asks for. Counters survive a reload.
 
-    @param unrouted: tells the inspector why an advertised host has no route; None: it has one.
+    @param unrouted: tells the inspector why an advertised broker has no route; None: it has one.
     @param observer: one more observer of ended connections.
     @param account: counts buffered bytes, those of the inspector too.
     @param holds: called with the change in the number of descriptors that admin connections use.
@@ -50,7 +51,7 @@ class Observers:
         self,
         reactor: IReactorTime,
         status: StatusSource,
-        unrouted: Callable[[str, str], str | None],
+        unrouted: Callable[[AdvertisedBroker, str], str | None],
         observer: Observer | None,
         account: BufferAccount,
         holds: Callable[[int], None] = lambda _: None,

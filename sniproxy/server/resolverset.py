@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from sniproxy.config.schema import ConfigError, Faults, shown
 from sniproxy.interfaces import BadOption, IResolverMaker, IServerNameResolver
 from sniproxy.resolvers import make_resolver, makers_by_name, options_of
 from sniproxy.resolvers.static import StaticResolver
+from sniproxy.routing.brokernames import BrokerName
 from sniproxy.util.text import bounded
 
 # Imported when a resolver with a table is made: a configuration with static targets alone starts faster without it.
@@ -70,6 +71,13 @@ class Resolvers:
         """Stop all resolvers. @return: fires when they have stopped."""
         ending = [*self._stopping, *(cached.stop() for _, cached in self.cached.values())]
         return DeferredList(ending).addCallback(lambda _: None)
+
+    def names_of(self, host: str, port: int) -> Sequence[BrokerName]:
+        """All names of the broker that advertises this address. Empty: no resolver knows it."""
+        for _, cached in self.cached.values():
+            if cached.directory is not None and (names := cached.directory.names_of(host, port)):
+                return names
+        return ()
 
     def status(self) -> list[ResolverStatus]:
         """The status of each resolver, in the order of the configuration."""

@@ -17,6 +17,7 @@ import trustme
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
+from sniproxy.cli import lookup, lookupreport
 from sniproxy.cli.lookup import look_up, read
 from sniproxy.cli.lookupoptions import add_lookup
 from sniproxy.client.failures import FailureKind
@@ -25,7 +26,7 @@ from sniproxy.client.topics import BadTopic
 from sniproxy.demo.cluster import DemoCluster
 from sniproxy.pulsar.serviceurl import BadServiceURL, SniProxy
 from sniproxy.tls.clientcontext import BadPem
-from tests.client.scripted import Answer, Partitions, Scripted, connected, lookup_answer
+from tests.client.scripted import SCALABLE, Answer, Partitions, Scripted, connected, lookup_answer, scalable
 from tests.support.proxies import Proxy
 from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S
@@ -104,6 +105,8 @@ class ReadTests(LookupCase):
             self.assertIn(reason, str(error))
             self.assertNotIn("geheim", str(error))
         self.assertRaises(BadTopic, read, self.options("a/b", "--service-url", "pulsar://a"))
+        plain = self.options("a", "--service-url", "pulsar://a", "--config", "x.toml")
+        self.assertIn("--config", str(self.assertRaises(BadServiceURL, read, plain)))
 
 
 class LookUpTests(LookupCase):
@@ -122,15 +125,16 @@ class LookUpTests(LookupCase):
         self.ca.write_bytes(cluster.authority_pem)
         return cluster
 
-    def settings(self, proxy: Proxy, *more: str) -> list[str]:
+    def settings(self, proxy: Proxy, *more: str, topic: str = "my-topic") -> list[str]:
         url = f"pulsar+ssl://127.0.0.1:{proxy.port}"
-        common = ["--proxy-service-url", url, "--proxy-protocol", "SNI", "--trust", str(self.ca)]
-        return ["my-topic", "--service-url", f"pulsar+ssl://{VIP}", *common, *more]
+        common = ["--proxy-service-url", url, "--proxy-protocol", "sni", "--trust", str(self.ca)]
+        return [topic, "--service-url", f"pulsar+ssl://{VIP}", *common, *more]
 
-    async def run_it(self, proxy: Proxy, *more: str) -> int:
+    async def run_it(self, proxy: Proxy, *more: str, topic: str = "my-topic") -> int:
         self.out, self.error = StringIO(), StringIO()
-        options = self.options(*self.settings(proxy, *more))
-        return await look_up(reactor, *read(options), options.listener, options.json, self.out, self.error)
+        options = self.options(*self.settings(proxy, *more, topic=topic))
+        listener, as_json, config = options.listener, options.json, options.config
+        return await look_up(reactor, *read(options), listener, as_json, self.out, self.error, config)
 
     async def test_good(self) -> None:
         """Hops, owner and certificates are shown; the proxy logs each connection as ok."""
@@ -206,6 +210,91 @@ class LookUpTests(LookupCase):
         self.assertEqual(await self.run_it(self.proxy({VIP: where})), int(FailureKind.CLOSED))
         self.assertEqual(self.error.getvalue().count("sniproxyctl: "), 1)
 
+    async def scalable(self, *more: str, controller: str | None = None, topic: str = SCALABLE) -> int:
+        """Look up a scalable topic of Pulsar 5 with three segments, whose first one is sealed."""
+        self.broker = Scripted(scalable(controller, 3))
+        where = listen(self, self.broker, ServerTLS(self.authority, B1, VIP))
+        return await self.run_it(self.proxy({VIP: where, B1: where}), *more, topic=topic)
+
+    async def test_scalable_topic(self) -> None:
+        """The layout, the controller and the owner of each segment are shown; each broker is connected to once."""
+        self.assertEqual(await self.scalable(controller=f"pulsar://{B1}:6650"), 0, self.error)
+        lines = self.out.getvalue().splitlines()
+        self.assertIn(f"controller pulsar://{B1}:6650", [line.strip() for line in lines])
+        self.assertEqual(
+            [
+                ["segment", "0", "0000-ffff", "sealed", "no", "broker"],
+                ["segment", "1", "0000-7fff", "active", f"pulsar://{B1}:6650"],
+                ["segment", "2", "8000-ffff", "active", f"pulsar://{B1}:6650"],
+            ],
+            [line.split() for line in lines if line.startswith(" " * 12 + "segment")],
+        )
+        segments = ("0000-ffff-0", "0000-7fff-1", "8000-ffff-2")
+        names = [SCALABLE, *(f"segment://public/default/s/{end}" for end in segments)]
+        self.assertEqual([[name, f"pulsar+ssl://{B1}:6651"] for name in names], [line.split() for line in lines[-4:]])
+        # By the service name, to the owner of all topics, and to the controller, which has another port.
+        self.assertEqual([name for name, _ in self.broker.heard].count("CONNECT"), 3)
+        self.assertEqual(self.out.getvalue().count("  connect "), 1)
+        self.assertEqual(["lookup"] * 4, [line.split()[0] for line in lines if line.startswith("  lookup")])
+
+    async def test_no_controller(self) -> None:
+        """A topic without a controller yet is no failure; of a topic with many segments, the first are looked up."""
+        self.patch(lookup, "MAX_SEGMENTS", 2)
+        self.patch(lookupreport, "MAX_SEGMENTS", 2)
+        self.assertEqual(await self.scalable("--json"), 0, self.error)
+        document = json.loads(self.out.getvalue())
+        layout = document["layout"]
+        self.assertEqual((3, None, 3), (layout["epoch"], layout["controller"], layout["segments_total"]))
+        self.assertEqual(["sealed", "active"], [segment["state"] for segment in layout["segments"]])
+        self.assertEqual(3, len(document["owners"]))
+        self.assertEqual(["1 segment not looked up: the topic has more than 2"], document["warnings"])
+        self.assertEqual((None, None), (document["partitions"], document["unrouted"]))
+        await self.scalable()
+        self.assertIn("no controller yet", self.out.getvalue())
+
+    async def test_controller_by_address(self) -> None:
+        """A controller that is advertised by address is a failure with a cure; segments are looked up nevertheless."""
+        self.assertEqual(await self.scalable("--json", controller="pulsar://10.0.0.7:6650"), int(FailureKind.NO_ROUTE))
+        document = json.loads(self.out.getvalue())
+        controller = document["layout"]["controller"]
+        self.assertEqual(("pulsar://10.0.0.7:6650", None), (controller["broker_url"], controller["broker_url_tls"]))
+        self.assertIn("advertisedAddress", controller["failure"]["cure"])
+        self.assertEqual(document["failure"], controller["failure"])
+        self.assertEqual(4, len([one for one in document["owners"] if one["url"] and one["failure"] is None]))
+        self.assertIn(f"sniproxyctl: the controller of {SCALABLE}: ", self.error.getvalue())
+
+    async def test_bad_controller(self) -> None:
+        """A controller's URL that is none is a failure."""
+        self.assertEqual(await self.scalable(controller="http://b.test"), int(FailureKind.NO_TLS_URL))
+
+    async def test_segment(self) -> None:
+        """A segment is looked up without a request for partitions or for a layout."""
+        name = "segment://public/default/s/0000-7fff-1"
+        self.assertEqual(await self.scalable(topic=name), 0, self.error)
+        self.assertEqual([name, f"pulsar+ssl://{B1}:6651"], self.out.getvalue().splitlines()[-1].split())
+        self.assertEqual(["CONNECT", "LOOKUP", "CONNECT"], [command for command, _ in self.broker.heard])
+
+    async def test_unsupported(self) -> None:
+        """A broker without scalable topics is a failure that names the version."""
+        broker = Scripted(lambda name, fields: [connected("Pulsar Server4.2.4")])
+        where = listen(self, broker, ServerTLS(self.authority, VIP))
+        self.assertEqual(await self.run_it(self.proxy({VIP: where}), topic=SCALABLE), int(FailureKind.UNSUPPORTED))
+        self.assertIn("Pulsar Server4.2.4 does not support scalable topics", self.error.getvalue())
+
+    async def test_config(self) -> None:
+        """With a configuration, each named broker without a route is a failure, if nothing else is one."""
+        file = self.folder / "sniproxy.toml"
+        file.write_text(f'[[listener]]\nendpoint = "tcp:1"\n[[route]]\nserver_name = "{VIP}"\ntarget = "127.0.0.1:1"\n')
+        self.assertEqual(await self.scalable("--config", str(file)), int(FailureKind.NO_ROUTE))
+        problem = f"sniproxyctl: {file}: {B1} is advertised, but no route has it"
+        self.assertEqual(1, self.error.getvalue().count(problem))
+        await self.scalable("--config", str(file), "--json")
+        document = json.loads(self.out.getvalue())
+        self.assertEqual(([document["failure"]["reason"]], 0), (document["unrouted"], len(document["warnings"])))
+        file.write_text(file.read_text() + f'[[route]]\nserver_name = "{B1}"\ntarget = "127.0.0.1:1"\n')
+        self.assertEqual(await self.scalable("--config", str(file), "--json"), 0, self.error)
+        self.assertEqual([], json.loads(self.out.getvalue())["unrouted"])
+
     def test_interrupted(self) -> None:
         """Ctrl-C ends the command at once in each stage, with status 130."""
         with socket.socket() as silent:
@@ -238,6 +327,7 @@ class LookUpTests(LookupCase):
             (("--token", str(token)), 0, ""),
             (("--service-url", "pulsar+ssl://nobody.test"), int(FailureKind.NO_ROUTE), "add a route for nobody.test"),
             (("--proxy-protocol", "x"), 2, "unknown proxy_protocol 'x'; write SNI"),
+            (("--config", "/absent"), 2, "cannot read /absent"),
             (("--token", "geheim"), 2, "never the token itself"),
         ):
             arguments = ["lookup", *self.settings(proxy, *more)]

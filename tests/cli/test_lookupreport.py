@@ -9,11 +9,12 @@ from typing import Any, cast
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.lookupreport import LookupOutcome, covered, hop_lines, write_end, write_json
+from sniproxy.cli.lookupreport import MAX_SEGMENTS, LookupOutcome, covered, hop_lines, write_end, write_json
 from sniproxy.client.brokers import Link
 from sniproxy.client.diagnosis import DialledTarget
 from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.lookups import Hop
+from sniproxy.client.scalable import Layout, Segment
 from sniproxy.pulsar.serviceurl import pip60
 
 TOPIC = "persistent://public/default/t"
@@ -66,6 +67,89 @@ class LineTests(SynchronousTestCase):
         (line,) = hop_lines(hop(known=Known("10.0.0.7", None, None), failure=FAILURE))
         self.assertIn("no SNI for 10.0.0.7, dialled proxy.test:4443: FAILED", line)
         self.assertIn("certificate: no names", hop_lines(hop(known=Known(certificate_names=()), failure=FAILURE))[1])
+
+
+class LayoutTests(SynchronousTestCase):
+    """The layout of a scalable topic, as text and as JSON."""
+
+    LAYOUT = Layout(
+        3,
+        (
+            Segment(1, "segment://public/default/s/0000-7fff-1", 0, 0x7FFF, True, "pulsar://b:1", "pulsar+ssl://b:2"),
+            Segment(2, "persistent://public/default/old", None, None, False, None, None),
+        ),
+        "pulsar://c:1",
+        "pulsar+ssl://c:2",
+    )
+
+    def test_lines(self) -> None:
+        """The controller and a line for each segment; a segment that was an older topic has its name."""
+        first, *rest = hop_lines(hop("layout", fresh=False, answer="layout", layout=self.LAYOUT))
+        self.assertIn("layout    SNI b1.test, dialled 127.0.0.1:4443: 2 segments, epoch 3, 12 ms", first)
+        self.assertEqual(
+            [
+                "controller pulsar://c:1 | pulsar+ssl://c:2",
+                "segment 1  0000-7fff  sealed  pulsar+ssl://b:2",
+                "segment 2  no range  active  no broker  persistent://public/default/old",
+            ],
+            [line.strip() for line in rest],
+        )
+        (_, line) = hop_lines(hop("layout", fresh=False, answer="layout", layout=Layout(0, ())))
+        self.assertEqual("no controller yet", line.strip())
+
+    def test_phase(self) -> None:
+        """The longest phase is separate from what follows."""
+        self.assertTrue(hop_lines(hop("controller", answer="connected"))[0].startswith("  controller SNI "))
+
+    def test_json(self) -> None:
+        """The layout has stable keys; the controller has its failure."""
+        outcome = LookupOutcome("topic://public/default/s", SETTINGS, layout=self.LAYOUT, compared=True)
+        outcome.failures = {outcome.controller: FAILURE}
+        outcome.unrouted = {"why": None}
+        out = StringIO()
+        write_json(outcome, out)
+        document = json.loads(out.getvalue())
+        layout = document["layout"]
+        self.assertEqual(["why"], document["unrouted"])
+        self.assertEqual((3, 2), (layout["epoch"], layout["segments_total"]))
+        self.assertEqual(
+            {"broker_url": "pulsar://c:1", "broker_url_tls": "pulsar+ssl://c:2", "failure": document["failure"]},
+            layout["controller"],
+        )
+        self.assertEqual(
+            {
+                "segment_id": 1,
+                "topic": "segment://public/default/s/0000-7fff-1",
+                "hash_start": 0,
+                "hash_end": 32767,
+                "state": "sealed",
+                "broker_url": "pulsar://b:1",
+                "broker_url_tls": "pulsar+ssl://b:2",
+            },
+            layout["segments"][0],
+        )
+        outcome.layout = Layout(0, ())
+        out = StringIO()
+        write_json(outcome, out)
+        self.assertIsNone(json.loads(out.getvalue())["layout"]["controller"])
+
+    def test_unrouted(self) -> None:
+        """A missing route is the failure if there is no other."""
+        outcome = LookupOutcome(TOPIC, SETTINGS)
+        self.assertIsNone(outcome.failure)
+        outcome.unrouted = {"why": None}
+        assert outcome.failure is not None
+        self.assertEqual((FailureKind.NO_ROUTE, "why"), (outcome.failure.kind, outcome.failure.reason))
+        outcome.failures = {TOPIC: FAILURE}
+        self.assertIs(FAILURE, outcome.failure)
+
+    def test_many_segments(self) -> None:
+        """Of very many segments, a warning tells how many are not looked up."""
+        segment = self.LAYOUT.segments[0]
+        outcome = LookupOutcome(TOPIC, SETTINGS, layout=Layout(0, (segment,) * (MAX_SEGMENTS + 1)))
+        self.assertEqual([f"1 segment not looked up: the topic has more than {MAX_SEGMENTS}"], outcome.warnings())
+        outcome.layout = Layout(0, (segment,) * MAX_SEGMENTS)
+        self.assertEqual([], outcome.warnings())
 
 
 class OutcomeTests(SynchronousTestCase):

@@ -11,7 +11,12 @@ from twisted.internet import error as net
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.diagnosis import DialledTarget, explain_connect_failure, explain_end
+from sniproxy.client.diagnosis import (
+    DialledTarget,
+    explain_connect_failure,
+    explain_controller_failure,
+    explain_end,
+)
 from sniproxy.client.failures import ClientError, FailureKind, Stage
 
 PROXIED = DialledTarget("b1.test", "127.0.0.1:4443", proxied=True, tls=True)
@@ -143,3 +148,23 @@ class CertificateTests(SynchronousTestCase):
         failure = self.unverified(self.chain("b1.test", not_after=datetime(2027, 1, 1, tzinfo=UTC)), VALID)
         self.assertEqual(FailureKind.CERTIFICATE_UNTRUSTED, failure.kind)
         self.assertIn("O=Test", failure.reason)
+
+
+class ControllerTests(SynchronousTestCase):
+    """explain_controller_failure: the controller of a scalable topic."""
+
+    def cure(self, target: DialledTarget, cure: str = "restart it") -> str:
+        return explain_controller_failure(ClientError(FailureKind.CLOSED, "closed", cure), target).cure
+
+    def test_cure(self) -> None:
+        """Without a proxy, TLS clients get a plain port; an address has no route; otherwise the cause has the cure."""
+        nameless = DialledTarget("127.0.0.1", "127.0.0.1:4443", proxied=True, tls=True)
+        for target, cure in (
+            (DIRECT, "use an SNI proxy"),
+            (nameless, "advertise it by a dotted name"),
+            (PROXIED, "restart it"),
+            (PLAIN, "restart it"),
+        ):
+            self.assertTrue(self.cure(target).startswith("stream consumers"))
+            self.assertIn(cure, self.cure(target))
+        self.assertTrue(self.cure(PLAIN, "").endswith("internal listener"))

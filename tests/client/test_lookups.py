@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import trustme
@@ -18,6 +18,8 @@ from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
 from tests.client.scripted import (
     B1,
     B2,
+    PULSAR_5,
+    SCALABLE,
     TOPIC,
     VIP,
     Answer,
@@ -26,6 +28,7 @@ from tests.client.scripted import (
     Scripted,
     lookup_answer,
     polite,
+    scalable,
     url,
 )
 from tests.support.proxies import Proxy
@@ -37,8 +40,8 @@ def owner(name: str) -> Owner:
     return Owner(url(name), name, 6651)
 
 
-class LookupsTests(TestCase):
-    """Lookups through a real proxy to scripted brokers."""
+class LookupsCase(TestCase):
+    """Has a real proxy to scripted brokers."""
 
     timeout = 20
 
@@ -47,11 +50,17 @@ class LookupsTests(TestCase):
         self.heard: dict[str, Scripted] = {}
         self.hops: list[Hop] = []
 
-    def lookups(self, scripts: Mapping[str, Script], service: str = url(VIP), **keys: Any) -> Lookups:
+    def lookups(
+        self,
+        scripts: Mapping[str, Script],
+        service: str = url(VIP),
+        wrap: Callable[[Script], Script] = polite,
+        **keys: Any,
+    ) -> Lookups:
         """Lookups through a proxy with a route for each name to its broker."""
         routes = ""
         for name, script in scripts.items():
-            factory = self.heard[name] = Scripted(polite(script))
+            factory = self.heard[name] = Scripted(wrap(script))
             _, port = listen(self, factory, ServerTLS(self.authority, name))
             routes += f'[[route]]\nserver_name = "{name}"\ntarget = "127.0.0.1:{port}"\n'
         self.proxy = Proxy(self, routes)
@@ -72,6 +81,10 @@ class LookupsTests(TestCase):
             return failure
         self.fail("it did not fail")
         raise AssertionError
+
+
+class LookupsTests(LookupsCase):
+    """Lookups through a real proxy to scripted brokers."""
 
     async def test_both_phases(self) -> None:
         """Partitions, owner and connect phase are separate hops; requests to one broker share a connection."""
@@ -227,3 +240,79 @@ class LookupsTests(TestCase):
             found = Lookups(brokers, ServiceURL(False, (address, address)), on_hop=self.hops.append)
             await self.fails(found.partitions(TOPIC), FailureKind.UNREACHABLE)
         self.assertEqual(len(self.hops), 2)
+
+
+class ScalableTests(LookupsCase):
+    """Scalable topics and segments."""
+
+    SEGMENT = "segment://public/default/s/0000-ffff-0"
+
+    def scalable(self, controller: str | None = None, **names: Script) -> Lookups:
+        script = scalable(controller)
+        return self.lookups({VIP: script, B1: script, **names}, wrap=lambda script: script)
+
+    async def test_layout(self) -> None:
+        """The owner of a scalable topic sends its layout; the session is then closed."""
+        found = self.scalable(f"pulsar://{B1}:6650")
+        link = await found.connect(SCALABLE, await found.owner(SCALABLE))
+        layout = await found.layout(SCALABLE, link)
+        self.assertEqual((3, f"pulsar://{B1}:6650"), (layout.epoch, layout.controller))
+        self.assertEqual(
+            [(self.SEGMENT, True), ("segment://public/default/s/0000-ffff-1", False)],
+            [(one.topic, one.sealed) for one in layout.segments],
+        )
+        await found.controller(SCALABLE, f"pulsar://{B1}:6651")
+        self.assertEqual(
+            self.steps(),
+            [
+                ("lookup", VIP, "owner", True),
+                ("connect", B1, "connected", True),
+                ("layout", B1, "layout", False),
+                ("controller", B1, "connected", False),
+            ],
+        )
+        self.assertEqual(layout, self.hops[2].layout)
+        await self.brokers.close()
+        names = [name for name, _ in self.heard[B1].heard]
+        self.assertEqual(["CONNECT", "SCALABLE_TOPIC_LOOKUP", "SCALABLE_TOPIC_CLOSE"], names)
+
+    async def test_segment(self) -> None:
+        """A segment is looked up as other topics are."""
+        self.assertEqual(owner(B1), await self.scalable().owner(self.SEGMENT))
+
+    async def test_unsupported(self) -> None:
+        """A broker without scalable topics is not asked for one, nor for a segment."""
+        found = self.lookups({VIP: lambda name, fields: []})
+        for topic in (SCALABLE, self.SEGMENT):
+            failure = await self.fails(found.owner(topic), FailureKind.UNSUPPORTED)
+            self.assertIn("scripted does not support scalable topics", failure.reason)
+            self.assertIn("Pulsar 5", failure.cure)
+        await self.fails(found.layout(SCALABLE, self.brokers.link(VIP, 6651)), FailureKind.UNSUPPORTED)
+        self.assertEqual(["CONNECT"], [name for name, _ in self.heard[VIP].heard])
+
+    async def test_layout_refused(self) -> None:
+        """A broker's error in place of the layout is the failure."""
+
+        def script(name: str, fields: Any) -> Any:
+            if name != "SCALABLE_TOPIC_LOOKUP":
+                return scalable()(name, fields)
+            update = pb.CommandScalableTopicUpdate(session_id=fields.session_id, error=pb.AuthorizationError)
+            return [update]
+
+        found = self.scalable()
+        self.heard[B1].script = script
+        await self.fails(found.layout(SCALABLE, self.brokers.link(B1, 6651)), FailureKind.AUTHORIZATION)
+
+    async def test_silence(self) -> None:
+        """A layout that does not come fails after the timeout."""
+        found = self.scalable()
+        self.heard[B1].script = polite(lambda name, fields: [], PULSAR_5)
+        link = self.brokers.link(B1, 6651)
+        (await link.open()).timeout_s = 0.01
+        await self.fails(found.layout(SCALABLE, link), FailureKind.TIMEOUT)
+
+    async def test_controller_by_address(self) -> None:
+        """A proxy has no route for a controller that is advertised by address; the cure is a name."""
+        found = self.scalable()
+        failure = await self.fails(found.controller(SCALABLE, "pulsar://127.0.0.1:6650"), FailureKind.NO_ROUTE)
+        self.assertIn("advertisedAddress", failure.cure)

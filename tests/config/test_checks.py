@@ -63,9 +63,10 @@ class CheckTests(SynchronousTestCase):
         """Routes have no limit and take turns, unless they say otherwise."""
         check = Check("x.toml")
         for entry, expected in (
-            (DefaultTable("a"), (False, None, None, None)),
-            (DefaultTable("a", balance="least_connections"), (True, None, None, None)),
-            (DefaultTable("a", max_connections=7), (False, 7, None, None)),
+            (DefaultTable("a"), (False, None, None, None, False)),
+            (DefaultTable("a", balance="least_connections"), (True, None, None, None, False)),
+            (DefaultTable("a", target_source="client"), (False, None, None, None, True)),
+            (DefaultTable("a", max_connections=7), (False, 7, None, None, False)),
         ):
             self.assertEqual(expected, check.balance_and_limits("default", entry))
         error = self.assertRaises(

@@ -58,6 +58,7 @@ class InForceTests(SynchronousTestCase):
                     "max_connections": 9,
                     "only_from": None,
                     "send_proxy": None,
+                    "target_source": None,
                 },
                 {
                     "server_name": "*.b.test",
@@ -68,6 +69,7 @@ class InForceTests(SynchronousTestCase):
                     "max_connections": None,
                     "only_from": None,
                     "send_proxy": None,
+                    "target_source": None,
                 },
                 {
                     "server_name": "c.test",
@@ -78,6 +80,7 @@ class InForceTests(SynchronousTestCase):
                     "max_connections": None,
                     "only_from": None,
                     "send_proxy": None,
+                    "target_source": None,
                 },
             ],
             found["routes"],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.config.describe import describe
+from sniproxy.config.dump import dump_configuration
 from sniproxy.config.parser import parse
 from sniproxy.config.proxyprotocol import ProxyProtocol
 from sniproxy.config.schema import ConfigError
-from sniproxy.config.warnings import check_headers
+from sniproxy.config.warnings import check_headers, keyed_routes
 from sniproxy.interfaces import Target
 from sniproxy.proxyprotocol.sending import SendProxy
 from sniproxy.routing.policy import network
@@ -160,3 +162,48 @@ send_proxy = "v2"
         text = '[[listener]]\nendpoint = "tcp:4443"\nsend_proxy = "v2"\n[default]\ntarget = "a.test:6651"\n'
         error = self.assertRaises(ConfigError, parse, text, "x.toml")
         self.assertIn("a TLS listener uses the routes; write it in the [[route]]", str(error))
+
+
+class TargetSourceTests(SynchronousTestCase):
+    """target_source, in every table that has targets."""
+
+    def test_tables(self) -> None:
+        """Routes, default tables and plaintext listeners have it; --check and /status show it."""
+        text = """
+[[listener]]
+endpoint = "tcp:4443"
+[[listener]]
+endpoint = "tcp:6650:interface=127.0.0.1"
+plaintext = true
+target = "127.0.0.1:6650"
+target_source = "client"
+[[route]]
+server_name = "a.test"
+target = "10.0.0.7"
+target_source = "client"
+[[route]]
+server_name = "b.test"
+target = "10.0.0.8"
+[default]
+target = "10.0.0.9"
+target_source = "client"
+"""
+        found = parse(text, "x.toml")
+        self.assertEqual(
+            [("route[0]", True), ("route[1]", False), ("default", True), ("listener[1]", True)],
+            [(key, route.from_client) for key, route in keyed_routes(found)],
+        )
+        self.assertEqual(3, describe(found).count("(dialled from the client's address)"))
+        dumped = dump_configuration(found, 10)
+        self.assertEqual(["client", None], [one["target_source"] for one in dumped["routes"]])
+
+    def test_errors(self) -> None:
+        """Each error names its key and the cure."""
+        listener = '[[listener]]\nendpoint = "tcp:4443"\n'
+        for more, message in (
+            ('[default]\ntarget = "a.test"\ntarget_source = "own"\n', 'default.target_source = "own": write "client"'),
+            ('target_source = "client"\n', 'listener[0].target_source = "client": a TLS listener uses the routes; '),
+            ('plaintext = true\ntarget = "a.test"\ntarget_source = ""\n', 'listener[0].target_source = "": write '),
+        ):
+            error = self.assertRaises(ConfigError, parse, listener + more, "x.toml")
+            self.assertIn(message, str(error))

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
+import tempfile
 from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.monkey import MonkeyPatcher
 
+from sniproxy import service
 from sniproxy.config.parser import parse
 from sniproxy.connection import dial
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
-from sniproxy.net import dialer
-from sniproxy.net.dialer import begin
+from sniproxy.net import connect, dialer
+from sniproxy.net.connect import begin
 from sniproxy.net.veto import DestinationVeto
+from sniproxy.proxyprotocol.header import Address
+from sniproxy.proxyprotocol.writer import write_v1
 from sniproxy.resolvers.static import StaticResolver
-from sniproxy.tls.alerts import Alert
+from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
-from tests.support.sockets import in_thread, read_exactly, read_to_end
+from tests.support.sockets import TIMEOUT_S, in_thread, read_exactly, read_to_end
+
+SOURCE = 'target_source = "client"\n'
 
 
 class DialTests(ConversationCase):
@@ -144,8 +151,8 @@ class PlanTests(ConversationCase):
         backend = Backend(self)
         begun = []
 
-        def slow(host: str, port: int) -> tuple[socket.socket, int]:
-            sock, _ = begin(host, port)
+        def slow(host: str, port: int, source: str | None) -> tuple[socket.socket, int]:
+            sock, _ = begin(host, port, source)
             begun.append(sock)
             return sock, errno.EINPROGRESS
 
@@ -168,6 +175,75 @@ class PlanTests(ConversationCase):
             self.assertIn("Too many open files", record.reason)
         self.assertEqual(Result.OK, (await self.tunnel(proxy, backend)).result)
         self.assertEqual(0, proxy.service._upstreams.connections(Target("127.0.0.1", backend.port)))
+
+
+class FromClientTests(ConversationCase):
+    """target_source = "client"."""
+
+    def setUp(self) -> Any:
+        # Loopback has addresses enough, and they need no capability.
+        self.patch(connect, "bind_to_client", lambda sock, source: sock.bind((source, 0)))
+        self.patch(service, "check_transparent", lambda configuration: None)
+        return super().setUp()
+
+    async def seen(self, proxy: Proxy, backend: Backend, host: str, header: bytes = b"") -> Connection:
+        """Open a tunnel from a loopback address, and assert that the target sees a host. @return: the record."""
+        number = len(proxy.records)
+        address = proxy.service.addresses["public"]
+        with socket.create_connection(address, TIMEOUT_S, ("127.0.0.7", 0)) as client:
+            client.sendall(header + hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(host, upstream.getpeername()[0])
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        record = await proxy.ended(number)
+        self.assertEqual(host, record.upstream_address)
+        return record
+
+    async def test_seen(self) -> None:
+        """The target sees the client: with a plan, without one, and the one that a header names."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address, more=SOURCE))
+        await self.seen(proxy, backend, "127.0.0.7")
+        await self.seen(proxy, backend, "127.0.0.7")
+        named = Proxy(self, route(f"localhost:{backend.port}", more=SOURCE))
+        await self.seen(named, backend, "127.0.0.7")
+        own = Proxy(self, route(backend.address))
+        await self.seen(own, backend, "127.0.0.1")
+        told = Proxy(self, f'{LISTENER}proxy_protocol = "required"\n{route(backend.address, more=SOURCE)}')
+        header = write_v1(Address("127.0.0.8", 50123), Address("127.0.0.1", 4443))
+        await self.seen(told, backend, "127.0.0.8", header)
+
+    async def test_plaintext(self) -> None:
+        """A plaintext listener's target sees the client."""
+        backend = Backend(self)
+        proxy = Proxy(self, f'{LISTENER}plaintext = true\ntarget = "{backend.address}"\n{SOURCE}')
+        await self.seen(proxy, backend, "127.0.0.7")
+
+    async def test_other_family(self) -> None:
+        """A client of the other family is refused with an alert, also where the route has a plan."""
+        self.patch(dial, "begin", lambda *arguments: self.fail("it was dialled"))
+        proxy = Proxy(self, route("[::1]:1", more=SOURCE))
+        for _ in range(2):
+            record = await self.refused(proxy, hello(name=NAME), Result.DENIED, Alert.ACCESS_DENIED)
+            self.assertEqual("[::1]:1: not dialled from the client 127.0.0.1: it has no IPv6 address", record.reason)
+
+    async def test_no_address(self) -> None:
+        """A client on a unix socket, and one that a header calls 0.0.0.0, are refused."""
+        path = os.path.join(tempfile.mkdtemp(), "s")
+        self.addCleanup(shutil.rmtree, os.path.dirname(path))
+        proxy = Proxy(self, f'[[listener]]\nendpoint = "unix:{path}"\n{route("127.0.0.1:1", more=SOURCE)}')
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(TIMEOUT_S)
+            client.connect(path)
+            client.sendall(hello(name=NAME))
+            self.assertEqual(fatal_alert(Alert.ACCESS_DENIED), await in_thread(read_to_end, client))
+        record = await proxy.ended()
+        why = "target_source: targets cannot be dialled from the client: the client of a unix socket has no address"
+        self.assertEqual((Result.DENIED, why), (record.result, record.reason))
+        told = Proxy(self, f'{LISTENER}proxy_protocol = "required"\n{route("127.0.0.1:1", more=SOURCE)}')
+        data = write_v1(Address("0.0.0.0", 50123), Address("127.0.0.1", 4443)) + hello(name=NAME)
+        record = await self.refused(told, data, Result.DENIED, Alert.ACCESS_DENIED)
+        self.assertIn("the client's address 0.0.0.0", record.reason)
 
 
 class RefusalTests(ConversationCase):

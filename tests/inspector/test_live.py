@@ -12,14 +12,18 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection
+from sniproxy.inspector.advertised import AdvertisedBroker, address_of
 from sniproxy.inspector.live import EventLog, Inspector
 from sniproxy.logs.writer import MAX_WAITING_BYTES, WRITE_DELAY_S, CannotOpen
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields
 from sniproxy.pulsar.filter import EventFilter
+from sniproxy.routing.brokernames import BrokerName
+from sniproxy.server import resolverset
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.names import host_port
+from tests.resolvers.cache.scripted import Directory
 from tests.support.lookups import ASK, TOPIC, answer, plain_answer
 from tests.support.proxies import Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly
@@ -38,7 +42,8 @@ class InspectorTests(SynchronousTestCase):
         self.account = BufferAccount()
         self.inspector = Inspector(self.events.append, self.unrouted, self.account)
 
-    def unrouted(self, host: str, listener: str) -> str | None:
+    def unrouted(self, broker: AdvertisedBroker, listener: str) -> str | None:
+        host, _ = address_of(broker.url_tls) or address_of(broker.url) or ("", 0)
         self.asked.append((host, listener))
         return None if host == "broker-1.test" else f"no way to {host}"
 
@@ -93,17 +98,24 @@ class InspectorTests(SynchronousTestCase):
         self.assertEqual([("broker-7.test", "plain")], self.asked)
 
     def test_unrouted_segments(self) -> None:
-        """URLs of segments and controllers are checked against the routes, too."""
+        """Brokers of segments and controllers are checked against the routes, too."""
         fields: Fields = {
             "segments": [
                 {"segment_id": 1, "broker_url_tls": "pulsar+ssl://broker-8.test:6651"},
                 {"broker_url_tls": None},
             ],
-            "controller_broker_url_tls": "pulsar+ssl://broker-9.test:6651",
+            "controller_broker_url": "pulsar://127.0.0.1:6650",
         }
         self.inspector.take_events([Event("any", 1.0, "ab12-1", fields)], "plain", "plain")
-        urls = [event.fields["broker_url_tls"] for event in self.events if event.name == "unrouted"]
-        self.assertEqual(["pulsar+ssl://broker-8.test:6651", "pulsar+ssl://broker-9.test:6651"], urls)
+        told = [event.fields for event in self.events if event.name == "unrouted"]
+        keys = ("broker_url", "broker_url_tls", "message")
+        self.assertEqual(
+            {
+                ("pulsar://127.0.0.1:6650", None, "no way to 127.0.0.1"),
+                (None, "pulsar+ssl://broker-8.test:6651", "no way to broker-8.test"),
+            },
+            {tuple(one[key] for key in keys) for one in told},
+        )
 
     def test_no_data(self) -> None:
         """A connection that ends before any data, such as a refused one, gives no event."""
@@ -306,6 +318,20 @@ class ServiceTests(SocketTestCase):
             proxy, path = self.proxy(backend, more)
             await self.talk(backend, proxy, [(ASK, answer("broker-1.test")), (ASK, answer("broker-7.test"))])
             self.assertEqual(unrouted, len([e for e in self.told(path) if e["event"] == "unrouted"]))
+
+    async def test_unrouted_known_name(self) -> None:
+        """An answer without a TLS URL is compared by the TLS name that a resolver knows of the broker."""
+        directory = Directory()
+        directory.names = {("10.0.0.7", 6650): (BrokerName("broker-7.test", "external", True),)}
+        self.patch(resolverset, "make_resolver", lambda *_: directory)
+        backend = Backend(self)
+        tls = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "tls"\n'
+        route = '[[route]]\nserver_name = "vip.test"\nresolver = "brokers"\n[resolver.brokers]\ntype = "t"\n'
+        proxy, path = self.proxy(backend, tls + route)
+        await self.talk(backend, proxy, [(ASK, plain_answer(f"pulsar://10.0.0.{end}:6650")) for end in (7, 8)])
+        (unrouted,) = [event for event in self.told(path) if event["event"] == "unrouted"]
+        self.assertEqual(("pulsar://10.0.0.7:6650", None), (unrouted["broker_url"], unrouted["broker_url_tls"]))
+        self.assertIn("broker-7.test is advertised by listener external", unrouted["message"])
 
     async def test_unrouted_after_reload(self) -> None:
         """After a reload, brokers still without a route are reported again. /status lists them."""

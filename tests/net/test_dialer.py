@@ -10,13 +10,13 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
-from sniproxy.net import dialer as dialer_module
-from sniproxy.net import lookup, opensockets
+from sniproxy.net import connect, lookup, opensockets
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.opensockets import MAX_SOCKETS
 from sniproxy.net.overlapping import ATTEMPT_DELAY_S
+from sniproxy.net.transparent import CannotBind
 from tests.support.reactor import as_reactor, reactor
 from tests.support.sockets import HandClock, SocketTestCase, in_thread
 
@@ -449,13 +449,49 @@ class DialerTests(SocketTestCase):
         self.assertEqual(Result.CONNECT_FAILED, error.result)
         self.assertEqual("255.255.255.255:1: Network is unreachable", str(error))
 
-    async def test_without_nonblocking_flag(self) -> None:
-        """On a system that cannot make a socket non-blocking as it is created, it is made so afterwards."""
-        self.patch(dialer_module, "_NONBLOCK", 0)
-        self.patch(dialer_module, "_STREAM", socket.SOCK_STREAM)
-        up = self.server()
-        with await self.dial(self.dialer(), up.target) as sock:
-            self.assertFalse(sock.getblocking())
+    def from_client(self, dialer: Dialer, *targets: Target, source: str = "127.0.0.9") -> Deferred[socket.socket]:
+        """Dial from a client's address."""
+        self.ejected: list[str] = []
+        dialling = dialer.dial(
+            targets, 10.0, lambda target: None, lambda target, why: self.ejected.append(why), source=source
+        )
+        return Deferred.fromCoroutine(dialling)
+
+    async def test_from_client(self) -> None:
+        """Each socket gets the client's address: of a target that is an address, of the next one, and of a name."""
+        self.patch(connect, "bind_to_client", lambda sock, source: sock.bind((source, 0)))
+        down, up = self.server().close(), self.server()
+        self.names(one=["::1", "127.0.0.1"])
+        for targets in ([up.target], [down, up.target], [Target("one", up.port)]):
+            with await self.from_client(self.dialer(), *targets) as sock:
+                self.assertEqual(("127.0.0.9", up.port), (sock.getsockname()[0], sock.getpeername()[1]))
+
+    async def test_other_family(self) -> None:
+        """Addresses of the other family are denied with a reason, and the target is not at fault."""
+        why = "not dialled from the client 192.0.2.7: it has no IPv6 address"
+        self.names(one=["::1", "::2"])
+        for target, reason in (
+            (Target("::1", 1), f"[::1]:1: {why}"),
+            (Target("one", 1), f"one:1: ::1: {why}; ::2: {why}"),
+        ):
+            error = await self.failure(self.from_client(self.dialer(), target, source="192.0.2.7"))
+            self.assertEqual((Result.DENIED, reason, []), (error.result, str(error), self.ejected))
+
+    async def test_veto_from_client(self) -> None:
+        """The veto is asked as for any other target."""
+        error = await self.failure(self.from_client(self.dialer(**{"127_0_0_1": "no"}), Target("127.0.0.1", 1)))
+        self.assertEqual((Result.DENIED, "127.0.0.1:1: no"), (error.result, str(error)))
+
+    async def test_cannot_bind(self) -> None:
+        """If the socket cannot get the client's address, the reason says so, and the target is not at fault."""
+
+        def fail(sock: socket.socket, source: str) -> None:
+            raise CannotBind(errno.EPERM, f"cannot dial from the client {source}: no right")
+
+        self.patch(connect, "bind_to_client", fail)
+        error = await self.failure(self.from_client(self.dialer(), Target("127.0.0.1", 1)))
+        self.assertEqual("127.0.0.1:1: cannot dial from the client 127.0.0.9: no right", str(error))
+        self.assertEqual((Result.CONNECT_FAILED, []), (error.result, self.ejected))
 
     async def test_cancel(self) -> None:
         """A cancelled dial leaves no state."""

@@ -69,37 +69,46 @@ def payload_size(rest: bytes) -> int:
     return len(rest) - 4 - int.from_bytes(rest[:4], "big") if rest else 0
 
 
-def decode(path: Path, command: Sequence[str]) -> list[dict[str, Any]]:
-    """The decoded frames of a capture. `command` runs PulsarDecode."""
-    frames = list(cut_frames(path))
-    sizes = [int.from_bytes(frame.data[4:8], "big") for frame in frames]
-    lines = "".join(f"{frame.data[8 : 8 + size].hex()}\n" for frame, size in zip(frames, sizes, strict=True))
+def decode(paths: Sequence[Path], command: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """The decoded frames of each capture. `command` runs PulsarDecode, once."""
+    captures = [list(cut_frames(path)) for path in paths]
+    lines = "".join(f"{command_in(frame.data).hex()}\n" for frames in captures for frame in frames)
     said = subprocess.run(command, input=lines, capture_output=True, text=True, check=True, timeout=120).stdout
     decoded = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    if len(decoded) != sum(map(len, captures)):
+        raise ValueError(f"{len(decoded)} commands decoded of {sum(map(len, captures))}")
+    fields = iter(decoded)
+    return [[*described(frames, fields)] for frames in captures]
+
+
+def command_in(frame: bytes) -> bytes:
+    """The command of a frame."""
+    return frame[8 : 8 + int.from_bytes(frame[4:8], "big")]
+
+
+def described(frames: Sequence[CutFrame], commands: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The frames of one capture, each with its decoded command."""
     ends = {frame.stream: (frame.sender, frame.receiver) for frame in reversed(frames)}
     connections = Counter(end for both in ends.values() for end in both)
-    found = []
-    for frame, size, fields in zip(frames, sizes, decoded, strict=True):
+    for frame in frames:
         client, broker = sorted(ends[frame.stream], key=connections.__getitem__)
-        found.append(
-            {
-                "connection": f"{client}->{broker}",
-                "side": "client" if frame.sender == client else "broker",
-                "size": len(frame.data),
-                "payload": payload_size(frame.data[8 + size :]),
-                "command": fields,
-            }
-        )
-    return found
+        yield {
+            "connection": f"{client}->{broker}",
+            "side": "client" if frame.sender == client else "broker",
+            "size": len(frame.data),
+            "payload": payload_size(frame.data[8 + len(command_in(frame.data)) :]),
+            "command": next(commands),
+        }
 
 
-def main(paths: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Write the decoded frames of each capture beside it."""
     from tests.peers.cluster import java_command
+    from tests.peers.versions import ALL
 
-    for path in map(Path, paths):
-        lines = [json.dumps(frame) + "\n" for frame in decode(path, java_command("PulsarDecode", "160m", "off"))]
-        path.with_suffix(".jsonl").write_text("".join(lines))
+    paths = [Path(argument) for argument in arguments]
+    for path, frames in zip(paths, decode(paths, java_command("PulsarDecode", "160m", "off", ALL[-1])), strict=True):
+        path.with_suffix(".jsonl").write_text("".join(json.dumps(frame) + "\n" for frame in frames))
 
 
 if __name__ == "__main__":

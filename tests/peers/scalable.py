@@ -10,7 +10,7 @@ from tests.peers import clients, inspected, lab, transactional
 from tests.peers.case import PulsarTestCase
 from tests.peers.children import Child
 from tests.peers.clients import LONGEST
-from tests.peers.cluster import Cluster, free_ports
+from tests.peers.cluster import Broker, Cluster, free_ports
 from tests.peers.material import SERVICE_NAME
 from tests.peers.proxy import Proxy
 
@@ -42,7 +42,7 @@ class ScalableClient:
         return report
 
     def receive(self, name: str, count: int) -> list[str]:
-        """Receive and acknowledge messages with a consumer. Returns them, sorted."""
+        """Receive and acknowledge different messages with a consumer. Returns them, sorted."""
         return sorted(self.do(f"receive {name} {count}")["received"])
 
     @property
@@ -78,19 +78,20 @@ class ScalableTopic:
         """Merge two active segments, whose hash ranges are neighbours."""
         self._cluster.admin("POST", f"{self._path}/merge/{one}/{other}")
 
-    def delete(self) -> None:
-        """Delete it, with its messages."""
-        self._cluster.admin("DELETE", f"{self._path}?force=true")
+    def owners(self) -> dict[str, Broker]:
+        """All of its segments by name, also those that were split or merged, with the brokers that have them."""
+        found = self._stats()["layout"]["segments"].values()
+        return {each["name"]: self._broker(each["ownerBroker"]) for each in found}
 
-    def segments(self, active: bool = True) -> list[str]:
-        """The names of its segments, sorted; `active`: without those that were split or merged."""
-        found = self._cluster.admin("GET", self._path)["segments"].values()
-        prefix = self.name.replace("topic://", "segment://")
-        return sorted(
-            f"{prefix}/{each['hashRange']['start']:04x}-{each['hashRange']['end']:04x}-{each['segmentId']}"
-            for each in found
-            if each["active"] or not active
-        )
+    def controller(self) -> Broker:
+        """The broker of its controller, which starts if there is none."""
+        return self._broker(self._stats()["controllerBroker"])
+
+    def _stats(self) -> dict[str, Any]:
+        return dict(self._cluster.admin("GET", f"{self._path}/stats"))
+
+    def _broker(self, web_id: str) -> Broker:
+        return next(broker for broker in self._cluster.brokers if broker.web_id == web_id)
 
 
 class ScalableTestCase(PulsarTestCase):
@@ -108,9 +109,11 @@ class ScalableTestCase(PulsarTestCase):
         base = {"url": f"pulsar+ssl://{SERVICE_NAME}:6651", "proxy": proxy, "trust": self.lab.material.trust}
         return self.start_client(topic, {**base, "verify": True, **options})
 
-    def start_client(self, topic: ScalableTopic, words: Mapping[str, object]) -> ScalableClient:
-        """A client of a topic with these options only."""
-        client = ScalableClient(clients.java_client(words, [topic.name], self.pulsar, "PulsarScalable"))
+    def start_client(
+        self, topic: ScalableTopic, words: Mapping[str, object], inside: Sequence[str] = ()
+    ) -> ScalableClient:
+        """A client of a topic with these options only. `inside`: the beginning of a command that runs it."""
+        client = ScalableClient([*inside, *clients.java_client(words, [topic.name], self.pulsar, "PulsarScalable")])
         self.addCleanup(client.stop)
         return client
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy.interfaces import Resolution
 from sniproxy.resolvers import make_resolver
 from sniproxy.routing.brokernames import BrokerName
-from tests.peers import lab
+from tests.peers import lab, provide, versions
 from tests.peers.material import SERVICE_NAME
 from tests.peers.needs import require
 from tests.resolvers.cache.scripted import request
@@ -21,7 +21,8 @@ class BrokerNamesTests(TestCase):
     """Names of all listeners."""
 
     async def setUp(self) -> None:  # type: ignore[override]
-        require("java", "setpriv", parts=["jars"])
+        self.pulsar = versions.current()
+        require("java", "setpriv", parts=provide.needed(self.pulsar))
         self.cluster = lab.shared().cluster
 
     async def known(self, kind: str, **options: Any) -> Any:
@@ -37,14 +38,15 @@ class BrokerNamesTests(TestCase):
     def assert_known(self, resolver: Any) -> None:
         """Assert that any URL of a broker finds all its names, and that each of these leads to it."""
         for broker in self.cluster.brokers:
+            internal = broker.name if self.pulsar.scalable else "127.0.0.1"
             expected = {
                 BrokerName(broker.name, "external", True),
                 BrokerName(broker.name, "dns", True),
-                BrokerName("127.0.0.1", "internal", False),
+                BrokerName(internal, "internal", False),
                 BrokerName("127.0.0.1", "tap", False),
                 BrokerName(broker.web_host, "", False),
             }
-            for place in (("127.0.0.1", broker.plain), ("127.0.0.1", broker.tap), (broker.name, broker.tls)):
+            for place in ((internal, broker.plain), ("127.0.0.1", broker.tap), (broker.name, broker.tls)):
                 names = resolver.names_of(*place)
                 self.assertEqual((broker.name, "external"), (names[0].host, names[0].listener))
                 self.assertEqual(expected, set(names))

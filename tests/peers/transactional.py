@@ -21,9 +21,7 @@ SETTINGS = {
 
 @functools.cache
 def brokers(pulsar: Pulsar) -> Cluster:
-    """The brokers of a version, which end with the run; coordinators are spread over them. Raises the errors of
-    `Lab.start`.
-    """
+    """The brokers of a version, which end with the run. Raises the errors of `Lab.start`, and CalledProcessError."""
     (cluster,) = lab.shared().start([Site(pulsar=pulsar)], SETTINGS)
     program = java_command("org.apache.pulsar.PulsarTransactionCoordinatorMetadataSetup", "160m", "warn", pulsar)
     options = ["--cluster", cluster.name, "--configuration-store", f"zk:127.0.0.1:{cluster.zookeeper}"]

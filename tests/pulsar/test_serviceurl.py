@@ -123,9 +123,9 @@ class Pip60Tests(SynchronousTestCase):
         return str(self.assertRaises(BadServiceURL, pip60, *settings))
 
     def test_both(self) -> None:
-        """Both settings give the proxy; the protocol is a name or a member; any scheme is accepted."""
+        """Both settings give the proxy; the protocol is a name in any case or a member; any scheme is accepted."""
         expected = ProxySettings(parse_service_url(SERVICE), SniProxy("proxy.example.com", 4443))
-        for protocol in ("SNI", ProxyProtocol.SNI):
+        for protocol in ("SNI", "sni", "Sni", ProxyProtocol.SNI):
             self.assertEqual(pip60(SERVICE, PROXY, protocol), expected)
         self.assertEqual(pip60(SERVICE, "pulsar://Proxy.example.com:4443/", "SNI"), expected)
         self.assertEqual(str(expected.proxy), "proxy.example.com:4443")
@@ -142,7 +142,7 @@ class Pip60Tests(SynchronousTestCase):
 
     def test_protocol(self) -> None:
         """An unknown protocol is an error that names the known one."""
-        for protocol in ("sni", "SOCKS5", ""):
+        for protocol in ("SNI ", "SNI2", "SOCKS5", ""):
             self.assertIn(f"unknown proxy_protocol {protocol!r}; write SNI", self.refused(SERVICE, PROXY, protocol))
 
     def test_not_tls(self) -> None:

@@ -12,10 +12,11 @@ from sniproxy.config.schema import ConfigError
 from sniproxy.interfaces import WatchState
 from sniproxy.resolvers import makers_by_name
 from sniproxy.resolvers.cache.fallback import FallbackResolver
+from sniproxy.routing.brokernames import BrokerName
 from sniproxy.server import resolverset
 from sniproxy.server.build import build_routing
 from sniproxy.server.resolverset import MAX_SHOWN_NAMES, Resolvers
-from tests.resolvers.cache.scripted import Watching, request
+from tests.resolvers.cache.scripted import Directory, Watching, request
 from tests.support.proxies import LISTENER
 from tests.support.sockets import HandClock
 
@@ -124,3 +125,17 @@ class ResolversTests(TestCase):
         self.assertNoResult(stopping)
         made["c1"][0].ending.callback(None)
         self.successResultOf(stopping)
+
+    def test_names_of(self) -> None:
+        """The first resolver that knows a broker gives its names; the others know none."""
+        names = (BrokerName("broker-1.test", "external", True),)
+        kinds: dict[str, Watching] = {"a": Watching(), "b": Directory(), "c": Directory()}
+        kinds["c"].names = {("127.0.0.1", 6660): names}  # type: ignore[attr-defined]
+        self.patch(resolverset, "make_resolver", lambda kind, *rest: kinds[kind])
+        text = LISTENER
+        for kind in kinds:
+            text += f'[[route]]\nserver_name = "{kind}.test"\nresolver = "{kind}"\n[resolver.{kind}]\ntype = "{kind}"\n'
+        resolvers = Resolvers(HandClock())
+        build_routing(parse(text, "x.toml"), HandClock(), resolvers)
+        self.assertEqual(names, resolvers.names_of("127.0.0.1", 6660))
+        self.assertEqual((), resolvers.names_of("127.0.0.1", 6661))

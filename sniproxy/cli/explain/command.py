@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -61,8 +61,8 @@ async def explain(options: argparse.Namespace, reactor: IReactor, out: TextIO) -
         await built.resolvers.stop()
     await explainer.wait_closed()
     if argument.plain is not None:
-        note = _plain(argument.plain, configuration)
-        reports = [attrs.evolve(report, notes=(*report.notes, note)) for report in reports]
+        notes = list(_plain(argument.plain, configuration))
+        reports = [attrs.evolve(report, notes=(*report.notes, *notes)) for report in reports]
     reports += map(_bridge, bridges)
     bad = [report for report in reports if report.problems or report.routed is False]
     if options.json:
@@ -105,15 +105,18 @@ def _chosen(configuration: Configuration, wanted: str | None, bridges: bool) -> 
 _TRY_BRIDGE = "test it with sniproxyctl lookup"
 
 
-def _plain(scheme: str, configuration: Configuration) -> str:
-    """A note on the clients of a URL without TLS."""
+def _plain(scheme: str, configuration: Configuration) -> Iterator[str]:
+    """Notes on the clients of a URL without TLS."""
     takes = [f"plaintext listener {one.name}" for one in configuration.listeners if one.plaintext is not None]
     if scheme == "pulsar":
         takes += [f"bridge {one.name}" for one in configuration.bridges]
     note = f"{scheme}:// clients do not use TLS and send no server name, so a TLS listener refuses them"
     if takes:
-        return f"{note}; use {' or '.join(takes)}, which has one destination for all clients"
-    return f"{note}; use a TLS URL such as pulsar+ssl://, or add a plaintext listener or a [[bridge]]"
+        yield f"{note}; use {' or '.join(takes)}, which has one destination for all clients"
+    else:
+        yield f"{note}; use a TLS URL such as pulsar+ssl://, or add a plaintext listener or a [[bridge]]"
+    if scheme == "pulsar":
+        yield "Java clients of Pulsar 5 that came by TLS dial it by TLS, if it is a controller of scalable topics"
 
 
 def _bridge(bridge: Bridge) -> Report:

@@ -69,7 +69,7 @@ class Explainer:
         choice = self._chooser.choose(name, listener)
         report = await self._follow(name, listener, choice, options)
         notes: tuple[str, ...] = ()
-        if name is not None and listener.plaintext is None:
+        if listener.plaintext is None:
             own = frozenset(target.place for target in report.targets)
             checked = any(one.dialled is not None and one.dialled.certificate is not None for one in report.targets)
             places = await self._broker_names.places(listener)

@@ -14,6 +14,11 @@ from sniproxy.util.names import ip_literal
 MAX_OTHERS = 10
 """Maximum of other routes in the answer."""
 
+INTERNAL_LISTENER = (
+    "Pulsar 5 leads Java clients of scalable topics to brokers' internal listeners: advertise them by dotted names "
+    "(advertisedAddress)"
+)
+
 
 @attrs.frozen
 class RouteChoice:
@@ -102,21 +107,28 @@ def shared_names(places_by_name: Mapping[str, frozenset[str]], name: str | None,
 
 def client_notes(
     configuration: Configuration,
-    name: str,
+    name: str | None,
     places_by_name: Mapping[str, frozenset[str]],
     own: frozenset[str],
     certificates: bool,
 ) -> Iterator[str]:
     """What Pulsar's clients do with this name on a TLS listener, as measured (docs/reference/clients.md).
 
+    @param name: None: a ClientHello without a server name.
     @param places_by_name: the brokers of each name. @param own: the brokers of this name.
     @param certificates: whether certificates were checked without C{--also}.
     """
     nameless = "are refused" if configuration.no_server_name is None else "use [no_server_name]"
-    if ip_literal(name) is not None:
+    if name is None:
+        yield "Java sends no server name for IP addresses and names without a dot"
+    elif ip_literal(name) is not None:
         yield f"Java and Go send no server name for an IP address: these connections {nameless}"
     elif "." not in name:
         yield f"Java sends no server name for a name without a dot: these connections {nameless}"
+    if name is None or ip_literal(name) is not None or "." not in name:
+        yield INTERNAL_LISTENER
+    if name is None:
+        return
     if "_" in name:
         yield "the Java client refuses a service URL with '_' in its host"
     if ip_literal(name) is not None:

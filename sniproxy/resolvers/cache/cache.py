@@ -36,6 +36,7 @@ from sniproxy.interfaces import (
 from sniproxy.resolvers.cache.breaker import MAX_PROBES_PER_S, CircuitBreaker
 from sniproxy.resolvers.cache.outcomes import copy_error, describe_error, outcome
 from sniproxy.resolvers.cache.singleflight import SingleFlight, Waiter
+from sniproxy.routing.brokernames import IBrokerDirectory
 from sniproxy.util.bounded import LRUMap
 from sniproxy.util.names import client_of
 from sniproxy.util.text import bounded
@@ -159,6 +160,11 @@ class CachedResolver:
             .addTimeout(self._deadline, self._reactor)
             .addErrback(lambda failure: log.failure("resolver {name} failed to stop", failure, name=self.name))
         )
+
+    @property
+    def directory(self) -> IBrokerDirectory | None:
+        """The resolver, if it knows all names of its brokers."""
+        return self._resolver if IBrokerDirectory.providedBy(self._resolver) else None
 
     def watch_state(self) -> WatchState | None:
         """The resolver's own state. None: it does not watch a source, or has stopped."""

@@ -15,6 +15,7 @@ from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.workers import CannotStart, for_worker, restart_delay
 from sniproxy.server.build import build
+from sniproxy.server.capability import check_transparent
 from sniproxy.server.listeners import raise_descriptor_limit
 from sniproxy.server.workers.beat import HeartbeatMonitor
 from sniproxy.server.workers.post import END, HEARTBEAT, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
@@ -142,6 +143,7 @@ class Supervisor(Service):
         self._tell(REOPEN)
 
     def _check(self, configuration: Configuration) -> None:
+        check_transparent(configuration)
         build(for_worker(configuration, 0), self._reactor)
         self.warnings = operator_warnings(for_worker(configuration, 0))
 

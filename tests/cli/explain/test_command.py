@@ -96,6 +96,8 @@ class CommandTests(SocketTestCase):
         self.assertEqual(0, status)
         self.assertIn("pulsar:// clients do not use TLS and send no server name, so a TLS listener refuses them; ", out)
         self.assertIn("add a plaintext listener or a [[bridge]]", out)
+        self.assertIn("Java clients of Pulsar 5 that came by TLS dial it by TLS", out)
+        self.assertEqual(2, (await self.run_it("pulsar://a.test:6650"))[1].count("Java clients of Pulsar 5"))
         authority = Path(self.mktemp())
         authority.write_bytes(CA.cert_pem.bytes())
         self.file.write_text(

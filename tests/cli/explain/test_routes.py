@@ -122,7 +122,7 @@ class ChoiceTests(SynchronousTestCase):
 class NoteTests(SynchronousTestCase):
     """Notes on clients."""
 
-    def notes(self, name: str, *own: str, more: str = "", certificates: bool = False) -> str:
+    def notes(self, name: str | None, *own: str, more: str = "", certificates: bool = False) -> str:
         led = {"vip.test": frozenset({"a:1", "b:1"}), "b.test": frozenset({"a:1"})}
         return "\n".join(client_notes(configuration(more=more), name, led, frozenset(own), certificates))
 
@@ -133,6 +133,12 @@ class NoteTests(SynchronousTestCase):
         self.assertIn("these connections use [no_server_name]", self.notes("b1", more=DEFAULTS))
         self.assertIn("for an IP address", self.notes("10.0.0.1"))
         self.assertIn("refuses a service URL with '_'", self.notes("b_1.test"))
+
+    def test_internal_listener(self) -> None:
+        """Names that Java does not send may come from a broker's internal listener; other names do not."""
+        for name in (None, "10.0.0.1", "b1"):
+            self.assertIn("advertise them by dotted names", self.notes(name))
+        self.assertNotIn("internal", self.notes("b.test"))
 
     def test_go(self) -> None:
         """Go may pin the service name, if another name leads to this broker and to others."""

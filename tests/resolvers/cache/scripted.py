@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sniproxy.interfaces import IServerNameResolver, IWatchingResolver, Request, Resolution, Target, WatchState
+from sniproxy.routing.brokernames import BrokerName, IBrokerDirectory
 
 PUBLIC = "public"
 
@@ -72,3 +74,13 @@ class Watching(Scripted):
 
     def state(self) -> WatchState:
         return self.says
+
+
+@implementer(IBrokerDirectory)
+class Directory(Watching):
+    """A resolver that knows brokers. @ivar names: all names of a broker, by one of its addresses."""
+
+    names: Mapping[tuple[str, int], Sequence[BrokerName]] = MappingProxyType({})
+
+    def names_of(self, host: str, port: int) -> Sequence[BrokerName]:
+        return self.names.get((host, port), ())

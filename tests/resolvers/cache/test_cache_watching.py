@@ -13,7 +13,7 @@ from sniproxy.interfaces import (
     WatchState,
 )
 from tests.resolvers.cache.case import CacheCase
-from tests.resolvers.cache.scripted import Scripted, Watching, answer
+from tests.resolvers.cache.scripted import Directory, Scripted, Watching, answer
 
 
 class WatchTests(CacheCase):
@@ -76,6 +76,12 @@ class WatchTests(CacheCase):
         state = self.make(broken).watch_state()
         assert state is not None and state.error is not None
         self.assertIn("state unavailable: AttributeError", state.error)
+
+    def test_directory(self) -> None:
+        """A resolver that knows all names of its brokers is available for them."""
+        directory = Directory()
+        self.assertIs(directory, self.make(directory).directory)
+        self.assertIsNone(self.make(Watching()).directory)
 
     def test_faults(self) -> None:
         """A start or stop that fails or hangs is logged; the cache still works."""

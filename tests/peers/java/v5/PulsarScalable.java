@@ -5,11 +5,11 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
-import java.util.List;
+import java.util.LinkedHashSet;
 import java.util.Map;
+import java.util.Set;
 import org.apache.pulsar.client.api.v5.Checkpoint;
 import org.apache.pulsar.client.api.v5.CheckpointConsumer;
 import org.apache.pulsar.client.api.v5.Message;
@@ -39,7 +39,8 @@ import org.apache.pulsar.tls.TlsPolicy;
  * the group SUBSCRIPTION) or namespace (a queue consumer of all topics of {@code public/default}). SUBSCRIPTION: NAME if left
  * out
  * <li>{@code produce N PREFIX}: sends N messages PREFIX-0..., each with a key of its own, in the transaction if one is open
- * <li>{@code receive NAME N}: N messages, acknowledged, in the transaction if one is open
+ * <li>{@code receive NAME N}: N different messages, acknowledged, in the transaction if one is open; after a lost
+ * connection some come again
  * <li>{@code close NAME}: the consumer
  * <li>{@code begin}, {@code commit}, {@code abort}: a transaction
  * </ul>
@@ -123,7 +124,7 @@ public class PulsarScalable {
             case "open" -> consumers.put(words[2], open(words[1], words[words.length - 1]));
             case "produce" -> produce(Integer.parseInt(words[1]), words[2]);
             case "receive" -> {
-                List<String> received = new ArrayList<>();
+                Set<String> received = new LinkedHashSet<>();
                 report.put("received", received);
                 receive(consumers.get(words[1]), Integer.parseInt(words[2]), received);
             }
@@ -154,7 +155,7 @@ public class PulsarScalable {
         }
     }
 
-    private void receive(Reading consumer, int n, List<String> received) throws Exception {
+    private void receive(Reading consumer, int n, Set<String> received) throws Exception {
         while (received.size() < n) {
             Message<byte[]> message = consumer.next().next(patience);
             if (message == null) {
