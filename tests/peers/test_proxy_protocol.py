@@ -190,6 +190,19 @@ class BehindTests(MiddleboxCase):
         self.assertRaises((ssl.SSLError, OSError), self.visit, program.port)
         self.assertIn("the target", self.one_line(program)["reason"])
 
+    def test_health_checks(self) -> None:
+        """Health checks with TLS begin with a header: they fail only where the target does not read it."""
+        wrong = self.haproxy_behind("").address
+        for version, right in ("v1", self.nginx_behind()), ("v2", self.haproxy_behind()):
+            send = f'send_proxy = "{version}"\n'
+            other = f'[[route]]\nserver_name = "{BROKER_NAMES[1]}"\ntarget = "{wrong}"\n{send}'
+            program = self.program(right.address, route=f'{send}{other}[health]\ncheck = "tls"\ninterval = 0.5')
+            program.wait_for_text(f"target {wrong} is down")
+            said, client = self.visit(program.port)
+            self.assertEqual(client, said.split()[0])
+            program.stop()
+            self.assertFalse([line for line in program.said if f"target {right.address} is down" in line])
+
     def test_chain(self) -> None:
         """The first client passes through a chain: HAProxy, two of ours, nginx."""
         target = self.nginx_behind()
