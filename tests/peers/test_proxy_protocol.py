@@ -137,16 +137,21 @@ class FrontTests(MiddleboxCase):
         self.assertLess({"ssl_cipher", "ssl_sig_alg", "ssl_key_alg"}, set(found))
 
     def test_haproxy_checks(self) -> None:
-        """HAProxy's health checks succeed, and write no line in the access log."""
-        program = self.behind()
-        options = "send-proxy-v2 check check-send-proxy inter 20ms"
-        server = f"server next 127.0.0.1:{program.port} {options}"
-        front = self.haproxy("", "mode tcp", "option log-health-checks", server)
-        front.child.wait_for_text("Health check for server box/next succeeded")
-        self.check(front, program)
-        (row,) = [one for one in middleboxes.haproxy_stats(front) if one["svname"] == "next"]
-        self.assertEqual(("UP", "L4OK", "0"), (row["status"], row["check_status"], row["chkfail"]))
-        self.one_line(program)
+        """HAProxy's health checks succeed, with a header and without, and write no line in the access log."""
+        for mode, send, check in (
+            ("required", "send-proxy", ""),
+            ("required", "send-proxy-v2", "check-send-proxy"),
+            ("optional", "send-proxy-v2", "port {port}"),
+        ):
+            program = self.behind(mode)
+            server = f"server next 127.0.0.1:{program.port} {send} check inter 20ms {check.format(port=program.port)}"
+            front = self.haproxy("", "mode tcp", "option log-health-checks", server)
+            front.child.wait_for_text("Health check for server box/next succeeded")
+            self.check(front, program)
+            (row,) = [one for one in middleboxes.haproxy_stats(front) if one["svname"] == "next"]
+            self.assertEqual(("UP", "L4OK", "0"), (row["status"], row["check_status"], row["chkfail"]))
+            program.stop()
+            self.assertEqual(1, len(program.access_log.read_text().splitlines()))
 
     def test_nginx(self) -> None:
         """nginx sends version 1."""
