@@ -18,12 +18,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import read, type_name, write
+from sniproxy.pulsar.frames import FrameReader
 from tests.peers import clients, lab, needs
 from tests.peers.case import PulsarTestCase
 from tests.peers.clients import Sender
 from tests.peers.cluster import LAB, Cluster, free_ports
 from tests.peers.inspected import admin
 from tests.peers.material import BROKER_NAMES, SERVICE_NAME
+from tests.peers.middleboxes import TIMEOUT_S
 from tests.peers.needs import require
 from tests.peers.proxy import Bridge, Program, Span
 
@@ -89,12 +93,12 @@ class ReadingBrokerCase(PulsarTestCase):
         ((consumer,),) = [one["consumers"] for one in stats["subscriptions"].values()]
         return {one["address"].lstrip("/") for one in (producer, consumer)}
 
-    def check(self, program: Program, commands: Mapping[str, Sequence[str]]) -> None:
+    def check(self, program: Program, started: Mapping[str, Sequence[str]]) -> None:
         """Assert that the broker shows the clients' own addresses, which only the access log and they know.
 
-        `commands`: of the clients, by topic.
+        `started`: the commands of the clients, by topic.
         """
-        senders = dict(zip(commands, self.start(commands.values()), strict=True))
+        senders = dict(zip(started, self.start(started.values()), strict=True))
         shown = {topic: self.shown(topic) for topic in senders}
         self.finish(senders)
         program.stop()
@@ -153,8 +157,7 @@ class ReadingBrokerTests(ReadingBrokerCase):
         """All clients on plaintext listeners."""
         for version in VERSIONS:
             listeners = [
-                f'[[listener]]\nendpoint = "tcp:{broker.tap}:interface=127.0.0.1"\nname = "{broker.name}"\n'
-                f'plaintext = true\ntarget = "127.0.0.1:{broker.behind_tap}"\nsend_proxy = "{version}"\n'
+                plaintext_listener(broker.name, broker.tap, broker.behind_tap, version)
                 for broker in self.cluster.brokers
             ]
             program = self.program("".join(listeners))
@@ -178,6 +181,58 @@ class ReadingBrokerTests(ReadingBrokerCase):
         )
 
 
+class OwnHeaderTests(ReadingBrokerCase):
+    """A client that writes a header of its own, and claims an address that it does not have."""
+
+    CLAIMED = "192.0.2.66:50123"
+    HEADER = b"PROXY TCP4 192.0.2.66 198.51.100.1 50123 6651\r\n"
+    TOPIC = "persistent://public/default/claimed"
+
+    def produce(self, sock: socket.socket) -> list[str]:
+        """Send the header and create a producer. Returns the types of the answers, until the producer or the end."""
+        sock.settimeout(TIMEOUT_S)
+        connect = pb.CommandConnect(client_version="test", protocol_version=20)
+        producer = pb.CommandProducer(topic=self.TOPIC, producer_id=1, request_id=1, producer_name="claims")
+        sock.sendall(self.HEADER + write(connect) + write(producer))
+        reader, types = FrameReader(), list[str]()
+        while "PRODUCER_SUCCESS" not in types:
+            try:
+                data = sock.recv(65536)
+            except ConnectionResetError:
+                break
+            if not data:
+                break
+            types += [type_name(read(frame.command)) for frame in reader.feed(data)]
+        return types
+
+    def test_passthrough(self) -> None:
+        """Where TLS passes through, the broker believes it: the proxy cannot see it."""
+        broker = self.cluster.owner(self.TOPIC.removeprefix("persistent://"))
+        proxy = self.proxy({broker.name: [f"127.0.0.1:{broker.tls}"]})
+        context = ssl.create_default_context(cafile=str(self.lab.material.trust))
+        plain = socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_S)
+        with plain, context.wrap_socket(plain, server_hostname=broker.name) as secure:
+            self.assertEqual("PRODUCER_SUCCESS", self.produce(secure)[-1])
+            (shown,) = self.cluster.admin("GET", f"/admin/v2/{self.TOPIC.replace('://', '/')}/stats")["publishers"]
+            self.assertEqual(self.CLAIMED, shown["address"].lstrip("/"))
+
+    def test_send_proxy(self) -> None:
+        """Behind the proxy's header it is no header, and the broker closes the connection."""
+        broker = self.cluster.owner(self.TOPIC.removeprefix("persistent://"))
+        for version in VERSIONS:
+            program = self.program(plaintext_listener(broker.name, 0, broker.behind_tap, version))
+            with socket.create_connection(("127.0.0.1", program.port), TIMEOUT_S) as client:
+                self.assertEqual([], self.produce(client))
+
+
+def plaintext_listener(name: str, port: int, target: int, version: str) -> str:
+    """The TOML of a plaintext listener that sends headers."""
+    return (
+        f'[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\nname = "{name}"\n'
+        f'plaintext = true\ntarget = "127.0.0.1:{target}"\nsend_proxy = "{version}"\n'
+    )
+
+
 class PassthroughTests(ReadingBrokerCase):
     """TLS passes through, so a header can only come before the hello."""
 
@@ -190,7 +245,7 @@ class PassthroughTests(ReadingBrokerCase):
         """The status of a page of the admin API by HTTPS. Raises OSError."""
         context = ssl.create_default_context(cafile=str(self.lab.material.trust))
         with context.wrap_socket(
-            socket.create_connection(("127.0.0.1", program.port), 20), server_hostname=NAME
+            socket.create_connection(("127.0.0.1", program.port), TIMEOUT_S), server_hostname=NAME
         ) as secure:
             connection = http.client.HTTPSConnection(NAME)
             connection.sock = secure
