@@ -22,17 +22,24 @@ class ChildError(AssertionError):
 class Child:
     """A running command, the lines of whose output (errors too) are kept.
 
-    Its standard input stays open until `stop`. The kernel kills it when the process that started it is gone.
+    Its standard input stays open until `stop`. The kernel kills it when the process that started it is gone. It
+    inherits the descriptors in `pass_fds`.
     """
 
-    def __init__(self, argv: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self._argv = list(argv)
         self._lines: list[str] = []
         self._ended = False
         self._news = threading.Condition()
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *argv], cwd=cwd, env=env, text=True, errors="replace",
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=pass_fds,
         )  # fmt: skip
         # A thread reads the output, because a child blocks when its pipe is full.
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -20,6 +20,7 @@ PACKAGES = {
     "curl": "curl",
     "etcd": "etcd-server",
     "go": "golang-go",
+    "haproxy": "haproxy",
     "java": "default-jdk-headless",
     "javac": "default-jdk-headless",
     "knotc": "knot",

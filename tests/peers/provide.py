@@ -84,7 +84,6 @@ def key(*ingredients: str | Path) -> str:
 
 def parts() -> list[Part]:
     """All parts, in the order of their stages."""
-    go = [HERE / "go" / name for name in ("go.mod", "go.sum", "main.go")]
     runtime = [] if all(jdk.find(pulsar.java) for pulsar in versions.ALL) else [_runtime()]
     return [
         *runtime,
@@ -92,7 +91,8 @@ def parts() -> list[Part]:
         # A virtual environment depends on the interpreter that made it.
         Part("python", (), key(PYTHON_CLIENT, sys.version, sys.base_prefix), _make_python),
         *(_classes(pulsar) for pulsar in versions.ALL),
-        Part("go", ("go",), key(*go), _make_go, stage=2),
+        _go("go", "go-client"),
+        _go("go-proxyproto", "go-proxyproto"),
     ]
 
 
@@ -183,9 +183,15 @@ def _make_python(folder: Path) -> None:
     download([str(folder / "bin" / "python"), "-m", "pip", "install", "-q", PYTHON_CLIENT])
 
 
-def _make_go(folder: Path) -> None:
-    download(["go", "mod", "download"], cwd=HERE / "go")
-    run(["go", "build", "-mod=readonly", "-trimpath", "-o", str(folder / "go-client"), "."], cwd=HERE / "go")
+def _go(name: str, program: str) -> Part:
+    """A program in Go. `name`: of the part, and of the folder with the sources."""
+    place = HERE / name
+
+    def make(folder: Path) -> None:
+        download(["go", "mod", "download"], cwd=place)
+        run(["go", "build", "-mod=readonly", "-trimpath", "-o", str(folder / program), "."], cwd=place)
+
+    return Part(name, ("go",), key(*(place / file for file in ("go.mod", "go.sum", "main.go"))), make, stage=2)
 
 
 def run(command: Sequence[str], cwd: Path | None = None, lines: int = 15) -> None:

@@ -75,7 +75,8 @@ class KeyTests(ProvideCase):
         """Names and keys of parts are unique; each version of Pulsar has its own."""
         parts = provide.parts()
         jars, classes = [[f"{kind}-{pulsar.name}" for pulsar in versions.ALL] for kind in ("jars", "classes")]
-        self.assertEqual([part.name for part in parts if part.name != "java"], [*jars, "python", *classes, "go"])
+        expected = [*jars, "python", *classes, "go", "go-proxyproto"]
+        self.assertEqual([part.name for part in parts if part.name != "java"], expected)
         stages = {part.name: part.stage for part in parts}
         self.assertEqual(list(stages.values()), sorted(stages.values()))
         self.assertLess(max(stages[name] for name in jars), min(stages[name] for name in classes))

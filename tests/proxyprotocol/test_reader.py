@@ -37,7 +37,34 @@ def with_checksum(family: int, block: bytes) -> bytes:
     return zeroed[:-4] + crc32c(zeroed).to_bytes(4)
 
 
+AWS = v2(
+    0x21,
+    0x11,
+    bytes.fromhex("ac1f0771 ac1f0a1f c8f2 0050")  # 172.31.7.113:51442 to 172.31.10.31:80
+    + bytes.fromhex("03 0004 e8d6892d")
+    + b"\xea\x00\x17\x01vpce-08d2bf15fac5001c9"
+    + b"\x04\x00\x24" + bytes(36),
+)  # fmt: skip
+"""What a Network Load Balancer sends for a VPC endpoint, as AWS prints it in the compatibility test of its parser
+(github.com/aws/elastic-load-balancing-tools, proprot)."""
+
+AWS_CLASSIC = {
+    b"PROXY TCP4 198.51.100.22 203.0.113.7 35646 80\r\n": ("198.51.100.22", "203.0.113.7"),
+    b"PROXY TCP6 2001:DB8::21f:5bff:febf:ce22:8a2e 2001:DB8::12f:8baa:eafc:ce29:6b2e 35646 80\r\n": (
+        "2001:db8:0:21f:5bff:febf:ce22:8a2e",
+        "2001:db8:0:12f:8baa:eafc:ce29:6b2e",
+    ),
+}
+"""The examples of a Classic Load Balancer (its user guide, "Configure proxy protocol support")."""
+
 HEADERS = {
+    AWS: ProxyHeader(
+        2, Address("172.31.7.113", 51442), Address("172.31.10.31", 80), {"aws_vpce_id": "vpce-08d2bf15fac5001c9"}
+    ),
+    **{
+        line: ProxyHeader(1, Address(source, 35646), Address(destination, 80))
+        for line, (source, destination) in AWS_CLASSIC.items()
+    },
     V1_LINE: ProxyHeader(1, SOURCE, DESTINATION),
     V1_LINE_6: ProxyHeader(1, SOURCE_6, DESTINATION_6),
     b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:198.51.100.1 50123 4443\r\n": ProxyHeader(1, SOURCE, DESTINATION),
