@@ -33,9 +33,8 @@ async def dial(
     @raise Refusal: C{denied}, C{connect_failed} or C{connect_timeout}.
     """
     upstream = await _connect(conn, targets, plan, _source(conn) if from_client else None)
-    name = upstream.getsockname()
-    if isinstance(name, tuple):
-        conn.record.upstream = packed_address(name[0].partition("%")[0], name[1])
+    host, port = upstream.getsockname()[:2]
+    conn.record.upstream = packed_address(host.partition("%")[0], port)
     return upstream
 
 

@@ -17,6 +17,7 @@ from twisted.web.test.requesthelper import DummyChannel
 import sniproxy.admin
 from sniproxy.admin.guard import HEADERS
 from sniproxy.admin.site import MAX_LISTED, PAGE, AdminRequest
+from sniproxy.events import packed_address
 from tests.admin.sample import SampleLive, SampleSite, connection, lookup
 from tests.admin.token import TOKEN
 from tests.support.reactor import reactor
@@ -63,6 +64,16 @@ class SiteTestCase(SocketTestCase):
 
 class PathTests(SiteTestCase):
     """The paths of the endpoint."""
+
+    async def test_who(self) -> None:
+        """/who has the connections behind addresses; without an address it is 400."""
+        sample = self.serve()
+        sample.proxy.tunnels.append(SampleLive(connection(upstream=packed_address("10.0.0.5", 7))))
+        answer = await self.ask("/who?address=10.0.0.5:7&address=10.0.0.5:8")
+        (found,) = json.loads(answer.body)["tunnels"]
+        self.assertEqual((200, "10.0.0.5:7"), (answer.code, found["upstream_local"]))
+        answer = await self.ask("/who")
+        self.assertEqual((400, b"address is missing or too long\n"), (answer.code, answer.body))
 
     async def test_ready(self) -> None:
         """/ready is 200, and 503 while the proxy drains."""

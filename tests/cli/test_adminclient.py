@@ -8,12 +8,22 @@ import socket
 from pathlib import Path
 
 from sniproxy import ctl
-from sniproxy.cli.adminclient import AdminError, as_url, drain, fetch_ledger, fetch_status, undrain
+from sniproxy.cli.adminclient import (
+    MAX_ASKED,
+    AdminError,
+    as_url,
+    drain,
+    fetch_ledger,
+    fetch_status,
+    fetch_who,
+    undrain,
+)
 from sniproxy.inspector.layouts import Segment
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import NAME, route
+from tests.support.hellos import hello
 from tests.support.lookups import ASK, TOPIC, answer
 from tests.support.proxies import Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly
@@ -47,6 +57,20 @@ class TopicsTests(SocketTestCase):
     def url(self, proxy: Proxy) -> str:
         assert proxy.service.admin_address is not None
         return "http://{}:{}".format(*proxy.service.admin_address)
+
+    async def test_who(self) -> None:
+        """Connections are found by any number of addresses, in several queries."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address) + ADMIN)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                asked = [f"192.0.2.1:{port}" for port in range(1, MAX_ASKED + 1)]
+                asked.append("{}:{}".format(*upstream.getpeername()))
+                while not (found := await in_thread(fetch_who, self.url(proxy), asked)):
+                    await in_thread(int)
+                self.assertEqual([NAME], [one["name"] for one in found])
+        self.assertEqual([], await in_thread(fetch_who, self.url(proxy), []))
 
     async def test_entries(self) -> None:
         """Entries and moves equal those of the proxy."""

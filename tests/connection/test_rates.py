@@ -42,6 +42,13 @@ class RatesTests(SynchronousTestCase):
             rates.take(str(number), float(number), 1, 5)
         self.assertLessEqual(len(rates), 3)
 
+    def test_two_at_once(self) -> None:
+        """A call drops two full buckets, so that they never pile up."""
+        rates = Rates()
+        for client, now in (("a", 0.0), ("b", 0.0), ("c", 0.0), ("d", 100.0)):
+            rates.take(client, now, 1, 1)
+        self.assertEqual(2, len(rates))
+
     def test_bounded(self) -> None:
         """The number of buckets is bounded; the oldest one is dropped."""
         rates = Rates()

@@ -37,6 +37,12 @@ class BeginTests(SynchronousTestCase):
         sock.close()
         self.assertEqual(errno.ECONNREFUSED, number)
 
+    def test_at_once(self) -> None:
+        """A connect that cannot begin fails at once: TCP has no multicast."""
+        sock, number = begin("224.0.0.1", 1)
+        sock.close()
+        self.assertNotIn(number, (0, errno.EINPROGRESS))
+
     def test_without_nonblocking_flag(self) -> None:
         """On a system that cannot make a socket non-blocking as it is created, it is made so afterwards."""
         self.patch(connect, "_NONBLOCK", 0)

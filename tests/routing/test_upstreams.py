@@ -36,6 +36,16 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual((MAX_UPSTREAMS, False), (len(upstreams.answered), address(TWO) in upstreams.answered))
         self.assertEqual({}, upstreams.known)
 
+    def test_checks(self) -> None:
+        """What an answer says about the checks of its targets is kept as long as the targets are."""
+        upstreams = UpstreamTable()
+        upstreams.reconfigure(Health("tls"), [(ONE, None)], [], {ONE: b"own"})
+        upstreams.record_answer([TWO], None, 0.0, plaintext=True, header=b"PROXY")
+        self.assertEqual({address(ONE): b"own", address(TWO): b"PROXY"}, upstreams.headers)
+        self.assertEqual({address(TWO)}, upstreams.plaintext)
+        upstreams.forget(FORGET_S + 1)
+        self.assertEqual(({address(ONE): b"own"}, set()), (upstreams.headers, upstreams.plaintext))
+
     def test_planned(self) -> None:
         """The connection of a plan counts as another one does, and its target is remembered as answered."""
         upstreams = UpstreamTable()

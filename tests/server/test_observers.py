@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from twisted.internet.error import CannotListenError
@@ -77,6 +78,20 @@ class LogTests(SocketTestCase):
         self.assertEqual((["0", "1"], ["2"], ["3"]), (self.lines("a"), self.lines("b.1"), self.lines("b")))
         self.assertEqual(0, self.observers.lost)
         self.assertNotIn("lost", self.observers.summary())
+
+    async def test_opened(self) -> None:
+        """Open tunnels have lines as long as the configuration asks for them."""
+        tunnel: Any = SimpleNamespace(
+            record=Connection("1", 0.0, "", ""), bytes_up=1, bytes_down=2, ended=False, elapsed=lambda: 3.0
+        )
+        for more, lines in (("", 0), ("opened = true\n", 1), ("opened = true\nrepeat = 60\n", 2), ("", 2)):
+            self.use(self.access_log("a") + more)
+            self.observers.opened(tunnel)
+            self.observers.reopen()  # writes what waits
+            self.assertEqual(["1"] * lines, self.lines("a"))
+        self.use(self.access_log("a") + "opened = true\nrepeat = 60\n")
+        self.observers.opened(tunnel)
+        await self.observers.close()
 
     async def test_lost(self) -> None:
         """Lost lines count across reloads, and are in the summary."""
