@@ -72,17 +72,25 @@ public class PulsarPeer {
                     }
                 } catch (Exception failure) {
                     failed = true;
-                    Throwable root = failure;
-                    while (root.getCause() != null && root.getCause() != root) {
-                        root = root.getCause();
-                    }
-                    report.put("error", failure.getClass().getSimpleName());
-                    report.put("root", root.toString());
+                    report(failure, report);
                 }
                 System.out.println(JSON.writeValueAsString(report));
             }
         }
         System.exit(failed ? 3 : 0);
+    }
+
+    static void report(Exception failure, Map<String, Object> report) {
+        report.put("error", failure.getClass().getSimpleName());
+        report.put("root", root(failure).toString());
+    }
+
+    static Throwable root(Throwable failure) {
+        Throwable root = failure;
+        while (root.getCause() != null && root.getCause() != root) {
+            root = root.getCause();
+        }
+        return root;
     }
 
     static PulsarClient connect(Map<String, String> options) throws Exception {

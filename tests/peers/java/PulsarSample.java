@@ -33,12 +33,7 @@ public class PulsarSample {
             report.put("received", roundTrip(client, options.get("topics")));
         } catch (Exception failure) {
             status = 3;
-            Throwable root = failure;
-            while (root.getCause() != null && root.getCause() != root) {
-                root = root.getCause();
-            }
-            report.put("error", failure.getClass().getSimpleName());
-            report.put("root", root.toString());
+            PulsarPeer.report(failure, report);
         }
         System.out.println(new ObjectMapper().writeValueAsString(report));
         System.exit(status);

@@ -44,12 +44,7 @@ public class PulsarTransactions {
                     run(client, topic, n, report);
                 } catch (Exception failure) {
                     failed = true;
-                    Throwable root = failure;
-                    while (root.getCause() != null && root.getCause() != root) {
-                        root = root.getCause();
-                    }
-                    report.put("error", failure.getClass().getSimpleName());
-                    report.put("root", root.toString());
+                    PulsarPeer.report(failure, report);
                 }
                 System.out.println(new ObjectMapper().writeValueAsString(report));
             }

@@ -86,12 +86,8 @@ public class PulsarScalable {
             try {
                 peer.act(line.split(" "), report);
             } catch (Exception failure) {
-                Throwable root = failure;
-                while (root.getCause() != null && root.getCause() != root) {
-                    root = root.getCause();
-                }
                 report.put("error", failure.toString());
-                report.put("root", root.toString());
+                report.put("root", PulsarPeer.root(failure).toString());
             }
             System.out.println(JSON.writeValueAsString(report));
         }
