@@ -6,6 +6,7 @@ import socket
 
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Refusal, Result
+from sniproxy.net.listener import address_text
 from sniproxy.proxyprotocol.header import Address
 from sniproxy.proxyprotocol.sending import SendProxy
 
@@ -18,9 +19,11 @@ def header_for(conn: Lifecycle, settings: SendProxy | None) -> bytes:
     if settings is None:
         return b""
     record = conn.record
-    destination = None if record.proxied is None else record.proxied.destination
+    assert conn.sock is not None
+    told = None if record.proxied is None else record.proxied.destination
+    destination = told or _address(address_text(conn.sock.getsockname()))
     values = {"authority": record.server_name, "unique_id": record.id}
-    return settings.header(_address(record.client), destination or _local(conn.sock), values)
+    return settings.header(_address(record.client), destination, values)
 
 
 def send_header(conn: Lifecycle, upstream: socket.socket, header: bytes) -> None:
@@ -42,15 +45,7 @@ def send_header(conn: Lifecycle, upstream: socket.socket, header: bytes) -> None
         raise Refusal(Result.CONNECT_FAILED, "the target's socket took only a part of the PROXY protocol header")
 
 
-def _address(client: str) -> Address | None:
-    """@param client: ``192.0.2.7:50123``, ``[2001:db8::7]:50123`` or ``unix``."""
-    host, _, port = client.rpartition(":")
-    return Address(host.strip("[]"), int(port)) if host else None
-
-
-def _local(sock: socket.socket | None) -> Address | None:
-    name = None if sock is None else sock.getsockname()
-    if not isinstance(name, tuple):
-        return None
-    host = name[0].removeprefix("::ffff:") if "." in name[0] else name[0]
-    return Address(host.partition("%")[0], name[1])
+def _address(text: str) -> Address | None:
+    """@param text: as L{address_text} has it. A zone (``%eth0``) is left out: only this machine knows it."""
+    host, _, port = text.rpartition(":")
+    return Address(host.strip("[]").partition("%")[0], int(port)) if host else None

@@ -184,7 +184,7 @@ class Acceptor(SocketDescriptor):
                 sock.setblocking(False)
                 if self._stopping:
                     welcome_new(sock)
-                self.accepted(sock, _client(address))
+                self.accepted(sock, address_text(address))
             except Exception as error:
                 sock.close()  # before logging, which needs memory
                 with suppress(MemoryError):
@@ -274,8 +274,11 @@ class Acceptor(SocketDescriptor):
         """The port closes its own socket."""
 
 
-def _client(address: Any) -> str:
-    """``192.0.2.7:50123`` or ``[2001:db8::7]:50123``. A unix socket's peer usually has no name."""
+def address_text(address: Any) -> str:
+    """The text of a socket's address: ``192.0.2.7:50123``, ``[2001:db8::7]:50123``.
+
+    ``unix`` for a unix socket, whose peer usually has no name.
+    """
     if isinstance(address, tuple):
         host, port = address[:2]
         if host.startswith("::ffff:") and "." in host:
