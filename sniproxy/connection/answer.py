@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from sniproxy.events import Connection, Result
+from sniproxy.tls.alerts import alert_name
 
 _ALERT, _HANDSHAKE = 21, 22
 _ALERT_BYTES = 7  # a record with one alert in the clear (RFC 8446, section 5.1)
-
-_NAMES = {
-    0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 22: "record_overflow", 40: "handshake_failure",
-    42: "bad_certificate", 43: "unsupported_certificate", 44: "certificate_revoked", 45: "certificate_expired",
-    46: "certificate_unknown", 47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error",
-    51: "decrypt_error", 70: "protocol_version", 71: "insufficient_security", 80: "internal_error",
-    86: "inappropriate_fallback", 90: "user_canceled", 109: "missing_extension", 110: "unsupported_extension",
-    112: "unrecognized_name", 113: "bad_certificate_status_response", 115: "unknown_psk_identity",
-    116: "certificate_required", 120: "no_application_protocol",
-}  # fmt: skip
-"""Alert descriptions (RFC 8446, section 6)."""
 
 
 def full_reason(record: Connection, answer: bytes | None, is_tls: bool) -> str:
@@ -44,5 +34,5 @@ def answer_fault(answer: bytes, sent: int, is_tls: bool) -> str:
         return ""
     kind, description = answer
     if kind == _ALERT and sent == _ALERT_BYTES:
-        return f"the target sent only a TLS alert: {_NAMES.get(description, description)}"
+        return f"the target sent only a TLS alert: {alert_name(description)}"
     return "" if kind in (_ALERT, _HANDSHAKE) else f"the target did not answer with TLS; the first byte is {kind:#04x}"

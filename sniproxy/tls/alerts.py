@@ -1,4 +1,4 @@
-"""TLS alerts, sent to refused clients (RFC 8446, section 6). Pure."""
+"""TLS alerts (RFC 8446, section 6): those sent to refused clients, and the names of all. Pure."""
 
 from __future__ import annotations
 
@@ -22,6 +22,24 @@ class Alert(IntEnum):
     def title(self) -> str:
         """The RFC's name, as in the access log: ``unrecognized_name``."""
         return self.name.lower()
+
+
+_OTHERS = {
+    0: "close_notify", 20: "bad_record_mac", 42: "bad_certificate", 43: "unsupported_certificate",
+    44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown", 48: "unknown_ca",
+    51: "decrypt_error", 70: "protocol_version", 71: "insufficient_security", 86: "inappropriate_fallback",
+    90: "user_canceled", 110: "unsupported_extension", 113: "bad_certificate_status_response",
+    115: "unknown_psk_identity", 116: "certificate_required", 120: "no_application_protocol",
+}  # fmt: skip
+"""Descriptions that only others send."""
+
+
+_SENT = frozenset(Alert)
+
+
+def alert_name(description: int) -> str:
+    """The RFC's name of an alert description; the number if it is unknown."""
+    return Alert(description).title if description in _SENT else _OTHERS.get(description, str(description))
 
 
 def fatal_alert(alert: Alert, legacy_version: int = 0x0303) -> bytes:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.tls.alerts import Alert, fatal_alert
+from sniproxy.tls.alerts import Alert, alert_name, fatal_alert
 
 
 class AlertTests(SynchronousTestCase):
     """The alert descriptions and their record."""
+
+    def test_name(self) -> None:
+        """Every description has its name: those that the proxy sends, others, and unknown ones their number."""
+        for number, name in (
+            (112, "unrecognized_name"),
+            (0, "close_notify"),
+            (116, "certificate_required"),
+            (200, "200"),
+        ):
+            self.assertEqual(name, alert_name(number))
 
     def test_numbers_and_names(self) -> None:
         """Each alert has its number and name from RFC 8446, section 6 (and RFC 5246)."""
