@@ -67,7 +67,7 @@ class BridgeTunnel:
         return self._down
 
     def end(self) -> None:
-        """The tunnel has ended: forget its lookups, follow no more redirects, and wait for no budget."""
+        """The tunnel has ended: drop its lookups, and stop following redirects and waiting for the budget."""
         if self._tap is None:  # otherwise its owner ends it
             self._paced.end()
         if self._pending is not None:

@@ -26,7 +26,7 @@ class Segment:
 
     @ivar topic: its name; that of an older topic if it was one.
     @ivar hash_start: the first hash of its range, 0 to 65535. @ivar hash_end: the last one. None: the broker gave none.
-    @ivar sealed: whether it gets no more messages, because it was split or merged.
+    @ivar sealed: whether it accepts no messages, because it was split or merged.
     @ivar url: the plain URL of its broker, as on the wire. @ivar url_tls: the TLS URL. None: the broker gave none.
     """
 

@@ -17,7 +17,7 @@ class Segment:
     """A topic as a segment of a scalable topic.
 
     ``hash_start`` and ``hash_end``: its range of 16-bit hashes, both included; None: the broker did not say.
-    ``sealed``: it was split or merged, and takes no more messages. ``parents``: the ids of the segments that it was
+    ``sealed``: it was split or merged, and accepts no messages. ``parents``: the ids of the segments that it was
     made of. ``listed``: when a layout listed it last, in seconds since 1970.
     """
 

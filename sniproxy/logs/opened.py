@@ -17,7 +17,6 @@ BATCH = 200
 TICK_S = 1.0
 """Seconds between two looks at tunnels whose next line is due."""
 
-
 MIN_DROP = 1000
 """Tunnels in the queue before ended ones are dropped from it; then, twice as many as are left."""
 
@@ -63,7 +62,7 @@ class OpenTunnels:
                 self._timer = self._reactor.callLater(TICK_S, self._tick)
 
     def close(self) -> None:
-        """Write no more lines."""
+        """Stop writing lines."""
         self.repeat = 0.0
         self._due.clear()
         if self._timer is not None:

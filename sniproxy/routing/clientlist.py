@@ -55,7 +55,7 @@ def make_client_list(texts: Iterable[str] | None) -> ClientList | None:
         else:
             networks.append(network(text, _KEY))
     if not networks and not endpoints:
-        raise BadValue(_KEY, [], "an empty list allows nobody; remove the key to allow all clients")
+        raise BadValue(_KEY, [], "an empty list refuses all clients; remove the key to allow all")
     return ClientList(tuple(networks), frozenset(endpoints))
 
 
