@@ -91,6 +91,8 @@ pub struct Direction {
     held: Option<Box<Held>>,
     /// The source's end was passed on behind all bytes.
     pub ended: bool,
+    /// The source's end was read before the tunnel was resumed: nothing is read behind what is held.
+    pub over: bool,
     /// The source is not read, because the destination is full.
     pub blocked: bool,
     /// The last read drained the source: an event announces more.
@@ -105,9 +107,9 @@ pub struct Direction {
 }
 
 impl Direction {
-    /// @param head: written first.
-    pub fn new(head: Vec<u8>) -> Self {
-        let mut direction = Self { dry: true, ..Self::default() };
+    /// @param head: written first. @param over: the source's end was read before.
+    pub fn new(head: Vec<u8>, over: bool) -> Self {
+        let mut direction = Self { dry: !over, over, ..Self::default() };
         if !head.is_empty() {
             direction.hold(Held { head, ..Held::default() });
         }
@@ -128,6 +130,8 @@ impl Direction {
     pub fn step(&mut self, source: BorrowedFd, target: BorrowedFd, context: &mut Context) -> Step {
         let result = if self.holds() {
             self.flush(target, context)
+        } else if self.over {
+            return Step::End;
         } else if self.bulky && !self.copies {
             match self.fill_pipe(source, context) {
                 Some(Step::Moved) => self.flush(target, context),

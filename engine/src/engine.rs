@@ -12,7 +12,7 @@ use crate::handover::{Command, Ending, Inbox, Kind, Silence};
 use crate::mailbox::Mailbox;
 use crate::relay::Relay;
 use crate::sys::{self, EIO, Errno};
-use crate::tunnel::{Deadlines, Shared, Tunnel};
+use crate::tunnel::{Deadlines, Shared, State, Tunnel};
 
 pub struct Engine {
     threads: Vec<(Arc<Inbox>, JoinHandle<()>)>,
@@ -67,8 +67,7 @@ impl Engine {
         held: &[u8],
         deadlines: Deadlines,
     ) -> sys::Result<Handle> {
-        let running = self.threads.iter().map(|(inbox, _)| inbox).filter(|inbox| inbox.commands.fd().is_some());
-        let inbox = running.min_by_key(|inbox| inbox.tunnels.load(Relaxed)).ok_or(libc::ESHUTDOWN)?.clone();
+        let inbox = self.least_busy()?;
         let mut sent = 0;
         while sent < held.len() {
             match sys::send(sys::borrow(target), &held[sent..]) {
@@ -76,19 +75,44 @@ impl Engine {
                 _ => break, // the thread finds the same
             }
         }
-        let (client, target) = (sys::adopt(client), sys::adopt(target));
-        let tunnel = Tunnel::new(key, client, target, sent as u64, held[sent..].to_vec(), deadlines);
+        let held = [held[sent..].to_vec(), Vec::new()];
+        let state = State { held, moved: [sent as u64, 0], ..State::default() };
+        Ok(self.begin(inbox, Tunnel::new(key, [client, target].map(sys::adopt), state, deadlines)))
+    }
+
+    /// Takes over two open descriptors of a tunnel that was given back. @return: as `add`.
+    pub fn resume(
+        &self,
+        key: u32,
+        client: RawFd,
+        target: RawFd,
+        state: State,
+        deadlines: Deadlines,
+    ) -> sys::Result<Handle> {
+        let inbox = self.least_busy()?;
+        Ok(self.begin(inbox, Tunnel::new(key, [client, target].map(sys::adopt), state, deadlines)))
+    }
+
+    fn least_busy(&self) -> sys::Result<Arc<Inbox>> {
+        let running = self.threads.iter().map(|(inbox, _)| inbox).filter(|inbox| inbox.commands.fd().is_some());
+        Ok(running.min_by_key(|inbox| inbox.tunnels.load(Relaxed)).ok_or(libc::ESHUTDOWN)?.clone())
+    }
+
+    /// Hands a tunnel to its thread.
+    fn begin(&self, inbox: Arc<Inbox>, tunnel: Tunnel) -> Handle {
         let shared = tunnel.shared.clone();
         inbox.tunnels.fetch_add(1, Relaxed);
         if let Err(Command::Add(tunnel)) = inbox.commands.put(Command::Add(tunnel)) {
             // The thread has failed just now.
             inbox.tunnels.fetch_sub(1, Relaxed);
-            let (sides, moved) = (tunnel.sides.map(Some), [sent as u64, 0]);
-            let (held, answer) = ([Vec::new(), Vec::new()], Vec::new());
-            let kind = Kind::Unwatched;
-            let _ = self.endings.put(Ending { key, kind, errno: EIO, side: 0, moved, sides, held, answer });
+            let moved = shared.moved.each_ref().map(|count| count.load(Relaxed));
+            let answer = tunnel.answer().to_vec();
+            let (key, kind, errno, sides) = (tunnel.key, Kind::Unwatched, EIO, tunnel.sides.map(Some));
+            let held = [Vec::new(), Vec::new()];
+            let ending = Ending { key, kind, errno, side: 0, moved, sides, held, answer, first: 0, quiet: 0 };
+            let _ = self.endings.put(ending);
         }
-        Ok(Handle { shared, inbox })
+        Handle { shared, inbox }
     }
 
     pub fn endings(&self) -> Vec<Ending> {

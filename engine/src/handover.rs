@@ -33,6 +33,10 @@ pub struct Ending {
     pub held: [Vec<u8>; 2],
     /// The first and the seventh byte from the target. Empty: none came.
     pub answer: Vec<u8>,
+    /// The side that ended first: 0: none, 1: the client, 2: the target.
+    pub first: u8,
+    /// Milliseconds since the last byte crossed, or one side ended.
+    pub quiet: u64,
 }
 
 pub enum Command {

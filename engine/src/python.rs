@@ -6,24 +6,34 @@ use std::sync::{PoisonError, RwLock};
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 
 use crate::engine::{self, Handle, milliseconds};
 use crate::handover::{Ending, Silence};
 use crate::sys::Errno;
-use crate::tunnel::{CLIENT, Deadlines, TARGET};
+use crate::tunnel::{CLIENT, Deadlines, State, TARGET};
 
 fn os_error(errno: Errno) -> PyErr {
     PyOSError::new_err((errno, engine::message(errno)))
 }
 
-type PyEnding = (u32, u8, Errno, u8, u64, u64, RawFd, RawFd, Vec<u8>, Vec<u8>, Vec<u8>);
+type PyState = (PyBackedBytes, PyBackedBytes, u8, u8, u64, u64, PyBackedBytes, f64);
+
+/// An ending has more values than a tuple of PyO3 can have, so those of a tunnel that was given back come last, in one.
+type PyEnding = (u32, u8, Errno, u8, u64, u64, RawFd, RawFd, Vec<u8>, (Vec<u8>, Vec<u8>, u8, f64));
 
 fn tuple(ending: Ending) -> PyEnding {
     let [up, down] = ending.moved;
     let [client, target] = ending.sides.map(|fd| fd.map_or(-1, IntoRawFd::into_raw_fd));
     let [held_up, held_down] = ending.held;
-    let Ending { key, kind, errno, side, answer, .. } = ending;
-    (key, kind as u8, errno, side, up, down, client, target, held_up, held_down, answer)
+    let Ending { key, kind, errno, side, answer, first, quiet, .. } = ending;
+    let state = (held_up, held_down, first, quiet as f64 / 1000.0);
+    (key, kind as u8, errno, side, up, down, client, target, answer, state)
+}
+
+/// @return: an error if a descriptor is negative.
+fn check(client: RawFd, target: RawFd) -> PyResult<()> {
+    if client < 0 || target < 0 { Err(PyValueError::new_err("a descriptor is negative")) } else { Ok(()) }
 }
 
 #[pyclass(frozen)]
@@ -57,11 +67,34 @@ impl Engine {
         idle: f64,
         half_closed: f64,
     ) -> PyResult<Tunnel> {
-        if client < 0 || target < 0 {
-            return Err(PyValueError::new_err("a descriptor is negative"));
-        }
+        check(client, target)?;
         let deadlines = Deadlines { idle: milliseconds(idle), half_closed: milliseconds(half_closed) };
         self.read(Err(libc::ESHUTDOWN), |engine| engine.add(key, client, target, held, deadlines))
+            .map(Tunnel)
+            .map_err(os_error)
+    }
+
+    fn resume(
+        &self,
+        key: u32,
+        client: RawFd,
+        target: RawFd,
+        state: PyState,
+        idle: f64,
+        half_closed: f64,
+    ) -> PyResult<Tunnel> {
+        check(client, target)?;
+        let (held_up, held_down, ended, first, up, down, answer, quiet) = state;
+        let state = State {
+            held: [held_up.to_vec(), held_down.to_vec()],
+            ended,
+            first,
+            moved: [up, down],
+            answer: answer.to_vec(),
+            quiet: milliseconds(quiet),
+        };
+        let deadlines = Deadlines { idle: milliseconds(idle), half_closed: milliseconds(half_closed) };
+        self.read(Err(libc::ESHUTDOWN), |engine| engine.resume(key, client, target, state, deadlines))
             .map(Tunnel)
             .map_err(os_error)
     }

@@ -167,7 +167,7 @@ impl Relay {
     }
 
     fn add(&mut self, mut tunnel: Tunnel) {
-        tunnel.active = self.context.now;
+        tunnel.active = self.context.now.saturating_sub(tunnel.active);
         let token = self.tunnels.insert(|token| {
             tunnel.shared.set_token(token);
             tunnel
@@ -182,9 +182,12 @@ impl Relay {
             self.check_at = self.context.now + CHECK_INTERVAL_MS;
         }
         self.context.sweep_at = self.context.sweep_at.min(tunnel.expiry().unwrap_or(u64::MAX));
-        if tunnel.ways[CLIENT].holds() {
-            let outcome = tunnel.pump(CLIENT, &mut self.context);
-            self.settle(token, outcome);
+        for way in [CLIENT, TARGET] {
+            let Some(tunnel) = self.tunnels.get(token) else { return };
+            if tunnel.ways[way].holds() || tunnel.ways[way].over {
+                let outcome = tunnel.pump(way, &mut self.context);
+                self.settle(token, outcome);
+            }
         }
     }
 
@@ -202,7 +205,9 @@ impl Relay {
         let Some(mut tunnel) = self.tunnels.remove(token) else { return };
         tunnel.shared.set_token(u64::MAX); // a late request finds nothing, however often the place was reused
         let context = &mut self.context;
-        let (mut kind, mut errno, mut side) = (kind, errno, tunnel.ended_first());
+        let first = tunnel.ended_first();
+        let (mut kind, mut errno, mut side) = (kind, errno, first);
+        let quiet = context.now.saturating_sub(tunnel.active);
         let mut held = [Vec::new(), Vec::new()];
         let mut returned = [true, true];
         match kind {
@@ -242,7 +247,8 @@ impl Relay {
         self.inbox.tunnels.fetch_sub(1, Relaxed);
         let moved = tunnel.shared.moved.each_ref().map(|count| count.load(Relaxed));
         // A closed mailbox means that the engine is being closed: then the descriptors are closed, too.
-        let _ = self.endings.put(Ending { key: tunnel.key, kind, errno, side, moved, sides, held, answer });
+        let key = tunnel.key;
+        let _ = self.endings.put(Ending { key, kind, errno, side, moved, sides, held, answer, first, quiet });
     }
 
     /// Ends the tunnels whose deadline has come.

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::sys;
-use crate::tunnel::{Deadlines, Shared, Tunnel};
+use crate::tunnel::{Deadlines, Shared, State, Tunnel};
 
 /// Tests that count descriptors of the process run alone.
 static DESCRIPTORS: RwLock<()> = RwLock::new(());
@@ -81,7 +81,8 @@ pub fn send_some(far: &mut TcpStream, bytes: &[u8]) -> usize {
 pub const NO_DEADLINES: Deadlines = Deadlines { idle: 0, half_closed: 1 << 40 };
 
 pub fn tunnel(client: OwnedFd, target: OwnedFd, head: &[u8], deadlines: Deadlines) -> (Tunnel, Arc<Shared>) {
-    let tunnel = Tunnel::new(7, client, target, 0, head.to_vec(), deadlines);
+    let state = State { held: [head.to_vec(), Vec::new()], ..State::default() };
+    let tunnel = Tunnel::new(7, [client, target], state, deadlines);
     let shared = tunnel.shared.clone();
     (tunnel, shared)
 }

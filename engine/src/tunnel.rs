@@ -21,7 +21,7 @@ pub const TARGET: usize = 1;
 pub struct Shared {
     /// Bytes written to the target and to the client.
     pub moved: [AtomicU64; 2],
-    /// Bits: directions whose end was passed on.
+    /// Bits: the sides whose end was read.
     pub ended: AtomicU8,
     /// Bits: directions whose destination is full.
     pub blocked: AtomicU8,
@@ -52,6 +52,23 @@ pub struct Deadlines {
     pub half_closed: u64,
 }
 
+/// What a tunnel is besides its two sockets, when it begins or is resumed.
+#[derive(Default)]
+pub struct State {
+    /// Bytes to write before all others, up and down.
+    pub held: [Vec<u8>; 2],
+    /// Bits: the sides whose end was read.
+    pub ended: u8,
+    /// The side that ended first: 0: none, 1: the client, 2: the target.
+    pub first: u8,
+    /// Bytes written to the target and to the client.
+    pub moved: [u64; 2],
+    /// The first and the seventh byte that came from the target. Empty: none came.
+    pub answer: Vec<u8>,
+    /// Milliseconds since the last byte crossed, or one side ended.
+    pub quiet: u64,
+}
+
 #[derive(Debug, PartialEq)]
 pub enum Outcome {
     Open,
@@ -68,7 +85,7 @@ pub struct Tunnel {
     pub sides: [OwnedFd; 2],
     pub ways: [Direction; 2],
     pub deadlines: Deadlines,
-    /// When the last byte crossed, or one side ended.
+    /// When the last byte crossed, or one side ended. Before the tunnel is relayed: for how long that was before.
     pub active: u64,
     /// The side that ended first. NOBODY: none.
     first: u8,
@@ -87,27 +104,19 @@ const KEPT_ALIVE: u8 = 4;
 const ANSWERED: u8 = 8;
 
 impl Tunnel {
-    /// @param sent: bytes that were written to the target before. @param head: bytes to write to it first.
-    pub fn new(key: u32, client: OwnedFd, target: OwnedFd, sent: u64, head: Vec<u8>, deadlines: Deadlines) -> Self {
+    pub fn new(key: u32, sides: [OwnedFd; 2], state: State, deadlines: Deadlines) -> Self {
+        let State { held: [up, down], ended, first, moved, answer, quiet } = state;
         let shared = Arc::new(Shared {
-            moved: [AtomicU64::new(sent), AtomicU64::new(0)],
-            ended: AtomicU8::new(0),
+            moved: moved.map(AtomicU64::new),
+            ended: AtomicU8::new(ended & 3),
             blocked: AtomicU8::new(0),
             generation: AtomicU16::new(u16::MAX),
             place: AtomicU32::new(u32::MAX),
         });
-        let ways = [Direction::new(head), Direction::new(Vec::new())];
-        Self {
-            key,
-            shared,
-            sides: [client, target],
-            ways,
-            deadlines,
-            active: 0,
-            first: NOBODY,
-            flags: 0,
-            answer: [0; 2],
-        }
+        let ways = [Direction::new(up, ended & 1 != 0), Direction::new(down, ended & 2 != 0)];
+        let (first, answer) = (if matches!(first, 1 | 2) { first - 1 } else { NOBODY }, answer.first_chunk().copied());
+        let flags = if answer.is_some() { ANSWERED } else { 0 };
+        Self { key, shared, sides, ways, deadlines, active: quiet, first, flags, answer: answer.unwrap_or_default() }
     }
 
     /// Handles the events of one side.
@@ -239,19 +248,24 @@ impl Tunnel {
     fn end(&mut self, way: usize, context: &mut Context) -> Outcome {
         self.ways[way].ended = true;
         self.shared.ended.store(self.ended(), Relaxed);
-        self.active = context.now;
+        if !self.ways[way].over {
+            self.active = context.now;
+        }
         if self.ways[1 - way].ended {
             return Outcome::Over; // the close ends it
         }
-        self.first = way as u8;
+        if self.first == NOBODY {
+            self.first = way as u8;
+        }
         context.sweep_at = context.sweep_at.min(self.expiry().unwrap_or(u64::MAX));
         sys::end_writing(self.sides[1 - way].as_fd());
         Outcome::Open
     }
 
-    /// Bits: the sides whose end was passed on.
+    /// Bits: the sides whose end was read.
     pub fn ended(&self) -> u8 {
-        u8::from(self.ways[CLIENT].ended) | u8::from(self.ways[TARGET].ended) << 1
+        let [up, down] = self.ways.each_ref().map(|way| u8::from(way.ended || way.over));
+        up | down << 1
     }
 
     /// When the tunnel ends if no byte crosses until then.

@@ -15,9 +15,8 @@ GIVEN_BACK: int
 UNWATCHED: int
 """The sockets cannot be watched."""
 
-Ending = tuple[int, int, int, int, int, int, int, int, bytes, bytes, bytes]
-"""C{(key, kind, errno, side, bytes_up, bytes_down, client, target, held_up, held_down,
-answer)}.
+Ending = tuple[int, int, int, int, int, int, int, int, bytes, tuple[bytes, bytes, int, float]]
+"""C{(key, kind, errno, side, bytes_up, bytes_down, client, target, answer, (held_up, held_down, first, quiet))}.
 
 key: as given to L{Engine.add}.
 kind: one of the constants above.
@@ -29,8 +28,14 @@ client, target: descriptors that the caller owns now. -1: the engine closed it. 
     side is closed with a reset; so is the other, except if all bytes and the end of the broken side were passed on to
     it: then it is returned, for a lingering close. Otherwise both are returned, behind the held bytes that there was
     room for.
-held_up, held_down: bytes read and not written, of a tunnel that was given back. Otherwise empty.
 answer: the first and the seventh byte of the first read from the target. Empty: none came.
+held_up, held_down: bytes read and not written, of a tunnel that was given back. Otherwise empty.
+first: the side that ended first: 0 to 2.
+quiet: seconds since the last byte crossed or a side ended.
+"""
+
+State = tuple[bytes, bytes, int, int, int, int, bytes, float]
+"""C{(held_up, held_down, ended, first, bytes_up, bytes_down, answer, quiet)}: see L{sniproxy.relay.state.TunnelState}.
 """
 
 @final
@@ -59,6 +64,9 @@ class Engine:
         @raise OSError: the engine is closed or has failed. The descriptors stay the caller's.
         @raise ValueError: a descriptor is negative.
         """
+
+    def resume(self, key: int, client: int, target: int, state: State, idle: float, half_closed: float) -> Tunnel:
+        """Like L{add}, for a tunnel that was given back (GIVEN_BACK) by this engine, or another, or another relay."""
 
     def endings(self) -> list[Ending]:
         """The tunnels that ended since the last call."""
@@ -95,7 +103,7 @@ class Tunnel:
 
     @property
     def half_closed(self) -> bool:
-        """Whether one side's end was passed on."""
+        """Whether one side's end was read."""
 
     @property
     def blocked(self) -> int:

@@ -104,6 +104,14 @@ class Direction:
         """Whether bytes were read and not written yet."""
         return bool(self._head) or (self.target.tls is not None and self.target.tls.waiting > 0)
 
+    def held(self) -> bytes:
+        """The bytes that were read and not written. Not for a side with TLS."""
+        return bytes(self._head)
+
+    def restore(self, held: bytes, moved: int, eof: bool) -> None:
+        """Continue a direction of a tunnel that was given back. @param eof: the source's end was read."""
+        self._head, self.moved, self.eof = held, moved, eof
+
     def answer(self) -> bytes:
         """The first and the seventh of the held bytes; 0 for a missing one."""
         return bytes((self._head[0], self._head[6] if len(self._head) > 6 else 0))

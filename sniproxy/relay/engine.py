@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
@@ -23,7 +23,9 @@ from zope.interface import implementer
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import how_broken
+from sniproxy.relay.protocols import Owner, Timeouts
 from sniproxy.relay.relay import FIRST_ENDED, Ending
+from sniproxy.relay.state import NOBODY, SIDE_NAMES, TunnelState
 from sniproxy.relay.vanished import PROBES, USER_TIMEOUT_MS
 from sniproxy.util.reactor import IReactor
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from sniproxy.relay import _engine as native
 
 log = Logger()
+
+T = TypeVar("T")
 
 MODULE = "sniproxy.relay._engine"
 
@@ -43,12 +47,7 @@ MAX_THREADS = 64
 OK, RESET, IDLE, ENDED, GIVEN_BACK, UNWATCHED = range(6)
 """How a tunnel ended, in the endings of the native engine."""
 
-NOBODY, CLIENT, TARGET, BOTH = range(4)
-"""Which side an ending is about: the broken one of C{RESET}, otherwise the one that ended first."""
-
-_NAMES = {CLIENT: "client", TARGET: "target"}
-
-NativeEnding = tuple[int, int, int, int, int, int, int, int, bytes, bytes, bytes]
+NativeEnding = tuple[int, int, int, int, int, int, int, int, bytes, tuple[bytes, bytes, int, float]]
 """An entry of C{native.Engine.endings}."""
 
 
@@ -67,40 +66,6 @@ def load() -> ModuleType:
         raise EngineUnavailable(f"the engine cannot be loaded: {error}") from error
 
 
-class Timeouts(Protocol):
-    """The time limits of a tunnel, in seconds. C{idle} 0: none."""
-
-    @property
-    def idle(self) -> float: ...
-    @property
-    def half_closed(self) -> float: ...
-
-
-class Owner(Protocol):
-    """Who opened a tunnel."""
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """Of its tunnel."""
-
-    def finish(self, ending: Ending) -> object:
-        """The tunnel has ended. Both sockets are closed, or are being closed in order."""
-
-
-class GivenBack(NamedTuple):
-    """A tunnel that the engine gave back while it was open.
-
-    @ivar held_up: bytes read from the client that the target has not got. @ivar held_down: the other direction.
-    @ivar side: which sides have ended: C{NOBODY}, C{CLIENT}, C{TARGET} or C{BOTH}.
-    """
-
-    client: socket.socket
-    target: socket.socket
-    held_up: bytes
-    held_down: bytes
-    side: int
-
-
 class _Counts(NamedTuple):
     """What remains of a tunnel that has ended."""
 
@@ -115,7 +80,7 @@ class _Asked(NamedTuple):
     """An owner that has asked for its tunnel's end in order, or for the tunnel itself."""
 
     owner: Owner
-    what: Ending | Callable[[GivenBack], object]
+    what: Ending | Callable[[TunnelState], object]
 
 
 class EngineRelay:
@@ -163,15 +128,20 @@ class EngineRelay:
         if self._ask(ending) and not isinstance(self._tunnel, _Counts):
             self._tunnel.end()
 
-    def give_back(self, take: Callable[[GivenBack], object]) -> None:
-        """Take the tunnel out of the engine. @param take: gets both sockets, in place of the owner's C{finish}.
+    @property
+    def movable(self) -> bool:
+        """See L{sniproxy.relay.protocols.Tunnel}."""
+        return not (self._owner is None or isinstance(self._owner, _Asked))
 
-        If the tunnel ends by itself meanwhile, C{finish} is called instead.
+    def give_back(self, take: Callable[[TunnelState], object]) -> None:
+        """Take the tunnel out of the engine. @param take: called later, in place of the owner's C{finish}.
+
+        If the tunnel ends by itself meanwhile, C{finish} is called instead. Does nothing unless L{movable}.
         """
         if self._ask(take) and not isinstance(self._tunnel, _Counts):
             self._tunnel.give_back()
 
-    def _ask(self, what: Ending | Callable[[GivenBack], object]) -> bool:
+    def _ask(self, what: Ending | Callable[[TunnelState], object]) -> bool:
         """@return: False: something was asked for before, or the tunnel has ended."""
         if self._owner is None or isinstance(self._owner, _Asked):
             return False
@@ -180,13 +150,14 @@ class EngineRelay:
 
     def ended(self, closer: LingeringCloser, told: NativeEnding) -> None:
         """The engine reports the end. @param closer: closes the sockets that come back."""
-        _, kind, number, side, up, down, client, target, held_up, held_down, answer = told
-        self._tunnel = _Counts(up, down, answer)
+        _, kind, number, side, up, down, client, target, answer, (held_up, held_down, first, quiet_s) = told
+        self._tunnel = _Counts(up, down, answer, kind == GIVEN_BACK and side != NOBODY)
         last, self._owner = self._owner, None  # the owner refers to the tunnel: leave no cycle to the collector
         assert last is not None
         owner, asked = last if isinstance(last, _Asked) else (last, None)
         if kind == GIVEN_BACK and callable(asked):
-            asked(GivenBack(_socket(client), _socket(target), held_up, held_down, side))
+            sockets = _socket(client), _socket(target)
+            asked(TunnelState(*sockets, held_up, held_down, side, first, up, down, answer, quiet_s))
             return
         for fd in (client, target):
             if fd >= 0:
@@ -199,9 +170,9 @@ class EngineRelay:
 
 def _ending(kind: int, number: int, side: int, timeouts: Timeouts) -> Ending:
     if kind == OK:
-        return FIRST_ENDED.get(_NAMES.get(side, ""), Ending(Result.OK))
+        return FIRST_ENDED.get(SIDE_NAMES.get(side, ""), Ending(Result.OK))
     if kind == RESET:
-        return Ending(Result.RESET, how_broken(_NAMES[side], OSError(number, os.strerror(number))))
+        return Ending(Result.RESET, how_broken(SIDE_NAMES[side], OSError(number, os.strerror(number))))
     if kind == IDLE:
         return Ending(Result.IDLE_TIMEOUT, _silence(side, timeouts))
     if kind == UNWATCHED:
@@ -211,9 +182,9 @@ def _ending(kind: int, number: int, side: int, timeouts: Timeouts) -> Ending:
 
 def _silence(side: int, timeouts: Timeouts) -> str:
     idle, half_closed = timeouts.idle, timeouts.half_closed
-    if side not in _NAMES:
+    if side not in SIDE_NAMES:
         return f"no bytes for {idle:g} s"
-    return f"no bytes for {min(half_closed, idle or half_closed):g} s after the {_NAMES[side]} closed its side"
+    return f"no bytes for {min(half_closed, idle or half_closed):g} s after the {SIDE_NAMES[side]} closed its side"
 
 
 @implementer(IReadDescriptor)
@@ -265,10 +236,28 @@ class RelayEngine:
         @param owner: its C{finish} is called once, in a later round of the reactor.
         @return: None: the engine has failed, and the sockets are still the caller's. The log has a line.
         """
+        return self._begin(self._native.add, client, target, head, owner)
+
+    def resume(self, state: TunnelState, owner: Owner) -> EngineRelay | None:
+        """Continue a tunnel that a relay gave back. Like L{open}, but the bytes held are written later."""
+        told = (
+            state.held_up, state.held_down, state.ended, state.first,
+            state.bytes_up, state.bytes_down, state.answer, state.quiet_s,
+        )  # fmt: skip
+        return self._begin(self._native.resume, state.client, state.target, told, owner)
+
+    def _begin(
+        self,
+        begin: Callable[[int, int, int, T, float, float], native.Tunnel],
+        client: socket.socket,
+        target: socket.socket,
+        told: T,
+        owner: Owner,
+    ) -> EngineRelay | None:
         timeouts = owner.timeouts
         key = self._free.pop() if self._free else len(self._relays)
         try:
-            tunnel = self._native.add(key, client.fileno(), target.fileno(), head, timeouts.idle, timeouts.half_closed)
+            tunnel = begin(key, client.fileno(), target.fileno(), told, timeouts.idle, timeouts.half_closed)
         except OSError as error:
             if key < len(self._relays):
                 self._free.append(key)
@@ -297,7 +286,8 @@ class RelayEngine:
             self._end_one()
         for key, relay in enumerate(self._relays):
             if relay is not None:
-                self._endings.append((key, ENDED, 0, NOBODY, relay.bytes_up, relay.bytes_down, -1, -1, b"", b"", b""))
+                counts = relay.bytes_up, relay.bytes_down
+                self._endings.append((key, ENDED, 0, NOBODY, *counts, -1, -1, b"", (b"", b"", NOBODY, 0.0)))
         while self._endings:
             self._end_one()
 

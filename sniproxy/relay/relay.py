@@ -9,6 +9,8 @@ The contract, for this relay and for L{sniproxy.relay.engine} (the same tests ru
 * A reset is passed on as a reset. After C{idle} seconds without a byte in either direction both sides are ended in
   order.
 * At the end both sockets are closed, and the relay leaves nothing in the reactor.
+* A plain tunnel can be given back, and another relay can resume it (L{sniproxy.relay.state}). No byte, end, count or
+  second of silence is lost.
 
 This relay copies, in Python and on the reactor. It serves inspected and bridged tunnels and those whose TLS the proxy
 terminates, and all tunnels if there is no engine.
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 import attrs
@@ -28,6 +31,8 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import WAIT, how_broken
 from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.leaving import end_watch_of
+from sniproxy.relay.state import CLIENT, NOBODY, SIDE_NAMES, TARGET, TunnelState
+from sniproxy.relay.vanished import end_time_limit
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import TICK_S, Deadline, timer_wheel_of
@@ -47,7 +52,7 @@ class Ending:
     reason: str = ""
 
 
-FIRST_ENDED = {side: Ending(Result.OK, f"the {side} ended first") for side in ("client", "target")}
+FIRST_ENDED = {side: Ending(Result.OK, f"the {side} ended first") for side in SIDE_NAMES.values()}
 """The endings of tunnels whose two sides have ended, by the side that was first."""
 
 
@@ -101,8 +106,8 @@ class Relay:
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
-        """The client's and the target's."""
-        return self._client.sock, self._upstream.sock
+        """The client's and the target's. Empty: the relay has ended or has not started."""
+        return () if self._done is None else (self._client.sock, self._upstream.sock)
 
     @property
     def bytes_up(self) -> int:
@@ -117,11 +122,50 @@ class Relay:
     @property
     def half_closed(self) -> bool:
         """Whether one side has ended."""
-        return self._up.ended or self._down.ended
+        return bool(self._first_end)
 
     def blocked(self, direction: Literal["up", "down"]) -> bool:
         """Whether a source is not read because its destination is full. @param direction: up: to the upstream."""
         return (self._up if direction == "up" else self._down).blocked
+
+    @property
+    def movable(self) -> bool:
+        """See L{sniproxy.relay.protocols.Tunnel}. Only tunnels whose bytes are copied and nothing else can move."""
+        return self._done is not None and all(
+            type(direction) is Direction and direction.source.tls is None for direction in (self._up, self._down)
+        )
+
+    def give_back(self, take: Callable[[TunnelState], object]) -> None:
+        """Stop moving bytes. Does nothing at the end. @param take: called at once, in place of what L{start} got."""
+        if self._done is None:
+            return
+        # The byte counts are compared only now and then: bytes since the last time may have come just now.
+        silent = self._moved == self._up.moved + self._down.moved
+        state = TunnelState(
+            self._client.sock,
+            self._upstream.sock,
+            self._up.held(),
+            self._down.held(),
+            (CLIENT if self._up.eof else NOBODY) | (TARGET if self._down.eof else NOBODY),
+            next((side for side, name in SIDE_NAMES.items() if name == self._first_end), NOBODY),
+            self._up.moved,
+            self._down.moved,
+            self.answer,
+            self._reactor.seconds() - self._moved_at if silent else 0.0,
+        )
+        self._stop()
+        self._let_go()
+        for sock in (state.client, state.target):
+            end_time_limit(sock)
+        take(state)
+
+    def restore(self, state: TunnelState) -> None:
+        """Continue a tunnel that was given back. Call this before L{start}; the constructor got the sockets."""
+        self._up.restore(state.held_up, state.bytes_up, bool(state.ended & CLIENT))
+        self._down.restore(state.held_down, state.bytes_down, bool(state.ended & TARGET))
+        self.answer = state.answer
+        self._first_end = SIDE_NAMES.get(state.first, "")
+        self._moved, self._moved_at = state.bytes_up + state.bytes_down, self._reactor.seconds() - state.quiet_s
 
     def run(self) -> Deferred[Ending]:
         """L{start}. @return: fires when both sockets are closed or being closed in order."""
@@ -132,19 +176,15 @@ class Relay:
     def start(self, done: Callable[[Ending], object]) -> None:
         """Start moving bytes. @param done: called once, when both sockets are closed or being closed in order."""
         self._done = done
-        try:
-            for side in (self._client, self._upstream):
-                self._reactor.addReader(side)
-        except OSError as error:  # epoll_ctl(2): no memory, or too many are watched
-            self.end(Ending(Result.LIMIT, f"cannot watch its sockets: {error.strerror}"))
+        if not all(self._watch(self._reactor.addReader, side) for side in (self._client, self._upstream)):
             return
         for direction in (self._up, self._down):
             if self._done is None:  # the other direction has found a broken connection
                 return
             direction.dry = direction.source.tls is None  # TLS may hold bytes; for others the reactor reports them
-            if direction.holds() or not direction.dry:
+            if direction.holds() or direction.eof or not direction.dry:
                 self.pump(direction)
-        if self._idle and self._done is not None:
+        if (self._idle or self._first_end) and self._done is not None:
             self._check_idle()
 
     def end(self, ending: Ending) -> None:
@@ -173,6 +213,11 @@ class Relay:
                 return
         if direction.eof and not direction.holds():  # otherwise the reactor reports the source again
             self._end_direction(direction)
+
+    def add(self, direction: Direction, data: bytes) -> None:
+        """Send bytes that no source has sent, behind those that a direction holds."""
+        direction.restore(direction.held() + data, direction.moved, direction.eof)
+        self.pump(direction)
 
     def lost(self, side: Side, error: OSError) -> None:
         """The connection of one side is broken."""
@@ -213,14 +258,22 @@ class Relay:
         if direction.blocked:
             direction.unblock()
             self._reactor.removeWriter(direction.target)
-            if not direction.eof:
-                self._reactor.addReader(direction.source)
+            return direction.eof or self._watch(self._reactor.addReader, direction.source)
         return True
 
     def _block(self, direction: Direction) -> None:
         direction.block()
         self._pause(direction.source)
-        self._reactor.addWriter(direction.target)
+        self._watch(self._reactor.addWriter, direction.target)
+
+    def _watch(self, add: Callable[[Side], object], side: Side) -> bool:
+        """Add a side to the reactor. @return: False: the system has no room for it, and the tunnel has ended."""
+        try:
+            add(side)
+        except OSError as error:  # epoll_ctl(2): no memory, or too many are watched
+            self.end(Ending(Result.LIMIT, f"cannot watch its sockets: {error.strerror}"))
+            return False
+        return True
 
     def _pause(self, side: Side) -> None:
         """Stop reading. The loss of the connection is still reported."""
@@ -233,23 +286,22 @@ class Relay:
         if not direction.end_sent:
             direction.end_sent = True
             if direction.target.tls is not None or not opposite.ended:  # otherwise the close ends it
-                try:
+                with suppress(OSError):  # it was reset; its reader reports that, if it is still needed
                     direction.finish()
-                except OSError:  # it was reset; its reader reports that, if it is still needed
-                    pass
             if direction.target.tls is not None and direction.holds():  # close_notify: the next flush sends it
                 direction.blocked = True
                 self._pause(direction.source)
-                self._reactor.addWriter(direction.target)
+                self._watch(self._reactor.addWriter, direction.target)
                 return
         direction.ended = True
         direction.release()
         if not opposite.ended:
-            self._first_end = direction.source.name
             self._pause(direction.source)
-            if not self._idle or self._half_closed < self._idle:
+            if not self._first_end:
+                self._first_end = direction.source.name
                 self._moved = -1  # an end counts as activity: the timeout restarts
-                self._check_idle()
+                if not self._idle or self._half_closed < self._idle:
+                    self._check_idle()
         elif done := self._stop():
             self._closer.close(self._client.sock)
             self._closer.close(self._upstream.sock)
@@ -258,7 +310,7 @@ class Relay:
     def _check_idle(self) -> None:
         """Compare byte counts since the last check, so that a message costs nothing for the timeout."""
         now, moved, allowed = self._reactor.seconds(), self._up.moved + self._down.moved, self._idle
-        if self.half_closed:
+        if self._first_end:
             allowed = min(self._half_closed, self._idle or self._half_closed)
         if moved != self._moved:
             self._moved, self._moved_at = moved, now
@@ -268,10 +320,8 @@ class Relay:
                 self._timer.cancel()
             self._timer = self._wheel.after(min(left, max(allowed / IDLE_CHECKS, TICK_S)), self._check_idle)
             return
-        what = f"no bytes for {allowed:g} s"
-        if self.half_closed:
-            what += f" after the {'client' if self._up.ended else 'target'} closed its side"
-        self.end(Ending(Result.IDLE_TIMEOUT, what))
+        after = f" after the {self._first_end} closed its side" if self._first_end else ""
+        self.end(Ending(Result.IDLE_TIMEOUT, f"no bytes for {allowed:g} s{after}"))
 
     def _stop(self) -> Callable[[Ending], object] | None:
         """Remove the relay from the reactor. @return: reports the ending. None: this was done before."""
@@ -290,6 +340,9 @@ class Relay:
         return done
 
     def _part(self, done: Callable[[Ending], object], ending: Ending) -> None:
-        """Report the ending, and leave no reference cycle to the garbage collector."""
-        del self._up.source, self._up.target, self._down.source, self._down.target, self._client, self._upstream
+        self._let_go()
         done(ending)
+
+    def _let_go(self) -> None:
+        """Leave no reference cycle to the garbage collector."""
+        del self._up.source, self._up.target, self._down.source, self._down.target, self._client, self._upstream

@@ -57,6 +57,13 @@ def check_peer(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, wanted)
 
 
+def end_time_limit(sock: socket.socket) -> None:
+    """Clear C{TCP_USER_TIMEOUT}: the socket gets another owner, which does not know that it is set."""
+    if sock.family != socket.AF_UNIX:
+        with suppress(OSError):  # the connection has ended
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+
+
 class VanishedPeers:
     """Checks the sockets of all tunnels periodically, in batches.
 

@@ -33,6 +33,13 @@ class DirectionTests(TestCase):
         self.assertTrue(direction.holds())
         self.assertEqual((1, b"x", False), (direction.flush(), self.other.recv(2), direction.holds()))
 
+    def test_restore(self) -> None:
+        """It continues with the bytes, the count and the end of another."""
+        direction = Direction(*self.sides, b"")
+        direction.restore(b"xy", 5, True)
+        self.assertEqual((b"xy", 5, True, True), (direction.held(), direction.moved, direction.eof, direction.holds()))
+        self.assertEqual((2, b"xy", b""), (direction.flush(), self.other.recv(3), direction.held()))
+
     async def test_holds_no_more_than_a_read(self) -> None:
         """One call reads at most READ_BYTES."""
         direction = Direction(*self.sides, b"")

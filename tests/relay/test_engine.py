@@ -20,22 +20,18 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay import engine
 from sniproxy.relay.engine import (
     BATCH,
-    BOTH,
-    CLIENT,
     ENDED,
     GIVEN_BACK,
     IDLE,
-    NOBODY,
     OK,
     RESET,
-    TARGET,
     UNWATCHED,
     EngineRelay,
     EngineUnavailable,
-    GivenBack,
     RelayEngine,
 )
 from sniproxy.relay.relay import Ending
+from sniproxy.relay.state import BOTH, CLIENT, NOBODY, TARGET, TunnelState
 from sniproxy.relay.vanished import PROBES, USER_TIMEOUT_MS
 from tests.support.fakeengine import FakeEngine, use_fake
 from tests.support.reactor import reactor
@@ -168,12 +164,12 @@ class EndingTests(EngineCase):
     async def test_given_back(self) -> None:
         """A tunnel that is given back goes to who asked, with both sockets; its owner is not called."""
         relay, owner = self.open()
-        taken: Deferred[GivenBack] = Deferred()
+        taken: Deferred[TunnelState] = Deferred()
         relay.give_back(taken.callback)
         self.assertEqual(["give_back"], self.fake.opened[-1].asked)
         self.finish(GIVEN_BACK, 0, CLIENT, held=(b"up", b"down"))
         back = await taken
-        self.assertEqual((b"up", b"down", CLIENT), (back.held_up, back.held_down, back.side))
+        self.assertEqual((b"up", b"down", CLIENT), (back.held_up, back.held_down, back.ended))
         self.assertEqual(0.0, back.client.gettimeout())
         back.client.send(b"to the client")
         back.target.send(b"to the target")
@@ -184,6 +180,41 @@ class EndingTests(EngineCase):
         self.assertFalse(owner.done.called)
         relay.give_back(taken.callback)
         self.assertEqual(["give_back"], self.fake.opened[-1].asked)
+
+    async def test_resumed(self) -> None:
+        """A state that another relay gave goes to the engine as it is; that of a tunnel given back has all of it."""
+        (self.client, ours), (self.target, theirs) = connected(), connected()
+        for sock in (self.client, self.target):
+            self.addCleanup(sock.close)
+        numbers = ours.fileno(), theirs.fileno()
+        owner = Owner(Times(9.0, 3.0))
+        relay = self.engine.resume(TunnelState(ours, theirs, b"u", b"d", CLIENT, CLIENT, 5, 6, b"17", 2.5), owner)
+        assert relay is not None
+        self.assertEqual((-1, -1), (ours.fileno(), theirs.fileno()))
+        tunnel = self.fake.opened[0]
+        self.assertEqual((0, *numbers, 9.0, 3.0), (
+            tunnel.key, tunnel.client, tunnel.target, tunnel.idle, tunnel.half_closed_s,
+        ))  # fmt: skip
+        self.assertEqual((b"u", b"d", CLIENT, CLIENT, 5, 6, b"17", 2.5), tunnel.state)
+        taken: Deferred[TunnelState] = Deferred()
+        self.assertTrue(relay.movable)
+        relay.give_back(taken.callback)
+        self.assertFalse(relay.movable)
+        self.finish(GIVEN_BACK, 0, BOTH, held=(b"x", b"y"), first=TARGET, quiet=7.5, answer=b"17")
+        state = await taken
+        self.assertEqual((b"x", b"y", BOTH, TARGET, 5, 6, b"17", 7.5), attrs.astuple(state, recurse=False)[2:])
+        self.assertEqual((True, False), (relay.half_closed, relay.movable))
+        state.client.close()
+        state.target.close()
+
+    async def test_resume_refused(self) -> None:
+        """If the engine has failed, the sockets of the state are still the caller's."""
+        self.fake.full = OSError(errno.ESHUTDOWN, "no thread")
+        (far, ours), (other, theirs) = connected(), connected()
+        self.assertIsNone(self.engine.resume(TunnelState(ours, theirs), Owner()))
+        for sock in (far, ours, other, theirs):
+            self.assertGreater(sock.fileno(), 0)
+            sock.close()
 
     async def test_ended_before_it_was_given_back(self) -> None:
         """A tunnel that ends before it is given back ends as usual."""

@@ -19,8 +19,9 @@ from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.sockopts import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
 from sniproxy.relay import engine
-from sniproxy.relay.engine import BOTH, CLIENT, NOBODY, EngineRelay, EngineUnavailable, GivenBack, RelayEngine
+from sniproxy.relay.engine import EngineRelay, EngineUnavailable, RelayEngine
 from sniproxy.relay.relay import Ending
+from sniproxy.relay.state import BOTH, CLIENT, NOBODY, TARGET, TunnelState
 from sniproxy.relay.vanished import INTERVAL_S
 from tests.relay import deadlinecontract, relaycontract
 from tests.relay.relaycontract import MEBI, AnyRelay
@@ -148,10 +149,10 @@ class NativeTests(NativeCase):
         """A tunnel that is given back lost no byte, and can be opened again."""
         relay = self.open(b"head ")
         await self.crossed(b"")
-        taken: Deferred[GivenBack] = Deferred()
+        taken: Deferred[TunnelState] = Deferred()
         relay.tunnel.give_back(taken.callback)
         back = await taken
-        self.assertEqual((b"", b"", NOBODY), (back.held_up, back.held_down, back.side))
+        self.assertEqual((b"", b"", NOBODY), (back.held_up, back.held_down, back.ended))
         self.client.sendall(b"after")
         self.assertEqual(b"head ", await in_thread(read_exactly, self.target, 5))
         again = NativeRelay(self.native, back.client, back.target, b"between ", Times())
@@ -170,7 +171,7 @@ class NativeTests(NativeCase):
         sending = in_thread(self.client.sendall, data)
         while not (relay.blocked("up") and self.native.held):
             await in_thread(int)
-        taken: Deferred[GivenBack] = Deferred()
+        taken: Deferred[TunnelState] = Deferred()
         relay.tunnel.give_back(taken.callback)
         back = await taken
         self.assertEqual(0, self.native.held)
@@ -191,10 +192,10 @@ class NativeTests(NativeCase):
         self.client.shutdown(socket.SHUT_WR)
         self.assertEqual(b"", await in_thread(read_to_end, self.target))
         self.assertTrue(relay.half_closed)
-        taken: Deferred[GivenBack] = Deferred()
+        taken: Deferred[TunnelState] = Deferred()
         relay.tunnel.give_back(taken.callback)
         back = await taken
-        self.assertEqual(CLIENT, back.side)
+        self.assertEqual(CLIENT, back.ended)
         back.client.close()
         back.target.close()
 
@@ -212,7 +213,7 @@ class NativeTests(NativeCase):
         self.native._native.advance(INTERVAL_S)
         for _ in range(3):
             await self.crossed()
-        taken: Deferred[GivenBack] = Deferred()
+        taken: Deferred[TunnelState] = Deferred()
         relay.tunnel.give_back(taken.callback)
         back = await taken
         for sock in (back.client, back.target):
@@ -289,10 +290,10 @@ class NativeTests(NativeCase):
         sending.addErrback(lambda failure: failure.trap(OSError))
         self.target.shutdown(socket.SHUT_WR)
         self.assertEqual(b"", await in_thread(read_to_end, self.client))
-        taken: Deferred[GivenBack] = Deferred()
+        taken: Deferred[TunnelState] = Deferred()
         relay.tunnel.give_back(taken.callback)
         back = await taken
-        self.assertIn(back.side, (engine.TARGET, BOTH))
+        self.assertIn(back.ended, (TARGET, BOTH))
         back.client.close()
         back.target.close()
         self.client.close()

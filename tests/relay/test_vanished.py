@@ -11,7 +11,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from sniproxy.net.sockopts import KEEPALIVE_IDLE
-from sniproxy.relay.vanished import BATCH, INTERVAL_S, PROBES, USER_TIMEOUT_MS, VanishedPeers, check_peer
+from sniproxy.relay.vanished import (
+    BATCH,
+    INTERVAL_S,
+    PROBES,
+    USER_TIMEOUT_MS,
+    VanishedPeers,
+    check_peer,
+    end_time_limit,
+)
 from sniproxy.util.timerwheel import TICK_S
 from tests.support.sockets import connected
 
@@ -119,6 +127,18 @@ class BoundSilenceTests(TestCase):
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             check_peer(sock)
+
+    def test_end_time_limit(self) -> None:
+        """A limit is cleared; unix sockets and closed ones are left alone."""
+        theirs, ours = connected()
+        with theirs, ours:
+            ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            end_time_limit(ours)
+            self.assertEqual(0, user_timeout(ours))
+        end_time_limit(ours)
+        a, b = socket.socketpair()
+        with a, b:
+            end_time_limit(a)
 
 
 class VanishedPeersTests(TestCase):

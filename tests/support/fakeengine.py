@@ -11,11 +11,12 @@ from sniproxy.relay import engine
 
 
 class FakeTunnel:
-    """A tunnel. @ivar asked: the names of the methods that were called."""
+    """A tunnel. @ivar asked: the names of the methods that were called. @ivar state: of a resumed one."""
 
     def __init__(self, *given: Any) -> None:
         self.key, self.client, self.target, self.held, self.idle, self.half_closed_s = given
         self.asked: list[str] = []
+        self.state: tuple[Any, ...] = ()
         self.bytes_up, self.bytes_down, self.half_closed, self.blocked = len(self.held), 0, False, 0
 
     def end(self) -> None:
@@ -64,8 +65,17 @@ class FakeEngine:
         self._live[tunnel] = None
         return tunnel
 
+    def resume(self, key: int, client: int, target: int, state: tuple[Any, ...], *limits: float) -> FakeTunnel:
+        if self.full is not None:
+            raise self.full
+        tunnel = FakeTunnel(key, client, target, b"", *limits)
+        tunnel.state, tunnel.bytes_up, tunnel.bytes_down = state, state[4], state[5]
+        self.opened.append(tunnel)
+        self._live[tunnel] = None
+        return tunnel
+
     def finish(self, tunnel: FakeTunnel, kind: int, number: int = 0, side: int = 0, **more: Any) -> None:
-        """A tunnel ends. @param more: C{back} (both descriptors by default), C{held}."""
+        """A tunnel ends. @param more: C{back} (both descriptors by default), C{held}, C{first}, C{quiet}."""
         del self._live[tunnel]
         back = more.get("back", (True, True))
         fds = []
@@ -75,7 +85,8 @@ class FakeEngine:
             fds.append(fd if comes_back else -1)
         up, down = tunnel.bytes_up, tunnel.bytes_down
         held = more.get("held", (b"", b""))
-        self._told.append((tunnel.key, kind, number, side, up, down, *fds, *held, more.get("answer", b"")))
+        state = (*held, more.get("first", 0), more.get("quiet", 0.0))
+        self._told.append((tunnel.key, kind, number, side, up, down, *fds, more.get("answer", b""), state))
         os.eventfd_write(self._fd, 1)
 
     def endings(self) -> list[engine.NativeEnding]:

@@ -10,7 +10,7 @@ use super::*;
 use crate::pipes::{LARGE_PIPE_BYTES, MAX_SPARE};
 use crate::sys::{ECONNRESET, fault};
 use crate::testing::*;
-use crate::tunnel::{Deadlines, MAX_TURN_BYTES, ROUNDS, Shared, TIMED};
+use crate::tunnel::{Deadlines, MAX_TURN_BYTES, ROUNDS, Shared, State, TIMED};
 
 mod bulk;
 mod contract;
