@@ -1,0 +1,1 @@
+"""Writers of other proxies' configurations: each has C{write(file) -> Exported}."""

@@ -1,0 +1,5 @@
+"""Reads dlundquist/sniproxy's sniproxy.conf. Pure."""
+
+from sniproxy.migrate.sniproxyconf.reader import read
+
+__all__ = ["read"]
