@@ -1,8 +1,8 @@
 """Resolver types: finds the installed ones through ``twisted.plugin`` and makes resolvers from the configuration.
 
-The built-in types are C{static}, C{file} (with C{namefile}, its file formats), and the folders C{dns}, C{http},
-C{pulsar} and C{zookeeper}. C{options} checks a resolver's table, C{describing} prints C{--help-resolver}, and C{cache}
-is what the proxy adds to every resolver.
+The built-in types are C{static}, C{refuse}, C{file} (with C{namefile}, its file formats), and the folders C{dns},
+C{http}, C{kubernetes}, C{pulsar} and C{zookeeper}. C{options} checks a resolver's table, C{describing} prints
+C{--help-resolver}, and C{cache} is what the proxy adds to every resolver.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from sniproxy.interfaces import NEEDED, BadOption, Kind, Option
+from sniproxy.util.names import BadName, server_name
 
 FILE_OPTIONS = ("trust", "certificate", "token_file", "digest_file")
 """Options whose files are read when a resolver is made."""
@@ -49,6 +51,22 @@ def find_errors(
         except Exception:  # the plugin fails without the removed options
             pass
         return list(found.values())
+
+
+def check_server_url(option: str, url: str, cure: str) -> None:
+    """Check a URL that has only scheme, host and port. @param cure: for the error.
+
+    @raise BadOption: it is invalid. The message does not show a URL that may have a password.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.path in ("", "/") and url.isascii()
+        server_name(parts.hostname or "")
+        _ = parts.port
+    except (ValueError, BadName):
+        good = False
+    if not good or "@" in url or "?" in url or "#" in url:
+        raise BadOption(option, url if "@" not in url else "...", cure)
 
 
 def bad_file(options: Mapping[str, Any], error: Exception) -> BadOption:

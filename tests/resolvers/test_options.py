@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import BadOption, Kind, Option
-from sniproxy.resolvers.options import bad_file, check_options, find_errors
+from sniproxy.resolvers.options import bad_file, check_options, check_server_url, find_errors
 
 DESCRIBED = (
     Option("url", Kind.TEXT, "where to ask"),
@@ -73,6 +73,31 @@ class CheckOptionsTests(SynchronousTestCase):
             error = self.refused(**options)
             [key] = options
             self.assertEqual((key, options[key]), (error.key, error.value))
+
+
+class CheckServerURLTests(SynchronousTestCase):
+    """check_server_url."""
+
+    def test_good(self) -> None:
+        """Scheme, host and port, or the scheme's own port."""
+        for url in ("http://a.test", "https://a.test:8443/", "https://[2001:db8::1]:1"):
+            check_server_url("url", url, "write another")
+
+    def test_bad(self) -> None:
+        """More or less than that. A password is not shown."""
+        for url in (
+            "a.test",
+            "ftp://a.test",
+            "http://",
+            "http://a.test/b",
+            "http://a.test:x",
+            "http://a.test?b",
+            "http://ä.test",
+        ):
+            error = self.assertRaises(BadOption, check_server_url, "url", url, "write another")
+            self.assertEqual(("url", url), (error.key, error.value), url)
+        error = self.assertRaises(BadOption, check_server_url, "url", "http://me:secret@a.test", "write another")
+        self.assertNotIn("secret", f"{error} {error.value}")
 
 
 class BadFileTests(SynchronousTestCase):

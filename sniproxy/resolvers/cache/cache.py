@@ -32,10 +32,11 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
     as_coroutine,
+    start_watching,
 )
 from sniproxy.resolvers.cache.breaker import MAX_PROBES_PER_S, CircuitBreaker
 from sniproxy.resolvers.cache.outcomes import copy_error, describe_error, outcome
-from sniproxy.resolvers.cache.singleflight import SingleFlight, Waiter
+from sniproxy.resolvers.cache.singleflight import CacheKey, SingleFlight, Waiter, cache_key_of
 from sniproxy.routing.brokernames import IBrokerDirectory
 from sniproxy.util.bounded import LRUMap
 from sniproxy.util.names import client_of
@@ -55,9 +56,6 @@ MAX_REFUSALS = 10_000
 
 LOG_INTERVAL_S = 60.0
 """Seconds between two log lines about failures of one resolver. The access log has each failure."""
-
-CacheKey = tuple[str | None, str, int | None, tuple[str, ...]]
-"""Server name, listener, port, captures. A cached answer may depend on these alone."""
 
 
 @attrs.define
@@ -130,12 +128,12 @@ class CachedResolver:
         self._failure_logged = False
         self._started = self._stopped = False
 
-    def start(self) -> None:
-        """Start the resolver if it watches a source. Further calls do nothing."""
+    def start(self, read_only: bool = False) -> None:
+        """Start the resolver if it watches a source, which L{start_watching} explains. Further calls do nothing."""
         if self._watching is not None and not self._started:
             self._started = True
             try:
-                self._watching.start(self.forget)
+                start_watching(self._watching, self.forget, read_only)
             except Exception:
                 log.failure("resolver {name} failed to start", name=self.name)
 
@@ -193,7 +191,7 @@ class CachedResolver:
         @raise Refused: the resolver refuses the name. @raise Unavailable: the resolver failed.
         """
         now = self._reactor.seconds()
-        cache_key = (request.server_name, request.listener, request.port, request.captures)
+        cache_key = cache_key_of(request)
         entry = self._answers.get(cache_key)
         if entry is not None and now < entry.until:
             self.counts.hits += 1

@@ -12,6 +12,14 @@ from sniproxy.interfaces import Request, Resolution
 
 Waiter = Deferred[Resolution]
 
+CacheKey = tuple[str | None, str, int | None, int | None, tuple[str, ...]]
+"""Server name, listener, port, port of a PROXY protocol header, captures. A cached answer may depend on these alone."""
+
+
+def cache_key_of(request: Request) -> CacheKey:
+    """The key of the answer to a request."""
+    return request.server_name, request.listener, request.port, request.proxy_protocol_port, request.captures
+
 
 @attrs.define(eq=False)
 class SingleFlight:

@@ -33,7 +33,7 @@ from sniproxy.resolvers.dns.gathering import gather
 from sniproxy.resolvers.dns.resolvconf import ResolvConf, parse_resolv_conf, parse_server
 from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, DNSAnswer, Service, sort_services
 from sniproxy.routing.targets import BadTarget
-from sniproxy.routing.templates import PORT, Template, parse_template
+from sniproxy.routing.templates import PORT, PROXY_PORT, Template, parse_template
 from sniproxy.util.files import WATCH_INTERVAL_S, signature
 from sniproxy.util.names import client_of, ip_literal
 from sniproxy.util.reactor import IReactor
@@ -297,7 +297,7 @@ def make(options: Mapping[str, Any], reactor: IReactor) -> DNSResolver:
             text,
             "remove the weight: all addresses of a name have the same, and SRV records have their own",
         )
-    if srv is not None and (":" in text.replace("{", "").replace("}", "") or PORT in template.places):
+    if srv is not None and (":" in text.replace("{", "").replace("}", "") or template.places & {PORT, PROXY_PORT}):
         raise BadOption("srv", srv, "write a name without a port: SRV records have the port")
     kinds = [kind for kind, wanted in ((AAAA, options["ipv6"]), (A, options["ipv4"])) if wanted]
     if not kinds:

@@ -2,6 +2,6 @@
 
 - ``resolver``: the resolver and its options;
 - ``request``: URL and body, with placeholders;
-- ``client``: the HTTP client, which the C{pulsar} resolver uses, too;
+- ``client``: the HTTP client, which the C{pulsar} and C{kubernetes} resolvers use, too; ``bodies``: reads bodies;
 - ``answer``: reads targets from JSON.
 """

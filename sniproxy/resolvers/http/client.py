@@ -12,17 +12,16 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionAborted, DNSLookupError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, FileBodyProducer, HTTPConnectionPool, ResponseDone, ResponseFailed
+from twisted.web.client import URI, Agent, FileBodyProducer, HTTPConnectionPool, ResponseFailed
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from sniproxy import __version__
 from sniproxy.interfaces import Kind, Option
 from sniproxy.net.hostendpoint import HostEndpoint
+from sniproxy.resolvers.http.bodies import BodyTooLong, CollectedBody, ReceiverFailed, StreamedBody
 from sniproxy.tls.clientcontext import (
     BadPem,
     ClientCertificate,
@@ -144,20 +143,37 @@ class HTTPClient:
         self._agent = Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
         self._seen = seen
 
-    async def request(self, url: str, headers: Mapping[str, str], body: bytes | None = None) -> HTTPAnswer:
-        """Request a URL. @param body: the body of a POST. None: send a GET.
+    async def request(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        method: bytes = b"POST",
+        receive: Callable[[bytes], None] | None = None,
+    ) -> HTTPAnswer:
+        """Request a URL. @param body: the body of a POST or another C{method}. None: send a GET.
 
+        @param receive: called with each part of the body of a 200 answer as it arrives, and with C{b""} when the
+            answer begins. An exception of it ends the request, and is raised. None: collect the body.
         @return: the answer, whatever its status.
         @raise HTTPFailure: there is no answer.
         """
-        method, producer = (b"GET", None) if body is None else (b"POST", FileBodyProducer(BytesIO(body)))
+        producer = None if body is None else FileBodyProducer(BytesIO(body))
+        method = b"GET" if body is None else method
         all_headers = Headers({"User-Agent": [f"sniproxy/{__version__}"]})
         for name, value in headers.items():
             all_headers.setRawHeaders(name, [value])
         try:
             response: Any = await self._agent.request(method, url.encode("ascii"), all_headers, producer)
             locations = response.headers.getRawHeaders(b"location") or [b""]
-            content = await _body(response, self._max_body_bytes)
+            if receive is not None and response.code == 200:
+                body_reader: CollectedBody = StreamedBody(receive)
+            else:
+                body_reader = CollectedBody(self._max_body_bytes)
+            response.deliverBody(body_reader)
+            content = await body_reader.done
+        except ReceiverFailed as error:
+            raise error.cause from None
         except Exception as error:
             error = _inner(error)
             if isinstance(error, CancelledError | ConnectingCancelledError):
@@ -243,46 +259,6 @@ class _Bounded(ProtocolWrapper):
             super().dataReceived(data)  # type: ignore[no-untyped-call]
 
 
-class _TooLong(Exception):
-    pass
-
-
-class _Body(Protocol):
-    """Collects a body of bounded size."""
-
-    def __init__(self, max_body_bytes: int) -> None:
-        self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
-        self._max_body_bytes = max_body_bytes
-        self._parts: list[bytes] = []
-        self._length = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        self._length += len(data)
-        if self._length > self._max_body_bytes:
-            self._end(Failure(_TooLong(f"answer has more than {self._max_body_bytes} bytes")))
-            self._abort()
-        else:
-            self._parts.append(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._end(b"".join(self._parts) if reason.check(ResponseDone) else reason)
-
-    def _end(self, answer: bytes | Failure) -> None:
-        if not self.done.called:
-            self.done.callback(answer)
-
-    def _abort(self) -> None:
-        abort = getattr(self.transport, "abortConnection", None)
-        if abort is not None:
-            abort()
-
-
-def _body(response: IResponse, max_body_bytes: int) -> Deferred[bytes]:
-    body = _Body(max_body_bytes)
-    response.deliverBody(body)
-    return body.done
-
-
 def _inner(error: Exception) -> Exception:
     if isinstance(error, ResponseFailed) and error.reasons:
         reason: Exception = error.reasons[0].value
@@ -299,7 +275,7 @@ def _why(error: Exception) -> str:
         return "answer or its headers are too long"
     if isinstance(error, SSL.Error):
         return tls_fault(error)
-    if isinstance(error, _TooLong):
+    if isinstance(error, BodyTooLong):
         return str(error)
     return bounded(f"{type(error).__name__}: {error}", 200)
 

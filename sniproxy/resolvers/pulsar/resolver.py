@@ -29,7 +29,7 @@ from sniproxy.interfaces import (
     WatchState,
 )
 from sniproxy.resolvers.http.client import CERTIFICATE, TOKEN_FILE, TRUST, Credentials, HTTPFailure
-from sniproxy.resolvers.options import bad_file
+from sniproxy.resolvers.options import bad_file, check_server_url
 from sniproxy.resolvers.pulsar.admin import AdminClient
 from sniproxy.resolvers.pulsar.advertised import (
     BadBrokerData,
@@ -44,7 +44,7 @@ from sniproxy.resolvers.pulsar.directory import BrokerDirectory
 from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, check_port, read_listeners, read_service_names
 from sniproxy.resolvers.pulsar.waiters import Waiters
 from sniproxy.routing.brokernames import BrokerName, IBrokerDirectory
-from sniproxy.util.names import BadName, host_port, server_name
+from sniproxy.util.names import host_port
 from sniproxy.util.reactor import IReactor
 
 log = Logger()
@@ -266,10 +266,13 @@ def _ignore_cancelled(failure: Any) -> Any:
     return None if inner.check(CancelledError) else failure
 
 
+URL_CURE = "write scheme, host and port of the admin API, as in https://broker-1.internal:8443"
+
+
 def make(options: Mapping[str, Any], reactor: IReactor) -> PulsarResolver:
     """@raise BadOption: an option or a file is invalid."""
     for url in options["url"]:
-        _check_url(url)
+        check_server_url("url", url, URL_CURE)
     if not options["url"]:
         raise BadOption("url", [], "name at least one URL of the admin API, as in http://broker-1.internal:8080")
     for key in ("every", "timeout"):
@@ -290,18 +293,3 @@ def make(options: Mapping[str, Any], reactor: IReactor) -> PulsarResolver:
     except HTTPFailure as error:
         raise bad_file(options, error) from error
     return PulsarResolver(reactor, admin, choice, names, options)
-
-
-def _check_url(url: str) -> None:
-    shown = url if "@" not in url else "..."
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.path in ("", "/") and url.isascii()
-        server_name(parts.hostname or "")
-        _ = parts.port
-    except (ValueError, BadName):
-        good = False
-    if not good or "@" in url or "?" in url or "#" in url:
-        raise BadOption(
-            "url", shown, "write scheme, host and port of the admin API, as in https://broker-1.internal:8443"
-        )

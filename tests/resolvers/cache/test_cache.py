@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
@@ -41,6 +42,16 @@ class AnswerTests(CacheCase):
 
         self.make(Coroutine())
         self.answered("coroutine.test")
+
+    def test_ports(self) -> None:
+        """An answer is for one port of the listener, and for one that a PROXY protocol header names."""
+        cache = self.make(Scripted(*(answer(f"{host}.test", None) for host in "abc")))
+        first = request()
+        for question in (first, attrs.evolve(first, port=1), attrs.evolve(first, proxy_protocol_port=1)):
+            for _ in "12":
+                answered = cache.resolve(question)
+                assert isinstance(answered, Resolution)
+                self.assertEqual(self.asked.counts.questions, ord(answered.targets[0].host[0]) - ord("a") + 1)
 
     def test_refused(self) -> None:
         """An immediate or later refusal is passed on with its reason."""

@@ -86,7 +86,7 @@ def fails(asked: dns.message.Message) -> list[bytes]:
 class NameServersTests(SocketTestCase):
     """Which servers are queried, and how."""
 
-    timeout = 10
+    timeout = 120
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         self.clock = HandClock()

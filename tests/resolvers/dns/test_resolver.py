@@ -253,6 +253,8 @@ class MakeTests(SynchronousTestCase):
         """The error names the invalid option."""
         self.assertEqual(("srv", "b"), self.refused(target="a", srv="b"))
         self.assertEqual(("srv", "_p._tcp.test:1"), self.refused(srv="_p._tcp.test:1"))
+        for text in ("p{port}.test", "p{proxy_protocol_port}.test"):
+            self.assertEqual(("srv", text), self.refused(srv=text))
         self.assertEqual(("target", "{x}"), self.refused(target="{x}"))
         self.assertEqual(("target", "a weight=2"), self.refused(target="a weight=2"))
         self.assertEqual(("srv", "a weight=2"), self.refused(srv="a weight=2"))

@@ -53,6 +53,21 @@ class HTTPClientTests(TestCase):
             return str(error)
         raise AssertionError(f"{url} did not fail")
 
+    async def test_streamed(self) -> None:
+        """A receiver gets the body of a 200 answer as it arrives, but no other; its exception is raised."""
+        server, client = self.server(), self.client()
+        server.answers["/no"] = (503, b"no")
+        parts: list[bytes] = []
+        self.assertEqual(HTTPAnswer(200, b""), await client.request(server.url + ASKED, {}, receive=parts.append))
+        self.assertEqual([b"", b"yes"], parts)
+        self.assertEqual(HTTPAnswer(503, b"no"), await client.request(server.url + "/no", {}, receive=parts.append))
+
+        def fail(data: bytes) -> None:
+            raise KeyError("why")
+
+        failing: Deferred[HTTPAnswer] = Deferred.fromCoroutine(client.request(server.url + ASKED, {}, receive=fail))
+        await self.assertFailure(failing, KeyError)
+
     async def test_answer(self) -> None:
         """Status, body and Location of an answer, and headers of a request, are unchanged."""
         server, client = self.server(), self.client()

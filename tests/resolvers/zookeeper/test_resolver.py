@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +24,7 @@ from sniproxy.resolvers.zookeeper.resolver import (
 )
 from sniproxy.routing.brokernames import BrokerName, IBrokerDirectory
 from tests.resolvers.cache.scripted import request
+from tests.support import programs
 from tests.support.reactor import as_reactor
 
 
@@ -326,7 +326,7 @@ class MakeTests(SynchronousTestCase):
             "except BadOption as error:\n"
             "    print(error)\n"
         )
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        ran = programs.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         listed, shown, refused = ran.stdout.splitlines()
         self.assertEqual("True", shown)
         for text in (listed, refused):
