@@ -1,0 +1,12 @@
+"""The commands ``record`` and ``replay``, which write and play conversations (`sniproxy.conversation`).
+
+============  ======================================================================================================
+``options``   the command-line options
+``record``    the command ``record``
+``captured``  records the connections in a capture
+``live``      a plaintext relay that records
+``output``    the files of the recorded connections
+``replay``    the command ``replay``
+``playing``   one connection that a player plays
+============  ======================================================================================================
+"""

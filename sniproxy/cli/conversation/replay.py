@@ -1,0 +1,219 @@
+"""The command ``sniproxyctl replay``."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from typing import TextIO
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+
+from sniproxy.cli.conversation.options import DEFAULT_LISTEN
+from sniproxy.cli.conversation.playing import PlayingProtocol
+from sniproxy.cli.failure import CommandFailed
+from sniproxy.cli.lookup import read_login
+from sniproxy.cli.reactor import run_in_reactor
+from sniproxy.client.endpoint import SniProxyEndpoint
+from sniproxy.client.logins import BadToken
+from sniproxy.conversation.comparison import Rules
+from sniproxy.conversation.player import Login, Player, needs_login
+from sniproxy.conversation.textform import Conversation, ConversationError, read_conversation
+from sniproxy.net.hostendpoint import HostEndpoint
+from sniproxy.pulsar.serviceurl import BadServiceURL, host_and_port
+from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_root
+from sniproxy.util.names import host_port
+from sniproxy.util.reactor import IReactor
+from sniproxy.util.text import bounded, counted, printable
+
+_BROKER_OPTIONS = {"listen": "--listen", "keep_urls": "--keep-urls"}
+_CLIENT_OPTIONS = {
+    "connect": "--connect",
+    "tls": "--tls",
+    "server_name": "--server-name",
+    "trust": "--trust",
+    "certificate": "--certificate",
+    "key": "--key",
+    "token": "--token",
+}
+
+
+def run_replay(options: argparse.Namespace, out: TextIO, error: TextIO) -> int:
+    """Run the command. @return: the exit status.
+
+    @raise CommandFailed: a file cannot be read, or the other side cannot be reached.
+    """
+    as_broker = options.plays == "broker"
+    for name, option in (_CLIENT_OPTIONS if as_broker else _BROKER_OPTIONS).items():
+        if getattr(options, name):
+            options.usage(f"{option} is for --as {'client' if as_broker else 'broker'}")
+    if not as_broker and (options.connect is None or len(options.files) > 1):
+        options.usage("--as client needs --connect HOST:PORT and one file")
+    played = [_read(name) for name in options.files]
+    if as_broker:
+        return run_in_reactor(partial(play_broker, options, played, out, error))
+    try:
+        token = read_login(options.token, certified=False)
+        login = Login(token.method, token.data) if options.token else None
+        host, port = host_and_port(options.connect, "--connect")
+        if options.key is not None and options.certificate is None:
+            options.usage("--key requires --certificate")
+        connecting = partial(endpoint_of, options, host, port)
+        return run_in_reactor(partial(play_client, options, played[0], connecting, login, out, error))
+    except (BadToken, BadServiceURL, BadPem, ValueError) as problem:
+        options.usage(str(problem))
+        raise
+
+
+def endpoint_of(options: argparse.Namespace, host: str, port: int | None, reactor: IReactor) -> IStreamClientEndpoint:
+    """The endpoint of the options. @raise ValueError: no certificate can cover the host. @raise BadPem: a bad file."""
+    if not (options.tls or options.server_name or options.trust or options.certificate):
+        return HostEndpoint(reactor, host, port or 6650, options.timeout)
+    certificate = None
+    if options.certificate is not None:
+        certificate = client_certificate(options.certificate, options.key, "--certificate", "--key")
+    return SniProxyEndpoint(
+        reactor,
+        options.server_name or host,
+        (host, port or 6651),
+        trust=None if options.trust is None else trust_root(options.trust, "--trust"),
+        certificate=certificate,
+        timeout=options.timeout,
+    )
+
+
+async def play_client(
+    options: argparse.Namespace,
+    played: Conversation,
+    connecting: partial[IStreamClientEndpoint],
+    login: Login | None,
+    out: TextIO,
+    error: TextIO,
+    reactor: IReactor,
+) -> int:
+    """Play the client. @return: the exit status. @raise CommandFailed: the broker cannot be reached."""
+    if login is None and needs_login(played):
+        print("sniproxyctl: the recording has no credentials; give them with --token", file=error)
+    player = Player(played, "client", _rules(options), login=login)
+    playing = PlayingProtocol(player, reactor, options.timeout, options.times, close=True)
+    endpoint = connecting(reactor)
+    try:
+        # Another Deferred, because endpoints report a cancellation with different errors.
+        connected: Deferred[IProtocol] = endpoint.connect(Factory.forProtocol(lambda: playing))
+        await connected.addTimeout(options.timeout, reactor)
+    except TookTooLong:
+        raise CommandFailed(f"{options.connect}: no connection within {options.timeout:g} s") from None
+    except Exception as problem:
+        raise CommandFailed(f"{options.connect}: {bounded(str(problem))}; check --connect") from None
+    try:
+        await playing.finished
+    finally:
+        playing.stop()
+    return _result([(options.files[0], player)], out, error)
+
+
+class _Refusing(Protocol):
+    """A connection that no file is left for."""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.loseConnection()
+
+
+class _Stage(Factory):
+    """Hands each connection the next file."""
+
+    noisy = False
+
+    def __init__(self, playing: list[PlayingProtocol]) -> None:
+        self._next = iter(playing)
+        self.further = 0
+        self.begun: list[PlayingProtocol] = []
+        self.awaited: Deferred[None] = Deferred()
+
+    def buildProtocol(self, addr: object) -> Protocol:
+        playing = next(self._next, None)
+        if playing is None:
+            self.further += 1
+            return _Refusing()
+        self.begun.append(playing)
+        awaited, self.awaited = self.awaited, Deferred()
+        awaited.callback(None)
+        return playing
+
+
+async def play_broker(
+    options: argparse.Namespace, played: list[Conversation], out: TextIO, error: TextIO, reactor: IReactor
+) -> int:
+    """Play the broker to the clients that connect. @return: the exit status.
+
+    @raise CommandFailed: the endpoint cannot listen, or no client came.
+    """
+    text = options.listen or DEFAULT_LISTEN
+    players: list[Player] = []
+    playing: list[PlayingProtocol] = []
+    stage = _Stage(playing)
+    try:
+        port = await serverFromString(reactor, text).listen(stage)
+    except Exception as problem:
+        raise CommandFailed(f"cannot listen on {bounded(text)}: {bounded(str(problem))}") from None
+    try:
+        address = port.getHost()
+        url = None
+        if isinstance(address, IPv4Address | IPv6Address):
+            scheme = "pulsar+ssl" if text.startswith("ssl:") else "pulsar"
+            url = f"{scheme}://{host_port(address.host, address.port)}"
+        for each in played:
+            player = Player(each, "broker", _rules(options), None if options.keep_urls else url)
+            players.append(player)
+            playing.append(PlayingProtocol(player, reactor, options.timeout, options.times, close=False))
+        print(f"playing the broker at {url or text}", file=error, flush=True)
+        for count, one in enumerate(playing):
+            if len(stage.begun) <= count:
+                try:
+                    await stage.awaited.addTimeout(options.wait, reactor)
+                except TookTooLong:
+                    _result([*zip(options.files, players[:count], strict=False)], out, error)
+                    raise CommandFailed(
+                        f"no connection for {printable(options.files[count])} within {options.wait:g} s"
+                    ) from None
+            assert one in stage.begun
+        for one in playing:
+            await one.finished
+    finally:
+        port.stopListening()
+        for one in stage.begun:
+            one.stop()
+    if stage.further:
+        print(f"sniproxyctl: {counted(stage.further, 'further connection')} refused: no file is left", file=error)
+    return _result([*zip(options.files, players, strict=True)], out, error)
+
+
+def _rules(options: argparse.Namespace) -> Rules:
+    return Rules(options.strict, frozenset(options.ignore))
+
+
+def _read(name: str) -> Conversation:
+    try:
+        with open(name, encoding="utf-8", errors="replace") as file:
+            return read_conversation(file)
+    except ConversationError as problem:
+        raise CommandFailed(f"{printable(name)}: {problem}") from None
+    except (OSError, ValueError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else "not a path"
+        raise CommandFailed(f"cannot read {printable(name)}: {why}") from None
+
+
+def _result(played: list[tuple[str, Player]], out: TextIO, error: TextIO) -> int:
+    """Print the differences, and a summary of each file. @return: the exit status."""
+    for name, player in played:
+        for difference in player.differences:
+            print(difference.text(printable(name)), file=out)
+        more = f", the first {len(player.differences)} of them shown" if player.count > len(player.differences) else ""
+        result = "equal" if not player.count else f"{counted(player.count, 'difference')}{more}"
+        print(f"{printable(name)}: {result}", file=error)
+    return int(any(player.count for _, player in played))
