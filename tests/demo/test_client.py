@@ -11,9 +11,9 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.client.failures import ClientError
 from sniproxy.client.messages import Consumer, Message
-from sniproxy.demo.certificates import Authority
 from sniproxy.demo.client import Connected, DemoClient, Located, Published, ReadBack, Step
-from sniproxy.demo.cluster import DemoCluster, DemoTLS
+from sniproxy.testing.pulsar.certificates import Authority
+from sniproxy.testing.pulsar.cluster import EmbeddedTLS, PulsarCluster
 
 TOPIC = "persistent://public/default/my-topic"
 reactor: Any = global_reactor
@@ -36,10 +36,10 @@ class Silent(Factory):
 class DemoClientTests(TestCase):
     """DemoClient, with a broker in place of the proxy."""
 
-    timeout = 20
+    timeout = 120
 
     def client(self, **keys: Any) -> DemoClient:
-        cluster = DemoCluster(reactor, names=["broker-1.pulsar.test"])
+        cluster = PulsarCluster(1, reactor=reactor, tls=True, behind_proxy=True)
         cluster.start()
         self.addCleanup(cluster.stop)
         self.steps: list[Step] = []
@@ -113,7 +113,7 @@ class DemoClientTests(TestCase):
     async def test_cancelled(self) -> None:
         """A visit that is cancelled at any stage leaves no connection open."""
         authority, silent = Authority(), Silent()
-        tls = DemoTLS(authority.issue(["pulsar-vip.test"]))
+        tls = EmbeddedTLS(authority.issue(["pulsar-vip.test"]))
         port = reactor.listenSSL(0, silent, tls, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         client = DemoClient(reactor, ("127.0.0.1", port.getHost().port), authority.pem, self.fail)

@@ -1,9 +1,9 @@
 """Tests for sniproxy.demo.tour: `make run` in its own process, and its parts."""
 
-import errno
 import io
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -21,8 +21,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.demo import tour as module
 from sniproxy.demo.client import DemoClient
-from sniproxy.demo.cluster import TLS_PORT, DemoCluster
-from sniproxy.demo.tour import MESSAGE, TIMEOUT_S, TOPIC, Tour, TourPrinter, configuration, main, run
+from sniproxy.demo.printer import TourPrinter
+from sniproxy.demo.tour import MESSAGE, TIMEOUT_S, TOPIC, Tour, run
+from sniproxy.inspector.entries import LedgerSnapshot, TopicEntry
+from sniproxy.testing.pulsar.cluster import TLS_PORT
+from tests.admin.sample import connection
 from tests.support.reactor import as_reactor, reactor
 from tests.support.sockets import SocketTestCase
 
@@ -62,10 +65,15 @@ class Demo(ProcessProtocol):
         return self.over
 
 
+def unwrapped(text: str) -> list[str]:
+    """The lines of the tour; those that continue an actor's line are joined to it."""
+    return re.sub(r"\n {14}(?=\S)", " ", text).splitlines()
+
+
 class WholeTests(TestCase):
     """python -m sniproxy.demo."""
 
-    timeout = 60
+    timeout = 120
 
     def demo(self, *arguments: str, awaited: str = "") -> Demo:
         demo = Demo(arguments, awaited)
@@ -98,16 +106,23 @@ class WholeTests(TestCase):
             "stores a message",
             f'reads it back: "{MESSAGE.decode()}"',
             '"server_name": "broker-2.pulsar.test"',
+            "3. Where the proxy ends TLS itself",
+            "proxy       has read the answer: broker-2 owns the topic",
+            '"listener": "inspected"',
             "Done.",
         )
-        log = [json.loads(line) for line in demo.out.splitlines() if line.startswith("{")]
-        self.assertEqual([line["result"] for line in log], ["ok", "ok"])
+        lines = demo.out.splitlines()
+        log = [json.loads(line) for line in lines if line.startswith("{")]
+        self.assertEqual([line["result"] for line in log], ["ok", "ok", "ok"])
+        self.assertLessEqual(max(len(line) for line in lines if not line.startswith("{")), 80)
 
     async def test_serves(self) -> None:
         """Without --once it keeps serving and prints what to try; Ctrl-C ends it at once, with status 0."""
         demo = self.demo("--port", "0", awaited=".build()\n")
         await demo.said
         self.assertIn("openssl s_client", demo.out)
+        self.assertRegex(demo.out, r"\n  http://127\.0\.0\.1:\d+/\n")
+        self.assertRegex(demo.out, r"sniproxyctl top http://127\.0\.0\.1:\d+\n")
         address = demo.out.split("-connect 127.0.0.1:")[1].split()[0]
         file = demo.out.split("-CAfile ")[1].split()[0]
         with open(file) as pem:
@@ -136,12 +151,7 @@ class TourTests(SocketTestCase):
     def tour(self, port: int = 0) -> Tour:
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        self.log, self.out = folder / "access.jsonl", io.StringIO()
-
-        def to_file(cluster: DemoCluster, port: int) -> str:
-            return configuration(cluster, port).replace('path = "-"', f'path = "{self.log}"')
-
-        self.patch(module, "configuration", to_file)
+        self.out = io.StringIO()
         return Tour(reactor, TourPrinter(self.out), folder, port)
 
     async def test_walk(self) -> None:
@@ -149,35 +159,79 @@ class TourTests(SocketTestCase):
         tour = self.tour()
         tour.start()
         await tour.walk()
-        shown = [line.strip() for line in self.out.getvalue().splitlines() if line.startswith("  ")]
+        shown = [" ".join(line.split()) for line in unwrapped(self.out.getvalue()) if line.startswith("  ")]
         host, port = tour.address
-        delivered = "broker-2    delivers it to the consumer"  # before or after the receipt
+        inspected = "{}:{}".format(*tour.inspected)
+        delivered = "broker-2 delivers it to the consumer"  # before or after the receipt
         self.assertEqual(
             [
-                f"client      dials {host}:{port}, SNI = pulsar-vip.test: any broker",
-                "broker-1    accepts the connection; TLS ends here",
-                "client      verifies the certificate: it covers pulsar-vip.test",
-                "broker-1    answers a lookup of the topic",
-                "client      receives the answer: pulsar+ssl://broker-2.pulsar.test:6651",
+                f"client dials {host}:{port}, SNI = pulsar-vip.test: any broker",
+                "broker-1 accepts the connection; TLS ends here",
+                "client verifies the certificate: it covers pulsar-vip.test",
+                "broker-1 answers a lookup of the topic",
+                "client receives the answer: pulsar+ssl://broker-2.pulsar.test:6651",
                 "access log:",
-                f"client      dials {host}:{port} again, SNI = broker-2.pulsar.test: this broker",
-                "broker-2    accepts the connection; TLS ends here",
-                "client      verifies the certificate: it covers broker-2.pulsar.test",
-                "broker-2    stores a message",
-                "client      receives the receipt: message 1:0",
-                'client      reads it back: "Hello from behind the proxy"',
+                f"client dials {host}:{port} again, SNI = broker-2.pulsar.test: this broker",
+                "broker-2 accepts the connection; TLS ends here",
+                "client verifies the certificate: it covers broker-2.pulsar.test",
+                "broker-2 stores a message",
+                "client receives the receipt: message 1:0",
+                'client reads it back: "Hello from behind the proxy"',
+                "access log:",
+                f"client dials {inspected}, SNI = pulsar-vip.test; the proxy has a certificate for it",
+                "broker-2 accepts the connection; TLS ends here",
+                "client verifies the certificate: it covers pulsar-vip.test",
+                "broker-2 answers a lookup of the topic",
+                "client receives the answer: pulsar+ssl://broker-2.pulsar.test:6651",
+                "proxy has read the answer: broker-2 owns the topic",
                 "access log:",
             ],
             [line for line in shown[3:] if line != delivered],
         )
         self.assertIn(delivered, shown)
-        logged = [json.loads(line)["server_name"] for line in self.log.read_text().splitlines()]
-        self.assertEqual(["pulsar-vip.test", "broker-2.pulsar.test"], logged)
+        logged = [json.loads(line) for line in self.out.getvalue().splitlines() if line.startswith("{")]
+        self.assertEqual(
+            [("demo", "pulsar-vip.test"), ("demo", "broker-2.pulsar.test"), ("inspected", "pulsar-vip.test")],
+            [(line["listener"], line["server_name"]) for line in logged],
+        )
+        self.out.seek(0)
         self.out.truncate(0)
         client = DemoClient(reactor, tour.address, tour._cluster.authority_pem, lambda step: None)
         await client.look_up(f"pulsar+ssl://pulsar-vip.test:{TLS_PORT}", TOPIC)
-        self.assertEqual("", self.out.getvalue())
         await tour.stop()
+        (line,) = self.out.getvalue().splitlines()
+        self.assertEqual("pulsar-vip.test", json.loads(line)["server_name"])
+
+    async def test_waits_for_the_inspector(self) -> None:
+        """The inspector reads beside the tunnel: the tour asks until it knows the owner of the topic."""
+        tour = self.tour()
+        other = TopicEntry("persistent://a/b/c")
+        unknown, known = TopicEntry(TOPIC), TopicEntry(TOPIC, broker_url_tls="pulsar+ssl://broker-9.test:6651")
+        ledgers = [[other], [unknown], [other, known]]
+        self.patch(module, "fetch_ledger", lambda url: LedgerSnapshot(ledgers.pop(0), [], []))
+        self.assertEqual("pulsar+ssl://broker-9.test:6651", await tour._ledger_entry())
+        self.assertEqual([], ledgers)
+
+    async def test_other_clients(self) -> None:
+        """During the tour the access log has the lines of other clients, too, in their order."""
+        tour = self.tour()
+        tour._walking = True
+        for name in ("other.test", "mine.test"):
+            tour._observe(connection(server_name=name))
+        await tour._access_log("mine.test")
+        names = [json.loads(line)["server_name"] for line in self.out.getvalue().splitlines()[1:]]
+        self.assertEqual(["other.test", "mine.test"], names)
+
+    def test_program(self) -> None:
+        """A program beside this Python is named by its path from here, or by its whole path; any other by its name."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        (folder / "sniproxyctl").touch()
+        self.patch(sys, "executable", str(folder / "python"))
+        self.assertEqual(os.path.relpath(folder / "sniproxyctl"), module._program("sniproxyctl"))
+        self.assertEqual("missing", module._program("missing"))
+        self.patch(sys, "executable", "/bin/python")
+        self.assertEqual("/bin/sh", module._program("sh"))
 
     async def test_what_next(self) -> None:
         """The hints have the address of the proxy and the file of the CA certificate, which is there."""
@@ -185,7 +239,10 @@ class TourTests(SocketTestCase):
         tour.start()
         tour.what_next()
         host, port = tour.address
-        self.assertIn(f"-connect {host}:{port} -servername broker-1.pulsar.test -CAfile ", self.out.getvalue())
+        said = self.out.getvalue().replace(" \\\n     ", "")
+        self.assertIn(f"-connect {host}:{port} -servername broker-1.pulsar.test -CAfile ", said)
+        self.assertIn(f"top {tour.admin_url}\n", said)
+        self.assertIn(f"topics {tour.admin_url}\n", said)
         file = self.out.getvalue().split("-CAfile ")[1].split()[0]
         self.assertEqual(tour._cluster.authority_pem, Path(file).read_bytes())
         await tour.stop()
@@ -300,74 +357,3 @@ class RunTests(SynchronousTestCase):
         self.patch(reactor, "callWhenRunning", lambda hook: None)
         self.assertEqual(0, run(as_reactor(reactor), tour, TourPrinter(io.StringIO()), True))
         self.assertEqual(["stop"], tour.did)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class PrinterTests(SynchronousTestCase):
-    """Page: text and colours."""
-
-    def written(self, out: io.StringIO) -> str:
-        page = TourPrinter(out)
-        page.heading("Heading")
-        page.line("actor", "acts")
-        return out.getvalue()
-
-    def test_plain(self) -> None:
-        """Output to a file has no colours."""
-        self.assertEqual(self.written(io.StringIO()), "\nHeading\n  actor       acts\n")
-
-    def test_colour(self) -> None:
-        """Output to a terminal has colours, unless NO_COLOR is set."""
-        self.patch(os, "environ", {})
-        self.assertIn("\x1b[1mHeading\x1b[0m\n", self.written(Terminal()))
-        self.patch(os, "environ", {"NO_COLOR": "1"})
-        self.assertNotIn("\x1b", self.written(Terminal()))
-
-
-class OptionTests(SynchronousTestCase):
-    """main: the command line."""
-
-    def test_runs(self) -> None:
-        """The tour runs with the port and in a folder that is removed; its status is the program's."""
-        found: list[Any] = []
-
-        def run(reactor: object, tour: Tour, printer: object, once: bool) -> int:
-            found.extend((tour.address, once, tour._ca_file.parent.is_dir(), tour._ca_file))
-            return 7
-
-        self.patch(module, "run", run)
-        self.patch(Tour, "start", lambda tour: None)
-        self.assertEqual(7, main(["--port", "65535", "--once"], io.StringIO()))
-        address, once, there, file = found
-        self.assertEqual((("127.0.0.1", 65535), True, True), (address, once, there))
-        self.assertFalse(file.parent.exists())
-
-    def test_busy(self) -> None:
-        """A port in use is one line with another port to choose, and status 1; nothing runs."""
-
-        def start(tour: Tour) -> None:
-            raise CannotListenError("127.0.0.1", tour.address[1], OSError(errno.EADDRINUSE, "in use"))
-
-        self.patch(Tour, "start", start)
-        self.patch(module, "run", self.fail)
-        for port, other in ((4443, 4444), (65535, 4443)):
-            err = io.StringIO()
-            self.patch(sys, "stderr", err)
-            self.assertEqual(1, main(["--port", str(port)], io.StringIO()))
-            (line,) = err.getvalue().splitlines()
-            self.assertTrue(line.startswith("sniproxy: "), line)
-            self.assertIn(f"choose another: make run PORT={other} ", line)
-
-    def test_bad_port(self) -> None:
-        """An invalid port is refused with status 2 before anything starts."""
-        for text in ("x", "-1", "65536", ""):
-            err = io.StringIO()
-            self.patch(sys, "stderr", err)
-            with self.assertRaises(SystemExit) as caught:
-                main(["--port", text])
-            self.assertEqual(caught.exception.code, 2)
-            self.assertIn("--port", err.getvalue())

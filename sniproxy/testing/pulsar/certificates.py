@@ -1,4 +1,4 @@
-"""A temporary certificate authority, and certificates that it issues. Keys are only in memory."""
+"""A temporary certificate authority, and certificates that it issues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# The validity starts an hour ago, for clocks that are slow, and ends long after a demo.
+# The validity starts an hour ago, for clocks that are slow, and ends long after a test.
 _BACKDATED = timedelta(hours=1)
 _LASTS = timedelta(days=30)
 
@@ -22,7 +22,7 @@ _Key = ec.EllipticCurvePrivateKey
 class Authority:
     """A certificate authority."""
 
-    def __init__(self, name: str = "sniproxy demo CA") -> None:
+    def __init__(self, name: str = "sniproxy embedded CA") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
         self._certificate = (
@@ -57,6 +57,14 @@ class Issued:
 
     key: _Key = field(repr=False)
     certificate: x509.Certificate
+
+    @property
+    def pem(self) -> bytes:
+        """The key and the certificate, for a server that reads them from a file."""
+        key = self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return key + self.certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _begun(subject: x509.Name, key: _Key, issuer: x509.Name, issuer_key: _Key) -> x509.CertificateBuilder:

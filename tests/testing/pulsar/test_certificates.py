@@ -1,14 +1,13 @@
-"""Tests for sniproxy.demo.certificates."""
+"""Tests for sniproxy.testing.pulsar.certificates."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.demo.certificates import Authority, Issued
+from sniproxy.testing.pulsar.certificates import Authority, Issued
 
 
 class AuthorityTests(SynchronousTestCase):
@@ -17,8 +16,7 @@ class AuthorityTests(SynchronousTestCase):
     def handshake(self, authority: Authority, issued: Issued, name: str) -> str:
         """A handshake in memory between a server with `issued` and a client that trusts `authority`."""
         file = Path(self.mktemp())
-        key = issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        file.write_bytes(key + issued.certificate.public_bytes(Encoding.PEM))
+        file.write_bytes(issued.pem)
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.load_cert_chain(file)
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

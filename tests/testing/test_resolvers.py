@@ -1,4 +1,4 @@
-"""Tests for sniproxy.testing: good resolvers pass the contract, and each fault is found."""
+"""Tests for sniproxy.testing.resolvers: good resolvers pass the contract, and each fault is found."""
 
 from __future__ import annotations
 
