@@ -171,14 +171,18 @@ class LogLines:
         if self.most is not None and self._size > self.most:
             self.end()
 
+    @property
+    def rest(self) -> bytes:
+        """The bytes behind the last newline."""
+        return b"".join(self._rest)
+
     def end(self) -> None:
         """Pass on the rest as a line, although it has no newline."""
         if rest := self._taken():
             self.take(rest)
 
     def _taken(self) -> bytes:
-        rest = b"".join(self._rest)
-        self._rest, self._size = [], 0
+        rest, self._rest, self._size = self.rest, [], 0
         return rest
 
 

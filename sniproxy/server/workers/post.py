@@ -25,11 +25,21 @@ VARIABLE = "SNIPROXY_WORKER"
 RELOAD, REFUSED, REOPEN, STOP, END = "reload", "refused", "reopen", "stop", "end"
 """Orders: serve this text; the reload failed, for this reason; reopen the logs; drain; end at once."""
 
-HEARTBEAT = "beat"
-"""The supervisor's order to show that the event loop runs. The worker reports the same word."""
+UPGRADE = "upgrade"
+"""The order to hand everything over to another process. The text is its id; the channel to it came before, by
+L{sniproxy.server.workers.sockets}."""
 
-READY, RELOADED = "ready", "reloaded"
-"""A worker's reports, in addition to L{REFUSED}."""
+RETIRE = "retire"
+"""The order to accept no more connections, and to end when those that are left have ended, at most after
+C{timeouts.upgrade_drain} seconds: the configuration has fewer workers now."""
+
+HEARTBEAT = "beat"
+"""The supervisor's order to show that the event loop runs. The worker reports the same word, and in some reports
+L{sniproxy.server.statecounts.StateCounts} behind it."""
+
+READY, RELOADED, UPGRADED = "ready", "reloaded", "upgraded"
+"""A worker's reports, in addition to L{REFUSED}. Behind L{UPGRADED} is a JSON list: why it failed, or null; the
+number of tunnels that have moved, and of those that stay; whether the new worker accepts the connections."""
 
 OrderHandler = Callable[[str, str], None]
 """Called with an order and its text."""

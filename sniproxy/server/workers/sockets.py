@@ -6,6 +6,7 @@ backlog stays with the supervisor's copy, and the restarted worker accepts the c
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -19,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sniproxy.net.synfilter import welcome_new
+from sniproxy.server.workers.handover import Sockets
 from sniproxy.util.reactor import IReactor
 
 VARIABLE = "SNIPROXY_SOCKETS"
@@ -27,7 +29,7 @@ VARIABLE = "SNIPROXY_SOCKETS"
 available = sys.platform == "linux"
 """Whether sockets are kept. Elsewhere the clients in a killed worker's backlog get a reset."""
 
-_KEEP, _FORGET = b"+", b"-"
+_KEEP, _FORGET, _GIVE = b"+", b"-", b"="
 
 _MAX_MESSAGE_BYTES = 1 << 16
 
@@ -54,6 +56,14 @@ class SocketChannel:
         """Send the supervisor a copy. It replaces an earlier one for this endpoint."""
         with suppress(OSError):  # the supervisor has ended
             socket.send_fds(self._channel, [_KEEP + endpoint.encode()], [sock.fileno()])
+
+    def receive(self) -> socket.socket:
+        """The socket that the supervisor has sent (L{KeptSockets.send}). @raise OSError: there is none."""
+        _, numbers, _, _ = socket.recv_fds(self._channel, 1, 1)
+        if not numbers:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        os.set_inheritable(numbers[0], False)  # recv_fds of Python 3.11 does not pass its flags on
+        return socket.socket(fileno=numbers[0])
 
     def forget(self, endpoint: str) -> None:
         """Let the supervisor close its copy."""
@@ -96,6 +106,28 @@ class KeptSockets:
         numbers = dict(enumerate((sock.fileno() for sock in self._sockets.values()), first + 1))
         kept = dict(zip(self._sockets, numbers, strict=True))
         return {VARIABLE: json.dumps([first, kept])}, {first: theirs.fileno(), **numbers}, theirs
+
+    def send(self, sock: socket.socket) -> None:
+        """Send the worker a socket. @raise OSError: it has ended."""
+        if self._channel is None:
+            raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
+        socket.send_fds(self._channel, [_GIVE], [sock.fileno()])
+
+    def hand_over(self) -> Sockets:
+        """The descriptors, for the program that replaces this one."""
+        channel = None if self._channel is None else self._channel.fileno()
+        return Sockets(channel, {endpoint: sock.fileno() for endpoint, sock in self._sockets.items()})
+
+    def adopt(self, sockets: Sockets) -> None:
+        """Use the descriptors of the program before this one."""
+        for number in (*sockets.kept.values(), *(() if sockets.channel is None else (sockets.channel,))):
+            os.set_inheritable(number, False)
+        self._sockets = {endpoint: socket.socket(fileno=number) for endpoint, number in sockets.kept.items()}
+        if sockets.channel is not None:
+            self._channel = socket.socket(fileno=sockets.channel)
+            self._channel.setblocking(False)
+            self._number = sockets.channel
+            self._reactor.addReader(self)
 
     def close_channel(self) -> None:
         """Read the last messages of a worker that has exited, and close the channel."""

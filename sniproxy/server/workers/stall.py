@@ -1,16 +1,17 @@
 """Logs that the event loop of this process was blocked, for how long, and where.
 
-The stack comes from C{faulthandler}, whose thread needs no GIL. So it also shows code that holds the GIL, such as a
-regular expression that matches.
+A thread of its own looks at the stack. While code holds the GIL, such as a regular expression that matches, the thread
+waits for it, and then sees the function that called that code. C{faulthandler} would not wait; but its thread walks
+frames that change meanwhile, which crashes the process now and then.
 """
 
 from __future__ import annotations
 
-import faulthandler
-import re
-import tempfile
+import sys
 import threading
-from typing import IO, Any
+from pathlib import PurePath
+from types import FrameType
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -26,78 +27,85 @@ STALL_S = 1.0
 MAX_FRAMES = 8
 """Frames of the stack in the log, innermost first."""
 
-_FRAME = re.compile(r'  File "(?:[^"]*/)?([^/"]+/[^/"]+)", line (\d+) in (\S+)')
-
 
 class StallWatch:
-    """Watches the reactor. One per process, because C{faulthandler} has one timer. Start it in the reactor's thread."""
+    """Watches the reactor. Start and stop it in the reactor's thread."""
 
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._last = 0.0
         self._timer: Any = None
-        self._stacks: IO[bytes] | None = None
-        self._thread = 0
+        self._looker: Looker | None = None
 
     def start(self) -> None:
         """Start watching."""
-        self._thread = threading.get_ident()
-        try:
-            self._stacks = tempfile.TemporaryFile()  # noqa: SIM115  # until stop
-        except OSError:  # no temporary folder: the log then has no stack
-            self._stacks = None
+        self._looker = Looker(threading.get_ident())
+        self._looker.start()
         self._last = self._reactor.seconds()
-        self._wait()
+        self._timer = self._reactor.callLater(INTERVAL_S, self._beat)
 
     def stop(self) -> None:
         """Stop watching."""
-        if self._timer is not None:
+        if self._looker is not None:
             self._timer.cancel()
-            self._timer = None
-        if self._stacks is not None:
-            faulthandler.cancel_dump_traceback_later()
-            self._stacks.close()
-            self._stacks = None
-
-    def _wait(self) -> None:
-        if self._stacks is not None:
-            faulthandler.dump_traceback_later(INTERVAL_S + STALL_S, file=self._stacks)
-        self._timer = self._reactor.callLater(INTERVAL_S, self._beat)
+            self._looker.stop()
+            self._looker = None
 
     def _beat(self) -> None:
+        assert self._looker is not None
         now = self._reactor.seconds()
         blocked, self._last = now - self._last - INTERVAL_S, now
+        where = self._looker.beat()
         if blocked >= STALL_S:
-            where = where_was(self._written(), self._thread)
             log.warn(
                 "event loop blocked for {seconds:.1f} s{where}",
                 seconds=blocked,
                 where=f", in {where}" if where else "",
             )
-        self._wait()
-
-    def _written(self) -> str:
-        """The stacks that C{faulthandler} wrote since the last call."""
-        if self._stacks is None:
-            return ""
-        faulthandler.cancel_dump_traceback_later()
-        self._stacks.seek(0)
-        text = self._stacks.read().decode("utf-8", "replace")
-        self._stacks.seek(0)
-        self._stacks.truncate()
-        return text
+        self._timer = self._reactor.callLater(INTERVAL_S, self._beat)
 
 
-def where_was(stacks: str, thread: int) -> str:
-    """A thread's innermost frames in C{faulthandler}'s output: ``table.py:88 match < router.py:55 choose``.
+class Looker(threading.Thread):
+    """Looks at a thread's stack when the next beat is late.
 
-    @param thread: its identifier. @return: empty if there is no such thread.
+    @param watched: the identifier of the thread.
     """
-    for block in re.split(r"\n\n", stacks):
-        head, _, frames = block.partition("\n")
-        if head.startswith("Timeout"):
-            head, _, frames = frames.partition("\n")
-        if re.search(rf"0x0*{thread:x}\b", head):
-            found = _FRAME.findall(frames)[:MAX_FRAMES]
-            return " < ".join(f"{file}:{line} {function}" for file, line, function in found)
-    return ""
+
+    def __init__(self, watched: int) -> None:
+        super().__init__(name="stall-watch", daemon=True)
+        self._watched = watched
+        self._beaten = threading.Event()
+        self._stopped = False
+        self._where = ""
+
+    def beat(self) -> str:
+        """The event loop runs. @return: where it was blocked before this beat; empty if it was not."""
+        where, self._where = self._where, ""
+        self._beaten.set()
+        return where
+
+    def stop(self) -> None:
+        """End the thread, and wait for its end."""
+        self._stopped = True
+        self._beaten.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._stopped:
+            if not self._beaten.wait(INTERVAL_S + STALL_S):
+                self._where = where(sys._current_frames().get(self._watched))
+                self._beaten.wait()
+            self._beaten.clear()
+
+
+def where(frame: FrameType | None) -> str:
+    """The innermost frames of a stack: ``routing/table.py:88 match < routing/router.py:55 choose``.
+
+    @param frame: the innermost. None: empty.
+    """
+    found: list[str] = []
+    while frame is not None and len(found) < MAX_FRAMES:
+        file = "/".join(PurePath(frame.f_code.co_filename).parts[-2:])
+        found.append(f"{file}:{frame.f_lineno} {frame.f_code.co_name}")
+        frame = frame.f_back
+    return " < ".join(found)

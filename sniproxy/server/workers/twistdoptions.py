@@ -10,6 +10,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.base import ReactorBase
 
 from sniproxy.config.model import Configuration
@@ -24,6 +25,18 @@ NO_STEADY_CLOCK = (
     "asyncio"
 )
 """Why a reactor is refused; follows the reactor's name."""
+
+
+class NotStarted(Exception):
+    """The program could not start; the message says why."""
+
+
+def with_absolute_log(configuration: Configuration) -> Configuration:
+    """With an absolute access log path: twistd may change its working directory before the log is opened."""
+    path = configuration.access_log
+    if path is None or path == STANDARD_OUTPUT:
+        return configuration
+    return replace(configuration, access_log=os.path.abspath(path))
 
 
 def adjust_pid_file(twistd: MutableMapping[str, Any], words: Sequence[str]) -> None:
@@ -46,6 +59,15 @@ def adjust_pid_file(twistd: MutableMapping[str, Any], words: Sequence[str]) -> N
                 os.unlink(twistd["pidfile"])
 
 
+def take_pid_file(twistd: MutableMapping[str, Any]) -> str:
+    """Let twistd not write its pid file, because another process is in charge yet.
+
+    @return: the path. Empty: it has none.
+    """
+    path, twistd["pidfile"] = str(twistd.get("pidfile", "")), ""
+    return path
+
+
 def check_workers(twistd: Mapping[str, Any] | None) -> None:
     """@raise ConfigError: twistd has an option that cannot be used with workers."""
     for name in ("uid", "gid", "chroot"):
@@ -55,6 +77,14 @@ def check_workers(twistd: Mapping[str, Any] | None) -> None:
                 "start the proxy that way, for example by User= of a systemd unit, with CAP_NET_BIND_SERVICE for ports "
                 "below 1024"
             )
+
+
+def check_worker_count(configuration: Configuration, before: int) -> None:
+    """@raise ConfigError: C{workers} differs from that at the start of this program, which no reload changes."""
+    if configuration.workers != before:
+        single = 1 in (before, configuration.workers)
+        cure = f"{before} at start; {'restart' if single else 'upgrade or restart'} to change it"
+        raise ConfigError(f"{configuration.filename}: workers = {configuration.workers}: {cure}")
 
 
 def worker_arguments(path: str, access_log: str | None) -> list[str]:
@@ -110,10 +140,18 @@ def chown_logs(twistd: Mapping[str, Any], configuration: Configuration) -> None:
                 os.chown(path, *user, follow_symlinks=False)
 
 
+def uses_standard_output(configuration: Configuration) -> bool:
+    """Whether the access log or the inspector's log goes to standard output."""
+    return STANDARD_OUTPUT in _paths(configuration)
+
+
 def _logs(configuration: Configuration) -> list[str]:
     """The files that log rotation renames."""
-    paths = [configuration.access_log, configuration.inspect_log.path if configuration.inspect_log else None]
-    return [path for path in paths if path is not None and path != STANDARD_OUTPUT]
+    return [path for path in _paths(configuration) if path is not None and path != STANDARD_OUTPUT]
+
+
+def _paths(configuration: Configuration) -> list[str | None]:
+    return [configuration.access_log, configuration.inspect_log.path if configuration.inspect_log else None]
 
 
 def _user(twistd: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -40,9 +40,8 @@ class WorkersCase(TestCase):
         while len(found) < 2:
             client, upstream = self.tunnel(running, backend)
             name = "{}:{}".format(*client.getsockname())
-            for index in (0, 1):
-                if any(one["client"] == name for one in running.status(index)["tunnels"]):
-                    found.setdefault(index, (client, upstream))
+            (mine,) = (one for one in running.status()["tunnels"] if one["client"] == name)
+            found.setdefault(mine["worker"], (client, upstream))
         return found
 
     def refused(self, port: int, name: str = "nobody.test") -> None:

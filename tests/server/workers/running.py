@@ -8,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
+from tests.support import programs
 from tests.support.sockets import TIMEOUT_S
 from tests.support.twistdprocess import ENVIRONMENT
 
@@ -33,7 +33,7 @@ def held_port(case: TestCase) -> int:
 
 
 def configuration(case: TestCase, text: str = "", workers: int = 2) -> Path:
-    """A file with a listener named public on a port of its own, an admin endpoint for each worker, and this text."""
+    """A file with a listener named public on a port of its own, an admin endpoint, and this text."""
     path = Path(case.mktemp())
     path.write_text(
         f'workers = {workers}\n[[listener]]\nname = "public"\nendpoint = "tcp:{held_port(case)}:interface=127.0.0.1"\n'
@@ -46,11 +46,12 @@ class Running:
     """The program, when all of its workers listen.
 
     @param before: words in front of the command line. @param passed: descriptors that it gets.
-    @ivar pids: the workers' processes. @ivar admins: ports of their admin endpoints. Both by index.
+    @ivar pids: the workers' processes, by index.
     """
 
     def __init__(self, case: TestCase, path: Path, before: Sequence[str] = (), passed: Sequence[int] = ()) -> None:
-        self.process = subprocess.Popen(
+        self.process: subprocess.Popen[str] = programs.start(
+            case,
             [*before, *TWISTD, "--pidfile=", "-n", "sniproxy", "--config", str(path)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -58,16 +59,12 @@ class Running:
             env=ENVIRONMENT,
             pass_fds=passed,
         )
-        case.addCleanup(self._kill)
         self.said = ""
-        self.admins: dict[int, int] = {}
         self.wait_for("#info] ready:")
         self.look()
 
     def look(self) -> None:
-        """Read the workers' process ids and admin ports from the log."""
-        for index, port in re.findall(r"worker (\d): admin: listening on 127[.]0[.]0[.]1:(\d+)", self.said):
-            self.admins[int(index)] = int(port)
+        """Look the workers' process ids up."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         self.pids = {self._index(int(pid)): int(pid) for pid in children}
 
@@ -78,39 +75,38 @@ class Running:
         assert found is not None, self.said
         return int(found[1])
 
-    def status(self, index: int) -> Any:
-        """The JSON of a worker's C{/status}."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admins[index]}/status", timeout=TIMEOUT_S) as answer:
-            return json.load(answer)
+    @property
+    def admin(self) -> str:
+        """Host and port of the admin endpoint."""
+        found = re.findall(r"#info\] admin: listening on (127[.]0[.]0[.]1:\d+)", self.said)
+        assert found, self.said
+        return str(found[-1])
+
+    def ask(self, path: str, method: str = "GET", token: str = "") -> bytes:
+        """The answer of the admin endpoint. @param token: for a change."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"http://{self.admin}{path}", method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            found: bytes = answer.read()
+        return found
+
+    def status(self) -> Any:
+        """The JSON of C{/status}."""
+        return json.loads(self.ask("/status"))
 
     def wait_for(self, text: str) -> None:
         """Read its output up to a line with this text. On a timeout kill it and fail the test."""
-        assert self.process.stdout is not None
-        watch = threading.Timer(4 * TIMEOUT_S, self.process.kill)
-        watch.start()
-        try:
-            for line in self.process.stdout:
-                self.said += line
-                if text in line:
-                    return
-        finally:
-            watch.cancel()
-        raise AssertionError(f"it ended without saying {text!r}: {self.said}")
+        self.said += programs.read_until(self.process, text)
 
     def finish(self, number: int) -> tuple[int, str]:
         """Send a signal and wait for the exit. @return: the exit status and all output."""
-        self.process.send_signal(number)
-        assert self.process.stdout is not None
-        self.said += self.process.stdout.read()
-        return self.process.wait(TIMEOUT_S), self.said
+        status, rest = programs.finish(self.process, number)
+        self.said += rest
+        return status, self.said
 
     def _index(self, pid: int) -> int:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         return int(next(one for one in variables if one.startswith(b"SNIPROXY_WORKER=")).partition(b"=")[2][:1])
-
-    def _kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 def exists(pid: int) -> bool:

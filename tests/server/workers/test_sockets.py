@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -9,6 +10,7 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
 from sniproxy.net.synfilter import ignore_new
+from sniproxy.server.workers.handover import Sockets
 from sniproxy.server.workers.sockets import KeptSockets, SocketChannel, available, from_environment
 from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, SocketTestCase
@@ -86,6 +88,27 @@ class SocketsTests(SocketTestCase):
             channel.keep("tcp:1", one)
         channel.forget("tcp:1")
 
+    def test_sent(self) -> None:
+        """The supervisor can send a worker a socket, which other programs do not inherit."""
+        kept = KeptSockets(reactor)
+        channel = self.started(kept)
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            kept.send(one)
+            with channel.receive() as copy:
+                self.assertEqual(one.getsockname(), copy.getsockname())
+                self.assertFalse(copy.get_inheritable())
+        self.assertRaises(BlockingIOError, channel.receive)
+        kept.close_channel()
+
+    def test_not_sent(self) -> None:
+        """A socket for a worker that has ended, and one that does not arrive, are errors."""
+        kept = KeptSockets(reactor)
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            self.assertEqual(errno.EPIPE, self.assertRaises(OSError, kept.send, one).errno)
+        channel = self.started(kept)
+        kept.close_channel()  # an end, and no message
+        self.assertEqual(errno.EMFILE, self.assertRaises(OSError, channel.receive).errno)
+
     def test_worker_has_ended(self) -> None:
         """The reactor reads the channel until the worker closes it."""
         kept = KeptSockets(reactor)
@@ -98,3 +121,35 @@ class SocketsTests(SocketTestCase):
         kept.connectionLost(Failure(CONNECTION_DONE))
         kept.close_channel()
         kept.release()
+
+    def test_adopted(self) -> None:
+        """Another program continues with the sockets and the channel."""
+        first = KeptSockets(reactor)
+        channel = self.started(first)
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            channel.keep("tcp:1", one)
+            first.doRead()
+            reactor.removeReader(first)
+            sockets = first.hand_over()
+            # As execve(2): the objects are gone, and the descriptors are open.
+            assert first._channel is not None
+            first._channel.detach()
+            first._sockets.pop("tcp:1").detach()
+            for number in (sockets.channel or -1, *sockets.kept.values()):
+                os.set_inheritable(number, True)
+            second = KeptSockets(reactor)
+            self.addCleanup(second.release)
+            self.addCleanup(second.close_channel)
+            second.adopt(sockets)
+            self.assertEqual((sockets, 1), (second.hand_over(), len(second)))
+            for number in (sockets.channel or -1, *sockets.kept.values()):
+                self.assertFalse(os.get_inheritable(number))
+            channel.forget("tcp:1")
+            second.doRead()
+            self.assertEqual(0, len(second))
+
+    def test_adopted_without_worker(self) -> None:
+        """The sockets of a worker that is to be started again."""
+        one = KeptSockets(reactor)
+        one.adopt(Sockets(None, {}))
+        self.assertEqual(Sockets(None, {}), one.hand_over())

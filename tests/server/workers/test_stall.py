@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-import faulthandler
 import re
-import tempfile
-import threading
-from typing import Any
+import sys
 
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.server.workers import stall
-from sniproxy.server.workers.stall import INTERVAL_S, MAX_FRAMES, StallWatch, where_was
+from sniproxy.server.workers.stall import INTERVAL_S, MAX_FRAMES, StallWatch, where
 
 
-def deep(depth: int, file: Any) -> None:
-    """Dump the stacks at a call depth."""
-    if depth:
-        deep(depth - 1, file)
-    else:
-        faulthandler.dump_traceback(file)
+def deep(depth: int) -> str:
+    """The stack at a call depth."""
+    return deep(depth - 1) if depth else where(sys._getframe())
 
 
-class WhereWasTests(SynchronousTestCase):
-    """where_was."""
+class WhereTests(SynchronousTestCase):
+    """where."""
 
     def test_own(self) -> None:
-        """The innermost frames come first, up to a bound; frames of other threads are left out."""
-        hold = threading.Event()
-        thread = threading.Thread(target=hold.wait)
-        thread.start()
-        with tempfile.TemporaryFile() as file:
-            deep(20, file)
-            file.seek(0)
-            text = "Timeout (0:00:01)!\n" + file.read().decode()
-        hold.set()
-        thread.join()
-        text = text.replace("Current thread", "Thread")
-        frames = where_was(text, threading.get_ident()).split(" < ")
+        """The innermost frames come first, up to a bound."""
+        frames = deep(20).split(" < ")
         self.assertEqual(MAX_FRAMES, len(frames))
         for frame in frames:
             self.assertRegex(frame, r"^workers/test_stall\.py:\d+ deep$")
-        assert thread.ident is not None
-        self.assertIn("threading.py", where_was(text, thread.ident))
-        self.assertEqual("", where_was(text, 1))
-        self.assertEqual("", where_was("", 1))
+
+    def test_none(self) -> None:
+        """A thread that has ended has no stack."""
+        self.assertEqual("", where(None))
 
 
 class StallWatchTests(SynchronousTestCase):
@@ -80,28 +64,36 @@ class StallWatchTests(SynchronousTestCase):
             self.assertEqual([], self.said(clock, INTERVAL_S))
 
     def test_where(self) -> None:
-        """The log has the stack, even of code that holds the GIL."""
-        self.patch(stall, "STALL_S", -INTERVAL_S + 0.01)  # the stack is written after 10 ms
+        """The log has the stack, even of code that held the GIL."""
+        self.patch(stall, "STALL_S", -INTERVAL_S + 0.01)  # the thread looks after 10 ms
         clock = self.watch()
-        assert self.watched._stacks is not None
+        assert self.watched._looker is not None
         expression = re.compile("(?:a|a)+b")
         length = 8
-        while not self.watched._stacks.seek(0, 2):  # the matches take longer and longer
+        while not self.watched._looker._where:  # the matches take longer and longer
             expression.fullmatch("a" * length)
             length += 1
         (said,) = self.said(clock, INTERVAL_S + 2)
-        self.assertRegex(said, r"^event loop blocked for 2\.0 s, in (re/|workers/test_stall\.py:\d+ test_where)")
-        self.assertIn("test_where", said)
+        self.assertRegex(said, r"^event loop blocked for 2\.0 s, in workers/test_stall\.py:\d+ test_where < ")
 
-    def test_no_folder(self) -> None:
-        """Without a temporary folder it logs no stack."""
-
-        def refuse() -> None:
-            raise OSError
-
-        self.patch(tempfile, "TemporaryFile", refuse)
+    def test_once(self) -> None:
+        """The stack of one block is not that of the next; the thread looks once at each."""
         clock = self.watch()
+        assert self.watched._looker is not None
+        self.watched._looker._where = "a.py:1 f"
+        self.assertEqual(["event loop blocked for 3.2 s, in a.py:1 f"], self.said(clock, INTERVAL_S + 3.2))
         self.assertEqual(["event loop blocked for 3.2 s"], self.said(clock, INTERVAL_S + 3.2))
+
+    def test_stop(self) -> None:
+        """The thread ends, also while the loop is blocked."""
+        self.patch(stall, "STALL_S", -INTERVAL_S + 0.001)
+        self.watch()
+        looker = self.watched._looker
+        assert looker is not None
+        while not looker._where:
+            looker.join(0.001)
+        self.watched.stop()
+        self.assertFalse(looker.is_alive())
 
     def test_not_started(self) -> None:
         """It may be stopped before it was started."""

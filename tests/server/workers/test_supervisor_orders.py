@@ -2,120 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
-from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.workers import CannotStart
+from sniproxy.server.statecounts import StateCounts
 from sniproxy.server.workers import supervisor
 from sniproxy.server.workers.post import END, HEARTBEAT, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
-from sniproxy.server.workers.process import Worker
 from sniproxy.server.workers.supervisor import KEEP_SOCKETS_S, START_TIMEOUT_S, STOP_GRACE_S, Supervisor
-from tests.support.reactor import as_reactor
+from tests.server.workers.unstarted import TEXT, FakeKept, OrderCase
 
-TEXT = 'workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n[timeouts]\ndrain = 7\n'
 OTHER = TEXT.replace("4443", "4444")
-
-
-class FakeWorker(Worker):
-    """A worker without a process.
-
-    @ivar started: the text, and the number of passed sockets. @ivar orders: those that it got. @ivar limits: its
-    deadlines that count. @ivar killed: the supervisor killed it.
-    """
-
-    def __init__(self, case: OrderCase, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._case = case
-        self.orders: list[tuple[str, str]] = []
-        self.limits: list[tuple[float, str]] = []
-        self.killed = False
-        self.pid = 100 + self.index
-
-    def start(self, reactor: object, arguments: object, text: str, passed: int, kept: object = None) -> None:
-        if self.index in self._case.cannot_start:
-            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
-        self.started = text, passed
-        self._case.workers.append(self)
-
-    def send_order(self, what: str, text: str = "") -> None:
-        self.orders.append((what, text))
-
-    def kill(self) -> None:
-        self.killed = True
-
-    def kill_after(self, reactor: object, seconds: float, what: str) -> None:
-        self.limits.append((seconds, what))
-
-    def cancel_kill(self) -> None:
-        self.limits = []
-
-    def report(self, what: str) -> None:
-        self._reported(self, what)
-
-    def end(self, how: str = "exited") -> None:
-        self._ended(self, how)
-
-
-class FakeKept:
-    """The kept sockets of a worker. @ivar did: the calls."""
-
-    def __init__(self, reactor: object) -> None:
-        self.did: list[str] = []
-
-    def close_channel(self) -> None:
-        self.did.append("close")
-
-    def release(self) -> None:
-        self.did.append("release")
-
-
-class OrderCase(SynchronousTestCase):
-    """A supervisor on a manual clock."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.workers: list[FakeWorker] = []
-        self.cannot_start: set[int] = set()
-        self.not_ready: int | None = None
-        self.error = ""
-        self.text = TEXT
-        self.patch(supervisor, "Worker", partial(FakeWorker, self))
-        self.patch(supervisor, "wait_until_ready", self.wait_until_ready)
-        self.patch(supervisor, "raise_descriptor_limit", lambda: None)
-
-    def wait_until_ready(self, workers: Sequence[Worker], timeout: float) -> Worker | None:
-        self.assertEqual(START_TIMEOUT_S, timeout)
-        if self.not_ready is None:
-            return None
-        workers[self.not_ready].error = self.error
-        return workers[self.not_ready]
-
-    def supervisor(self, text: str = TEXT) -> Supervisor:
-        self.text = text
-        return Supervisor(parse(text, "x.toml"), as_reactor(self.clock), lambda: self.text, [])
-
-    def running(self) -> Supervisor:
-        """A supervisor whose two workers listen."""
-        one = self.supervisor()
-        one.startService()
-        return one
-
-    def orders(self) -> list[list[tuple[str, str]]]:
-        """The orders of each worker since the last call."""
-        found = [worker.orders for worker in self.workers]
-        for worker in self.workers:
-            worker.orders = []
-        return found
 
 
 class StartTests(OrderCase):
@@ -226,6 +127,14 @@ class ReloadTests(OrderCase):
         """All workers reopen their logs."""
         self.running().reopen_logs()
         self.assertEqual([[(REOPEN, "")]] * 2, self.orders())
+
+    def test_summary(self) -> None:
+        """The tunnels of all workers, and the targets that fail."""
+        one = self.running()
+        self.assertEqual("2 of 2 workers, 0 tunnels", one.summary())
+        for worker in self.workers:
+            worker.counts = StateCounts(600, 1)
+        self.assertEqual("2 of 2 workers, 1,200 tunnels, 1 target down", one.summary())
 
     def test_heartbeat(self) -> None:
         """An answered heartbeat is followed by the next one; other reports are ignored."""

@@ -52,6 +52,38 @@ class PidFileTests(SynchronousTestCase):
             self.assertEqual(stays, path.exists(), text)
 
 
+class WorkerCountTests(SynchronousTestCase):
+    """check_worker_count."""
+
+    def test_changed(self) -> None:
+        """Only a restart changes the number of workers."""
+        found = parse('workers = 3\n[[listener]]\nendpoint = "tcp:1"\n', "x.toml")
+        twistdoptions.check_worker_count(found, 3)
+        error = self.assertRaises(ConfigError, twistdoptions.check_worker_count, found, 2)
+        self.assertEqual("x.toml: workers = 3: 2 at start; upgrade or restart to change it", str(error))
+
+
+class AccessLogTests(SynchronousTestCase):
+    """The path of the access log."""
+
+    def test_standard_output(self) -> None:
+        """The access log or the inspector's log may use standard output."""
+        listener = '[[listener]]\nendpoint = "tcp:1"\n'
+        for text, expected in (
+            ("", False), ('[access_log]\npath = "a"\n', False), ('[access_log]\npath = "-"\n', True),
+            ('[inspect_log]\npath = "-"\n', True),
+        ):  # fmt: skip
+            found = twistdoptions.uses_standard_output(parse(listener + text, "/etc/x.toml"))
+            self.assertEqual(expected, found, text)
+
+    def test_absolute(self) -> None:
+        """It is absolute from now on; standard output and no access log stay."""
+        text = '[[listener]]\nendpoint = "tcp:1"\n'
+        for given, expected in (("a.log", os.path.abspath("a.log")), ("-", "-"), (None, None)):
+            made = twistdoptions.with_absolute_log(parse(text, "x.toml", access_log=given))
+            self.assertEqual(expected, made.access_log)
+
+
 class WorkerTests(SynchronousTestCase):
     """Options of workers."""
 
