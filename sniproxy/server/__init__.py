@@ -9,6 +9,7 @@
 ``healthchecks``  connects to targets periodically
 ``routecheck``    checks that every advertised broker has a route
 ``reloader``      reloads the configuration
+``sdnotify``      tells systemd the state of the program
 ``drain``         drains a target or a route
 ``shutdown``      ends the connections of a proxy that stops
 ``view``          what the admin endpoint shows

@@ -118,7 +118,9 @@ async def _build(configuration: Configuration, reactor: IReactor, offload: Offlo
         bridges = build_bridges(configuration, reactor.seconds, {} if before is None else before.bridges)
     with faults:
         admin_endpoint = (
-            build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None
+            build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor)
+            if admin is not None and admin.instance is None
+            else None
         )
     with faults:
         token = build_token(configuration)

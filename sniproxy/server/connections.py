@@ -17,16 +17,21 @@ from sniproxy.config.model import Bridge, Listener
 from sniproxy.connection.admission import Admission, Permit
 from sniproxy.connection.handler import handle_plaintext, handle_tls
 from sniproxy.connection.lifecycle import ConnectionContext, Handler, Lifecycle
+from sniproxy.connection.tunnel import resume_relay
 from sniproxy.events import Connection, Result
+from sniproxy.faults.active import ActiveFaults
+from sniproxy.interfaces import Target
 from sniproxy.logs.refusals import RefusalLog
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.listener import Accepted
 from sniproxy.net.sockopts import reset_on_close
 from sniproxy.relay.relay import Ending
 from sniproxy.relay.selector import RelaySelector
+from sniproxy.relay.state import TunnelState
 from sniproxy.relay.vanished import VanishedPeers
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.server.build import Built
+from sniproxy.server.upgrade.messages import Tunnel
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.names import host_port
 
@@ -59,7 +64,7 @@ class ConnectionManager:
     @param inspector: returns the inspector, or None if there is none.
     @param ended: called after a connection has ended. @param account: counts buffered bytes, for C{max_buffered}.
     @ivar live: the connections that have not ended, the oldest first.
-    @ivar admission: admits connections. @ivar randoms: finds loops through other proxies.
+    @ivar admission: admits connections. @ivar randoms: finds loops through other proxies. @ivar faults: on purpose.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class ConnectionManager:
     ) -> None:
         self.live = live
         self.randoms = LiveRandoms()
+        self.faults = ActiveFaults()
         self._log = RefusalLog(reactor)
         self.admission = Admission(reactor.seconds, self._log.add_refusal, _end, account)
         self._when_over = self._over  # one bound method for all connections
@@ -104,10 +110,12 @@ class ConnectionManager:
             admission.max_connections,
             admission.max_hellos,
             dict(admission.refusals),
-            dict(admission.waits),
+            # Zero, too: Prometheus sees the first pause only as the growth of a count that existed before.
+            {**dict.fromkeys(_WHY, 0), **admission.waits},
             admission.max_connecting,
             admission.connecting,
             self.randoms.loops,
+            self._full(),
         )
 
     def relay_status(self) -> RelayStatus:
@@ -160,6 +168,19 @@ class ConnectionManager:
             self._begin(conn, stages, permit, tap)
 
         return accepted
+
+    def adopt(
+        self, context: ConnectionContext, tunnel: Tunnel, record: Connection, target: Target, state: TunnelState
+    ) -> Lifecycle:
+        """Take over a tunnel of another process. @return: its connection, which may have ended."""
+        conn = Lifecycle(context, None, record)
+        conn.may_half_close = tunnel.half_closing
+        conn.permit = self.admission.adopt(record.client, tunnel.route)
+        conn.adopt(target, tunnel.elapsed, self._when_over)
+        self.live[conn] = None
+        self._vanished.start()
+        resume_relay(conn, state)
+        return conn
 
     def must_wait(self) -> str | None:
         """Why no connection may be accepted now, or None. It may end a connection with a slow hello to make room."""

@@ -1,13 +1,13 @@
 """Drains a target or a route: ends its tunnels one by one, and gives it no new connections.
 
 A client reconnects as soon as its tunnel ends. A rate with jitter spreads the reconnects over time, so that they do not
-overload the brokers and the proxy.
+overload the brokers and the proxy. Tunnels without traffic end first.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import attrs
@@ -22,7 +22,9 @@ from sniproxy.events import Result
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import BadTarget, parse_target
-from sniproxy.routing.upstreams import DrainTarget, UpstreamTable, address
+from sniproxy.routing.targetstats import address
+from sniproxy.routing.upstreams import DrainTarget, UpstreamTable
+from sniproxy.server.silentfirst import SilentFirst
 from sniproxy.util.text import bounded, counted
 
 log = Logger()
@@ -39,6 +41,9 @@ MAX_ROUTES, MAX_TARGETS = 10, 5
 MAX_UNCACHED_CONNECTIONS, CACHE_S = 200, 1.0
 """A count of more connections than the first is reused for this many seconds."""
 
+ROUND_S, COMPARED_PER_S = 1.0, 10_000
+"""Seconds between two comparisons of the tunnels' bytes, at least; and how many tunnels are compared per second."""
+
 MIN_INTERVAL_S = 0.02
 """Seconds between rounds, at least. A faster rate ends several tunnels in a round."""
 
@@ -50,7 +55,9 @@ class _Drain:
     since: float
     closed: int = 0
     timer: Any = None
+    silent_first: SilentFirst = attrs.field(factory=SilentFirst)
     waiting: list[Lifecycle] = attrs.field(factory=list)
+    next_round: float = 0.0
     cached_count: tuple[float, int, list[str]] | None = None
 
 
@@ -128,7 +135,7 @@ class DrainManager:
     """The drains of a proxy. A drain is active until it is cancelled or the program ends.
 
     @param live: returns the open connections. @param now: seconds since 1970.
-    @param dice: for the jitter, and for the order of tunnels.
+    @param dice: for the jitter, and for the order of tunnels that are equally silent.
     """
 
     def __init__(
@@ -151,6 +158,7 @@ class DrainManager:
         drain = self._drains.get(goal)
         if drain is None:
             drain = self._drains[goal] = _Drain(goal, rate, self._now())
+            drain.silent_first = SilentFirst(self._left(goal))
             self._upstreams.drain(goal)
         drain.rate = rate
         self._schedule(drain, self._pause(drain))
@@ -158,10 +166,13 @@ class DrainManager:
         log.info("draining {goal} at {rate:g} a second: {tunnels}", goal=str(goal), rate=rate, tunnels=tunnels)
         return self._status(drain)
 
-    def undo(self, name: str) -> DrainStatus:
-        """Cancel a drain. @return: its last status. @raise UnknownDrainTarget: there is no such drain."""
+    def undo(self, name: str, kind: str | None = None) -> DrainStatus:
+        """Cancel a drain. @param kind: C{target} or C{route}. None: either. @return: its last status.
+
+        @raise UnknownDrainTarget: there is no such drain.
+        """
         names = {name, _lower(name), _address(name)}
-        goal = next((goal for goal in self._drains if goal.name in names), None)
+        goal = next((goal for goal in self._drains if goal.name in names and kind in (None, goal.kind)), None)
         if goal is None:
             drained = ", ".join(map(str, self._drains)) or "nothing"
             raise UnknownDrainTarget(f"{bounded(name)} is not being drained; being drained: {drained}")
@@ -180,6 +191,16 @@ class DrainManager:
     def status(self) -> list[DrainStatus]:
         """The status of all drains, oldest first."""
         return [self._status(drain) for drain in self._drains.values()]
+
+    def since(self, route: str | None, names: Collection[str] = ()) -> float | None:
+        """When the drain of a route or a target began, in seconds since 1970. None: it is not being drained.
+
+        @param names: of the target: its address and its label.
+        """
+        for goal, drain in self._drains.items():
+            if goal.name == route if goal.kind == "route" else goal.name in names:
+                return drain.since
+        return None
 
     def _count_left(self, drain: _Drain) -> tuple[int, list[str]]:
         """The number of remaining connections, and some of their clients. Cached for L{CACHE_S} if there are many."""
@@ -203,9 +224,8 @@ class DrainManager:
 
     def _step(self, drain: _Drain) -> None:
         drain.timer = None
-        if not drain.waiting:
-            drain.waiting = [life for life in self._left(drain.goal) if life.tunnelling]
-            self._dice.shuffle(drain.waiting)
+        if not drain.waiting or self._reactor.seconds() >= drain.next_round:
+            self._compare(drain)
         wanted = max(1, round(drain.rate * MIN_INTERVAL_S))
         ending = Ending(Result.DRAINED, f"{drain.goal} is being drained")
         while drain.waiting and wanted:
@@ -215,6 +235,13 @@ class DrainManager:
                 drain.closed += 1
                 wanted -= 1
         self._schedule(drain, self._pause(drain) if drain.waiting else max(IDLE_INTERVAL_S, self._pause(drain)))
+
+    def _compare(self, drain: _Drain) -> None:
+        """Order the tunnels that are left, the silent ones last: the last one ends next."""
+        tunnels = [life for life in self._left(drain.goal) if life.tunnelling]
+        self._dice.shuffle(tunnels)
+        drain.waiting = drain.silent_first.order(tunnels)[::-1]
+        drain.next_round = self._reactor.seconds() + max(ROUND_S, len(tunnels) / COMPARED_PER_S)
 
     def _pause(self, drain: _Drain) -> float:
         return max(1 / drain.rate, MIN_INTERVAL_S) * self._dice.uniform(0.5, 1.5)

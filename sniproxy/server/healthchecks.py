@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +14,8 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.routing.upstreams import Upstream, UpstreamTable, address
+from sniproxy.routing.targetstats import address
+from sniproxy.routing.upstreams import Upstream, UpstreamTable
 from sniproxy.tls.contexts import unverified_connection
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.reactor import IReactor
@@ -30,7 +32,7 @@ class HealthChecker:
 
     A target of a plaintext listener is only connected to.
 
-    @param account: see L{Handshake}.
+    @param account: see L{Handshake}. @param checked: called after each check.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class HealthChecker:
         closer: LingeringCloser,
         account: BufferAccount,
         dice: random.Random | None = None,
+        checked: Callable[[], None] = lambda: None,
     ) -> None:
         self._reactor = reactor
         self._upstreams = upstreams
         self._closer = closer
         self._account = account
         self._dice = dice or random.Random()
+        self._checked = checked
         self._dialer: Dialer | None = None
         self._due: dict[str, float] = {}
         self._running: dict[str, Deferred[None]] = {}
@@ -98,11 +102,12 @@ class HealthChecker:
             why = await self._probe(known)
         except CancelledError:
             return
-        if self._upstreams.record_check(known, why):
+        if self._upstreams.record_check(known, why, self._reactor.seconds()):
             state = "up" if known.up else "down"
             log.warn(
                 "target {target} is {state}{why}", target=str(known.target), state=state, why=f": {why}" if why else ""
             )
+        self._checked()
 
     async def _probe(self, known: Upstream) -> str:
         """Make one check. @return: why it failed; empty if it succeeded."""

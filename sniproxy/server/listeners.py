@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -47,8 +47,19 @@ class ListenerSpec:
 
 @attrs.frozen
 class _Open:
-    listener: Entrance
-    acceptor: Acceptor
+    """A listener of the current configuration.
+
+    @ivar acceptor: None: it is closed, because no target of its route is up. @ivar address: the last bound one.
+    """
+
+    spec: ListenerSpec
+    acceptor: Acceptor | None
+    address: tuple[str, int] | None
+    accepted: Accepted
+
+    @property
+    def listener(self) -> Entrance:
+        return self.spec.listener
 
 
 class Listeners:
@@ -66,12 +77,86 @@ class Listeners:
         self._must_wait = must_wait
         self._open: list[_Open] = []
         self._closing: list[Any] = []
+        self._failed: set[str] = set()
+        self._held = False
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
         """The bound addresses of TCP listeners, by listener name."""
-        found = ((one.listener.name, one.acceptor.address) for one in self._open)
-        return {name: address for name, address in found if address is not None}
+        return {one.listener.name: one.address for one in self._open if one.address is not None}
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """The names of listeners that L{follow} has closed."""
+        return frozenset(one.listener.name for one in self._open if one.acceptor is None)
+
+    @property
+    def sockets(self) -> list[tuple[str, socket.socket]]:
+        """The listening sockets, each behind the text of its endpoint."""
+        return [(one.listener.endpoint.text, one.acceptor.sock) for one in self._open if one.acceptor is not None]
+
+    def hold(self) -> None:
+        """Accept no connections until L{release}. Clients wait in the backlogs."""
+        self._held = True
+        for one in self._open:
+            if one.acceptor is not None:
+                one.acceptor.hold()
+
+    def release(self) -> None:
+        """Accept again after L{hold}."""
+        self._held = False
+        for one in self._open:
+            if one.acceptor is not None:
+                one.acceptor.release()
+
+    def hand_over(self, taken: Collection[socket.socket]) -> None:
+        """Close all listeners, because another process listens.
+
+        @param taken: the sockets that it uses. Connections in the backlogs of all others are still accepted here.
+        """
+        for one in self._open:
+            if one.acceptor is not None and one.acceptor.sock in taken:
+                one.acceptor.hand_over()
+            else:
+                self._stop(one)
+        if self._open:
+            end_watch_of(self._reactor).allow_close()
+        self._open = []
+
+    def follow(self, why_closed: Callable[[Entrance], str | None]) -> None:
+        """Close listeners whose port must refuse connections, and open those again whose port must not.
+
+        A listener that cannot be opened again is tried at the next call.
+
+        @param why_closed: returns the reason to close a listener. None: it is open.
+        """
+        self._open = [self._followed(one, why_closed(one.listener)) for one in self._open]
+
+    def _followed(self, one: _Open, why: str | None) -> _Open:
+        name = one.listener.name
+        if why is not None and one.acceptor is not None:
+            self._stop(one)
+            log.warn("listener {name}: closed: {why}", name=name, why=why)
+            return attrs.evolve(one, acceptor=None)
+        if why is not None or one.acceptor is not None:
+            return one
+        try:
+            acceptor = self._opened(one.spec, ())
+        except CannotListenError as error:
+            if name not in self._failed:
+                self._failed.add(name)
+                log.error("listener {name}: {why}; retrying", name=name, why=why_not_listening(error))
+            return one
+        self._failed.discard(name)
+        self._begin(acceptor, one.listener, one.accepted)
+        log.warn("listener {name}: open again", name=name)
+        return attrs.evolve(one, acceptor=acceptor, address=acceptor.address)
+
+    def _begin(self, acceptor: Acceptor, listener: Entrance, accepted: Accepted) -> None:
+        acceptor.name, acceptor.accepted = listener.name, accepted
+        acceptor.defer(isinstance(listener, Listener) and listener.deferred_accept)
+        if self._held:
+            acceptor.hold()
 
     def prepare(
         self, wanted: Sequence[ListenerSpec], undo: ExitStack
@@ -85,7 +170,7 @@ class Listeners:
         @raise CannotListenError: an address cannot be listened on.
         """
         left = list(self._open)
-        kept: dict[str, Acceptor] = {}
+        kept: dict[str, _Open] = {}
         for same in (_same_name, _same_endpoint):
             for one in wanted:
                 if one.listener.name in kept:
@@ -93,14 +178,16 @@ class Listeners:
                 found = next((old for old in left if same(old.listener, one.listener)), None)
                 if found is not None:
                     left.remove(found)
-                    kept[one.listener.name] = found.acceptor
+                    if found.acceptor is not None or _may_close(one.listener):
+                        kept[one.listener.name] = found
         now = []
         for one in wanted:
-            acceptor = kept.get(one.listener.name)
-            if acceptor is None:
+            before = kept.get(one.listener.name)
+            if before is None:
                 acceptor = self._opened(one, left)
                 undo.callback(acceptor.close)
-            now.append(_Open(one.listener, acceptor))
+                before = _Open(one, acceptor, acceptor.address, _close_early)
+            now.append(attrs.evolve(before, spec=one))
 
         def change(accepting: Callable[[Entrance], Accepted]) -> None:
             for old in left:
@@ -109,14 +196,15 @@ class Listeners:
                 log.info("listener {name}: closed", name=old.listener.name)
             if not self._open:
                 end_watch_of(self._reactor).keep_open()
-            self._open = now
-            for one in now:
-                one.acceptor.name, one.acceptor.accepted = one.listener.name, accepting(one.listener)
-                one.acceptor.defer(isinstance(one.listener, Listener) and one.listener.deferred_accept)
+            self._open = [attrs.evolve(one, accepted=accepting(one.listener)) for one in now]
+            for one in self._open:
+                if one.acceptor is None:
+                    continue
+                self._begin(one.acceptor, one.listener, one.accepted)
                 if one.listener.name not in kept:
                     if self._keeper is not None and one.listener.endpoint.shared:
                         self._keeper.keep(one.listener.endpoint.text, one.acceptor.sock)
-                    where = _where(one.acceptor.address, one.listener)
+                    where = _where(one.address, one.listener)
                     log.info("listener {name}: listening on {where}", name=one.listener.name, where=where)
             if self._keeper is not None:
                 self._keeper.forget_rest()
@@ -133,6 +221,8 @@ class Listeners:
         return self._closing
 
     def _stop(self, one: _Open) -> None:
+        if one.acceptor is None:
+            return
         if self._keeper is not None:
             self._keeper.forget(one.listener.endpoint.text)
         # systemd keeps its socket open; the next process or another worker accepts what waits in it.
@@ -145,6 +235,8 @@ class Listeners:
     def _opened(self, wanted: ListenerSpec, left: Sequence[_Open]) -> Acceptor:
         listener, endpoint = wanted.listener, wanted.endpoint
         if self._keeper is not None and (sock := self._keeper.take(listener.endpoint.text)) is not None:
+            if listener.endpoint.shared:  # a process without workers may have bound it
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             endpoint = KeptEndpoint(self._reactor, sock)
         try:
             port = listen_at_once(endpoint, _NoProtocol(), listener.endpoint.text)
@@ -155,7 +247,7 @@ class Listeners:
             raise
         try:
             return Acceptor(self._reactor, port, listener.name, _close_early, self._must_wait)
-        except NoSocket as error:
+        except (NoSocket, OSError) as error:
             port.stopListening()
             raise CannotListenError(listener.endpoint.text, None, error) from error
 
@@ -200,6 +292,10 @@ def why_not_listening(error: CannotListenError) -> str:
         elif isinstance(problem, PermissionError):
             message += "; ports below 1024 require CAP_NET_BIND_SERVICE"
     return message
+
+
+def _may_close(listener: Entrance) -> bool:
+    return isinstance(listener, Listener) and listener.closed_when_down is not None
 
 
 def _same_name(old: Entrance, new: Entrance) -> bool:

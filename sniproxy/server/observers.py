@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import Resolutions, StatusSource
 from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.model import AdminSettings, Configuration
+from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Connection, Observer
 from sniproxy.inspector.advertised import AdvertisedBroker
 from sniproxy.logs.access import AccessLog, ConnectionCounter
 from sniproxy.logs.opened import OpenTunnel, OpenTunnels
-from sniproxy.net.listener import listen_at_once
+from sniproxy.net.listener import hand_over, listen_at_once
 from sniproxy.net.lookup import lookups_of
+from sniproxy.net.reuseport import KeptEndpoint
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.names import host_port
+from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import counted
 
 # Imported when they are opened: importing a web server and Pulsar's commands is slow.
@@ -43,18 +47,20 @@ class Observers:
     @param observer: one more observer of ended connections.
     @param account: counts buffered bytes, those of the inspector too.
     @param holds: called with the change in the number of descriptors that admin connections use.
+    @param take_admin: returns the socket of another process for this endpoint. None: it has none.
     @ivar inspector: reads the tunnels of inspected plaintext listeners. None until a configuration has such a listener.
     @ivar admin_address: where the admin endpoint is bound. None if there is none, or if it is not TCP.
     """
 
     def __init__(
         self,
-        reactor: IReactorTime,
+        reactor: IReactor,
         status: StatusSource,
         unrouted: Callable[[AdvertisedBroker, str], str | None],
         observer: Observer | None,
         account: BufferAccount,
         holds: Callable[[int], None] = lambda _: None,
+        take_admin: Callable[[str], socket.socket | None] = lambda _: None,
     ) -> None:
         self.inspector: Inspector | None = None
         self.admin_address: tuple[str, int] | None = None
@@ -73,6 +79,8 @@ class Observers:
         self._watchers: list[Callable[[Event], None]] = [self._write_event]
         self._site: AdminSite | None = None
         self._admin: str | None = None
+        self._take_admin = take_admin
+        self._handed_over = False
         self._port: Any = None
 
     def prepare(
@@ -132,7 +140,10 @@ class Observers:
             if one is not None:
                 one.close()
         port, self._port = self._port, None
-        return maybeDeferred(lambda: None if port is None else port.stopListening())
+        if self._handed_over and self._site is not None:  # otherwise the port does it
+            self._site.doStop()  # type: ignore[no-untyped-call]
+        closed = maybeDeferred(lambda: None if port is None else port.stopListening())
+        return closed.addCallback(lambda _: None if self._site is None else self._site.connections.settled())
 
     def summary(self) -> str:
         """The ended connections and lost lines, in one line."""
@@ -145,6 +156,41 @@ class Observers:
         """A connection has become a tunnel. Called only if the configuration asks for such lines."""
         if self._open_tunnels is not None:
             self._open_tunnels(tunnel)
+
+    def left(self, connection: Connection) -> None:
+        """A tunnel continues in another process: what has happened here counts here."""
+        if self._site is not None:
+            self._site.metrics.count_left(connection)
+
+    def adopted(self, tunnel: Lifecycle, bytes_up: int, bytes_down: int) -> None:
+        """Another process has opened this tunnel, which may have ended, and has counted it and its bytes so far."""
+        if self._site is not None:
+            self._site.metrics.count_adopted(tunnel.record, bytes_up, bytes_down)
+        if self._open_tunnels is not None:
+            self._open_tunnels.follow(tunnel)
+
+    @property
+    def admin_socket(self) -> tuple[str, socket.socket] | None:
+        """The text of the admin endpoint, and its listening socket. None: there is none."""
+        sock = getattr(self._port, "socket", None)
+        return (self._admin, sock) if self._admin is not None and isinstance(sock, socket.socket) else None
+
+    def hold(self) -> None:
+        """Accept no connections to the admin endpoint until L{release}."""
+        if self.admin_socket is not None:
+            self._port.stopReading()
+
+    def release(self) -> None:
+        """Accept connections to the admin endpoint again."""
+        if self.admin_socket is not None:
+            self._port.startReading()
+
+    def hand_over(self) -> None:
+        """Close the admin endpoint's descriptor, because another process has its socket. Open requests are answered."""
+        if self.admin_socket is not None:
+            hand_over(self._port)
+            self._handed_over = True
+            self._port = None
 
     def _prepare_access_log(self, path: str | None, open_lines: float | None, undo: ExitStack) -> Change:
         before = self._access_log
@@ -213,7 +259,8 @@ class Observers:
         else:
             site = site or self._new_site(admin.instance)
             if text != self._admin or port is None:
-                port = listen_at_once(endpoint, site, text)
+                sock = self._take_admin(text)
+                port = listen_at_once(endpoint if sock is None else KeptEndpoint(self._reactor, sock), site, text)
                 site.connections.accept_at(port)
                 undo.callback(port.stopListening)
 
@@ -230,7 +277,8 @@ class Observers:
                 if isinstance(bound, IPv4Address | IPv6Address):
                     self.admin_address = bound.host, bound.port
                 where = text if self.admin_address is None else host_port(*self.admin_address)
-                log.info("admin: listening on {where}", where=where)
+                if admin is not None and admin.instance is None:  # a worker's has no address
+                    log.info("admin: listening on {where}", where=where)
             if before is not None:
                 before.stopListening()
 
@@ -248,22 +296,21 @@ class Observers:
             lambda: self.lost,
             reloads=lambda: status.reloads,
             resolvers=status.resolvers_status,
-            targets=status.targets_status,
+            targets=status.targets_steps,
+            stats=status.target_stats,
             limits=status.limits_status,
-            instance=instance,
             admin_refused=lambda: rejections.counts,
             resolutions=self._resolutions,
             event_log_lost=lambda: self.events_lost,
             relay=status.relay_status,
+            listeners=lambda: status.listener_names,
+            readiness=status.readiness,
+            old_processes=lambda: status.old_processes,
+            faults=lambda: status.faults.counts,
         )
+        refusals, holds = RecentRefusals(), self._holds
         return AdminSite(
-            self._reactor,
-            status,
-            metrics,
-            RecentRefusals(),
-            instance=instance,
-            holds=self._holds,
-            rejections=rejections,
+            self._reactor, status, metrics, refusals, instance=instance, holds=holds, rejections=rejections
         )
 
     def _resolutions(self) -> Resolutions:
@@ -299,7 +346,3 @@ def _choose(wanted: InspectLog, inspector: Inspector, event_log: EventLog) -> No
     event_log.event_filter = EventFilter(wanted.follow, wanted.commands)
     inspector.commands = event_log.event_filter.extra_commands
     inspector.reveal = wanted.reveal
-
-
-def _nothing() -> None:
-    """The change of an observer that stays as it is."""

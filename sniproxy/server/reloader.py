@@ -21,17 +21,32 @@ class Reloadable(Protocol):
     def reload_beside(self, read: Callable[[], Configuration]) -> Deferred[str | None]: ...
 
 
+class ReloadObserver(Protocol):
+    """Follows the reloads of a proxy, such as L{sniproxy.server.sdnotify.ServiceManager}."""
+
+    def reloading(self) -> None: ...
+
+    def reloaded(self, why: str | None) -> None: ...
+
+
 class Reloader:
     """Reloads a proxy.
 
     @param read: reads the configuration.
+    @param observer: called when a reload begins and ends. None: nothing is.
     @param path: the file to watch while C{reload_on_change} is set. None: watch no file.
     """
 
     def __init__(
-        self, reactor: IReactorTime, proxy: Reloadable, read: Callable[[], Configuration], path: str | None = None
+        self,
+        reactor: IReactorTime,
+        proxy: Reloadable,
+        read: Callable[[], Configuration],
+        path: str | None = None,
+        observer: ReloadObserver | None = None,
     ) -> None:
         self._proxy = proxy
+        self._observer = observer
         self._read = read
         self._stopped = False
         self._watch = None if path is None else FileWatch(reactor, path, self.reload)
@@ -55,10 +70,14 @@ class Reloader:
         """
         if self._watch is not None:
             self._watch.note()
+        if self._observer is not None:
+            self._observer.reloading()
         return self._proxy.reload_beside(self._read).addCallback(self._reloaded)
 
     def _reloaded(self, why: str | None) -> str | None:
         self._update_watch()
+        if self._observer is not None:
+            self._observer.reloaded(why)
         return why
 
     def _update_watch(self) -> None:

@@ -56,8 +56,11 @@ class Resolvers:
             return StaticResolver(table.templates)
         return self._make(table, filename) if table.name is None else self._cached_resolver(table, filename)
 
-    def activate(self) -> None:
-        """Start these resolvers, because their configuration is now the current one, and stop those that it dropped."""
+    def activate(self, read_only: bool = False) -> None:
+        """Start these resolvers, because their configuration is now the current one, and stop those that it dropped.
+
+        @param read_only: they must not write to their sources.
+        """
         kept = [cached for _, cached in self.cached.values()]
         for _, cached in self._before.values():
             if cached not in kept:
@@ -65,7 +68,7 @@ class Resolvers:
         self._stopping[:] = [stopping for stopping in self._stopping if not stopping.called]
         self._before = {}
         for cached in kept:
-            cached.start()
+            cached.start(read_only)
 
     def stop(self) -> Deferred[None]:
         """Stop all resolvers. @return: fires when they have stopped."""

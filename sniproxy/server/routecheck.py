@@ -152,7 +152,8 @@ class RouteCheck:
 
     def _serves_nameless(self) -> bool:
         """Whether hellos without a name have a route with one target, which may be the only broker."""
-        route = self._routing.no_server_name
+        own = [found for name in self._listeners if (found := self._routing.table.nameless(name)) is not None]
+        route = self._routing.no_server_name or (own[0] if own else None)
         answer = None if route is None or route.fixed is None else route.fixed()
         return answer is not None and len(answer.targets) == 1
 

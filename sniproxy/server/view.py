@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
+from sniproxy.admin.slices import Steps
 from sniproxy.admin.sources import (
+    CLOSED,
     DrainStatus,
     LimitsStatus,
     ListenerStatus,
+    Readiness,
     RelayStatus,
     Reloads,
     ResolverStatus,
+    RouteStatus,
     Status,
     TargetStatus,
 )
+from sniproxy.admin.upgrades import OldProcess, Upgrade
 from sniproxy.config.dump import dump_configuration
 from sniproxy.connection.lifecycle import Lifecycle
-from sniproxy.routing.upstreams import UpstreamTable
+from sniproxy.faults.active import ActiveFaults
+from sniproxy.routing.targetstats import TargetStatsTable
+from sniproxy.routing.upstreams import DrainTarget, UpstreamTable
 from sniproxy.server.build import Built
 from sniproxy.server.connections import ConnectionManager
 from sniproxy.server.drain import DrainManager, find_drain_target
 from sniproxy.server.listeners import Listeners
 from sniproxy.server.observers import Observers
 from sniproxy.server.routecheck import RouteCheck
+from sniproxy.server.statecounts import StateCounts
+from sniproxy.server.targetview import TargetView
 
 
 class ServiceView:
@@ -35,6 +44,9 @@ class ServiceView:
     @ivar ready: the proxy listens, and does not drain.
     @ivar reloads: how many reloads succeeded and failed.
     @ivar drains: drains of targets and routes.
+    @ivar drains_changed: called when a drain has begun, has another rate or was cancelled.
+    @ivar upgrade: upgrades the program. None: this process cannot upgrade itself.
+    @ivar find_old_processes: returns the processes that upgrades have replaced and that still have tunnels.
     @ivar observers: count the lines that logs lost. None: they are not made yet.
     """
 
@@ -51,6 +63,9 @@ class ServiceView:
         self.ready = False
         self.reloads = Reloads()
         self.drains = DrainManager(reactor, upstreams, self.live, time.time)
+        self.drains_changed: Callable[[], object] = bool
+        self.upgrade: Upgrade | None = None
+        self.find_old_processes: Callable[[], Sequence[OldProcess]] = tuple
         self.observers: Observers | None = None
         self._reactor = reactor
         self._listeners = listeners
@@ -64,6 +79,9 @@ class ServiceView:
         self._built = built
         self._warnings = warnings
         self._cross_check = cross_check
+        self._targets = TargetView(
+            self._reactor, self._upstreams, self.drains, built.configuration, self.resolvers_status
+        )
 
     def reloaded(self) -> None:
         """A reload has succeeded."""
@@ -74,28 +92,41 @@ class ServiceView:
         """A reload has failed; the configuration is the one before."""
         self.reloads = self.reloads.with_failure(why, time.time())
 
+    def counts(self) -> StateCounts:
+        """The connections and the failing targets."""
+        now = self._reactor.seconds()
+        states = [one.state(now) for one in self._upstreams.known.values()]
+        return StateCounts(len(self._connections.live), states.count("down"), states.count("ejected"))
+
     def status(self) -> Status:
         """The state of the proxy."""
         configuration, observers = self._built.configuration, self.observers
-        addresses = self._listeners.addresses
+        addresses, closed = self._listeners.addresses, self._listeners.closed
         return Status(
             self.ready,
             self._started,
             configuration.filename,
             self._since,
             [
-                ListenerStatus(listener.name, listener.endpoint.text, addresses.get(listener.name))
+                ListenerStatus(
+                    listener.name, listener.endpoint.text, addresses.get(listener.name), listener.name in closed
+                )
                 for listener in configuration.entrances
             ],
             0 if observers is None else observers.lost,
-            [*self._cross_check.warnings, *self._warnings],
+            [
+                *(f"listener {name}: closed: {CLOSED}" for name in sorted(closed)),
+                *self._cross_check.warnings,
+                *self._warnings,
+            ],
             self.reloads,
             self.drains.status(),
             self.resolvers_status(),
-            self.targets_status(),
             self.limits_status(),
             0 if observers is None else observers.events_lost,
             self.relay_status(),
+            self.old_processes,
+            [*self.faults.document()],
         )
 
     def current_settings(self, most: int) -> Mapping[str, Any]:
@@ -114,26 +145,71 @@ class ServiceView:
         """The relay of new plain tunnels."""
         return self._connections.relay_status()
 
-    def targets_status(self) -> list[TargetStatus]:
-        """The targets whose health is tracked."""
-        now, upstreams = self._reactor.seconds(), self._upstreams
-        return [
-            TargetStatus(str(one.target), one.state(now), upstreams.connections(one.target), one.why)
-            for one in upstreams.known.values()
-        ]
+    @property
+    def old_processes(self) -> Sequence[OldProcess]:
+        """The processes that upgrades have replaced and that still have tunnels."""
+        return self.find_old_processes()
+
+    @property
+    def faults(self) -> ActiveFaults:
+        """Faults on purpose."""
+        return self._connections.faults
+
+    def add_fault(self, values: Mapping[str, str]) -> Mapping[str, Any]:
+        """Add a fault. @raise BadValue: a value is wrong."""
+        # Imported here: nearly all proxies have no fault.
+        from sniproxy.config.faults import pulsar_listeners
+
+        rule = self.faults.add(values, pulsar_listeners(self._built.configuration))
+        return next(one for one in self.faults.document() if one["name"] == rule.fault.name)
+
+    def readiness(self) -> Readiness:
+        """Whether the proxy is ready, its workers and its drains."""
+        return Readiness(self.ready, self._built.configuration.workers, self.drains.status())
+
+    @property
+    def listener_names(self) -> list[str]:
+        """The names of the listeners and bridges."""
+        return [one.name for one in self._built.configuration.entrances]
+
+    @property
+    def target_stats(self) -> TargetStatsTable:
+        """The counts of targets."""
+        return self._upstreams.stats
+
+    def targets_steps(self, limit: int) -> Steps[tuple[list[TargetStatus], int]]:
+        """List the targets in steps. @return: the first ones; how many there are."""
+        return self._targets.targets_steps(limit)
+
+    def routes_steps(self, limit: int) -> Steps[tuple[list[RouteStatus], int]]:
+        """List the routes in steps. @return: the first ones; how many there are."""
+        return self._targets.routes_steps(limit)
+
+    def forget_targets(self) -> Steps[None]:
+        """Drop the counts of targets that are no longer used."""
+        return self._targets.forget_steps()
 
     def live(self) -> list[Lifecycle]:
         """The connections that have not ended, the oldest first."""
         return list(self._connections.live)
 
-    def drain(self, name: str, rate: float) -> DrainStatus:
+    def drain(self, name: str, rate: float, kind: str | None = None) -> DrainStatus:
         """Drain a target or a route: send it no new connections, and end its tunnels. @param rate: tunnels a second.
 
+        @param kind: C{target} or C{route}, of which this is the exact name, also if nothing has it yet. None: find out.
         @raise UnknownDrainTarget: nothing has this name.
         """
-        live, seen = self._connections.live, self._upstreams.answered
-        return self.drains.begin(find_drain_target(name, self._built.configuration, live, seen), rate)
+        if kind is not None:
+            goal = DrainTarget(kind, name)
+        else:
+            live, seen = self._connections.live, self._upstreams.answered
+            goal = find_drain_target(name, self._built.configuration, live, seen)
+        status = self.drains.begin(goal, rate)
+        self.drains_changed()
+        return status
 
-    def undrain(self, name: str) -> DrainStatus:
-        """Send it new connections again. @raise UnknownDrainTarget: it is not being drained."""
-        return self.drains.undo(name)
+    def undrain(self, name: str, kind: str | None = None) -> DrainStatus:
+        """Send it new connections again. @param kind: as in L{drain}. @raise UnknownDrainTarget: it does not drain."""
+        status = self.drains.undo(name, kind)
+        self.drains_changed()
+        return status

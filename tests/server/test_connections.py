@@ -58,9 +58,12 @@ class RoomTests(SocketTestCase):
             permit.add_descriptors(5)
             for _ in range(3):
                 self.assertEqual("the limit of open files is nearly reached", manager.must_wait())
-            self.assertEqual({"descriptors": waits}, proxy.service.view.status().limits.waited)
+            waited = {"descriptors": waits, "max_buffered": 0, "max_connections": 0, "max_hellos": 0}
+            limits = proxy.service.view.status().limits
+            self.assertEqual((waited, "descriptors"), (limits.waited, limits.reached))
             permit.add_descriptors(-5)
             self.assertIsNone(manager.must_wait())
+            self.assertIsNone(manager.limits_status().reached)
 
     async def test_engine(self) -> None:
         """Pipes of the relay engine are descriptors, and the bytes that it holds are buffered."""

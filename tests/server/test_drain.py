@@ -18,7 +18,7 @@ from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import DrainTarget, UpstreamTable
-from sniproxy.server.drain import IDLE_INTERVAL_S, MAX_NAMED, DrainManager, find_drain_target
+from sniproxy.server.drain import IDLE_INTERVAL_S, MAX_NAMED, ROUND_S, DrainManager, find_drain_target
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
@@ -28,7 +28,12 @@ TARGET = Target("10.0.0.1", 6651)
 GOAL = DrainTarget("target", "10.0.0.1:6651")
 
 
-@attrs.define
+def open_connections(upstreams: UpstreamTable) -> dict[str, int]:
+    """The open connections of each target."""
+    return {key: one.connections for key, one in upstreams.stats.known.items()}
+
+
+@attrs.define(eq=False)
 class Tunnel:
     """The part of a connection that a drain uses."""
 
@@ -36,6 +41,8 @@ class Tunnel:
     house: list[Tunnel]
     tunnelling: bool = True
     ended: bool = False
+    bytes_up: int = 1000
+    bytes_down: int = 0
     target: Target = TARGET
     record: Connection = attrs.field(
         default=attrs.Factory(lambda self: Connection("", 0.0, "", f"192.0.2.1:{self.number}"), takes_self=True)
@@ -63,7 +70,7 @@ class RateTests(SynchronousTestCase):
         self.clock.pump([0.01] * round(seconds * 100))
 
     def test_rate(self) -> None:
-        """Tunnels end at the rate, at uneven intervals, and in random order."""
+        """Tunnels end at the rate, at uneven intervals, and, if all are silent, in random order."""
         status = self.drains.begin(GOAL, 10)
         self.assertEqual((7.0, 10, 0, 100, MAX_NAMED), (*astuple(status)[2:5], status.left, len(status.clients)))
         self.assertEqual(100, len(self.live))
@@ -74,6 +81,27 @@ class RateTests(SynchronousTestCase):
         self.assertEqual([], self.live)
         (status,) = self.drains.status()
         self.assertEqual((100, 0), (status.closed, status.left))
+
+    def test_silent_first(self) -> None:
+        """Tunnels without traffic since the last round end first, also if they had some before."""
+        self.drains.begin(GOAL, 10)
+        for first in (0, 20):
+            busy = self.live[first : first + 20]
+            for tenth in range(30):
+                if tenth == 2 * ROUND_S * 10:
+                    kept = [one for one in busy if not one.ended]
+                for tunnel in busy:
+                    tunnel.bytes_down += 5
+                self.advance(0.1)
+            self.assertGreater(len(kept), 9)
+            self.assertEqual([], [one for one in kept if one.ended])
+
+    def test_since(self) -> None:
+        """The beginning of the drain of a target, by its address or label, or of a route."""
+        self.drains.begin(DrainTarget("target", "broker-1"), 0.001)
+        self.drains.begin(DrainTarget("route", "a.test"), 0.001)
+        self.assertEqual([7.0, None], [self.drains.since(None, names) for names in (("x", "broker-1"), ("a.test",))])
+        self.assertEqual([7.0, None], [self.drains.since(route) for route in ("a.test", "broker-1")])
 
     def test_fast(self) -> None:
         """A high rate ends several tunnels in a round."""
@@ -243,8 +271,8 @@ class TunnelTests(SocketTestCase):
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = ["127.0.0.1:1", "{backend.address}"]\n')
         client, upstream = await self.tunnel(proxy, backend)
         standing = proxy.service._upstreams
-        self.assertEqual({backend.address: 1}, dict(standing._connections))
+        self.assertEqual({"127.0.0.1:1": 0, backend.address: 1}, open_connections(standing))
         client.close()
         upstream.close()
         await proxy.ended()
-        self.assertEqual({}, dict(standing._connections))
+        self.assertEqual({"127.0.0.1:1": 0, backend.address: 0}, open_connections(standing))

@@ -16,6 +16,7 @@ from tests.support.conversation import NAME
 from tests.support.hellos import hello
 from tests.support.proxies import Backend, Proxy
 from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly
+from tests.support.targetsof import targets_of
 from tests.support.tlsservers import SayingFactory, ServerTLS, listen
 
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
@@ -40,7 +41,7 @@ class CheckTests(SocketTestCase):
                 await in_thread(int)
 
     def states(self, proxy: Proxy) -> list[str]:
-        return [one.state for one in proxy.service.view.status().targets]
+        return [one.state for one in targets_of(proxy.service.view)]
 
     async def test_down_and_up(self) -> None:
         """A target is down after `fall` failed checks, and up after `rise` good ones; the status shows the reason."""
@@ -56,7 +57,7 @@ class CheckTests(SocketTestCase):
         self.assertEqual(["up", "up"], self.states(proxy))
         await self.checked(proxy)
         self.assertEqual(["down", "up"], self.states(proxy))
-        self.assertEqual("Connection refused", proxy.service.view.status().targets[0].why)
+        self.assertEqual("Connection refused", targets_of(proxy.service.view)[0].why)
         for number in range(2):  # the other has both turns, without a try
             with proxy.connect() as client:
                 client.sendall(hello(name=NAME))
@@ -74,6 +75,7 @@ class CheckTests(SocketTestCase):
         proxy = self.start("127.0.0.1:1", fall=9)
         await self.checked(proxy)
         self.assertEqual(["down"], self.states(proxy))
+        self.assertEqual(self.clock.seconds(), proxy.service._upstreams.known["127.0.0.1:1"].checked_at)
 
     async def test_all_down(self) -> None:
         """If all targets are down they are still dialled, because checks can be wrong."""
@@ -94,7 +96,7 @@ class CheckTests(SocketTestCase):
         for _ in range(3):
             await self.checked(proxy)
         self.assertEqual(["up", "down"], self.states(proxy))
-        self.assertIn("the TLS handshake failed", proxy.service.view.status().targets[1].why)
+        self.assertIn("the TLS handshake failed", targets_of(proxy.service.view)[1].why)
 
     async def test_tls_beside_plaintext(self) -> None:
         """A TLS check only connects to targets of plaintext listeners, with or without a resolver."""

@@ -12,7 +12,7 @@ from typing import cast
 import attrs
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import capturedLogs, formatEvent
@@ -165,6 +165,7 @@ class ChangeTests(SocketTestCase):
         [one] = proxy.service._listeners._open
 
         def deferred() -> int:
+            assert one.acceptor is not None
             return one.acceptor.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT)
 
         self.assertFalse(deferred())
@@ -219,6 +220,40 @@ class ChangeTests(SocketTestCase):
             undo.pop_all()
         change(lambda entrance: lambda sock, client: sock.close())
 
+    async def test_follow(self) -> None:
+        """A listener whose port must refuse is closed, and opened again on the same port; others stay open."""
+        [one, two] = parse(
+            '[[listener]]\nname = "one"\nendpoint = "tcp:0:interface=127.0.0.1"\n'
+            '[[listener]]\nname = "two"\nendpoint = "tcp:0:interface=127.0.0.1"\n', "test.toml"
+        ).listeners  # fmt: skip
+        with socket.create_server(("127.0.0.1", 0)) as reserved:
+            port = reserved.getsockname()[1]
+        fixed = TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
+        listeners = self.listeners()
+        self.change(listeners, ListenerSpec(one, fixed), ListenerSpec(two, TCP4ServerEndpoint(reactor, 0)))
+        address = listeners.addresses["one"]
+        for _ in range(2):
+            listeners.follow(lambda entrance: "no target is up" if entrance.name == "one" else None)
+            self.assertEqual({"one"}, listeners.closed)
+            await in_thread(int)  # the port closes in the next round of the reactor
+            self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
+            socket.create_connection(("127.0.0.1", listeners.addresses["two"][1])).close()
+            self.assertEqual(address, listeners.addresses["one"])
+        with socket.create_server(address):
+            for _ in range(2):
+                listeners.follow(lambda entrance: None)
+                self.assertEqual({"one"}, listeners.closed)
+        listeners.follow(lambda entrance: None)
+        self.assertEqual(frozenset(), listeners.closed)
+        with socket.create_connection(address) as client:
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        listeners.follow(lambda entrance: "no target is up" if entrance.name == "one" else None)
+        await in_thread(int)
+        # A configuration without the key opens it.
+        self.change(listeners, ListenerSpec(one, fixed), ListenerSpec(two, TCP4ServerEndpoint(reactor, 0)))
+        self.assertEqual(frozenset(), listeners.closed)
+        socket.create_connection(address).close()
+
     async def test_keeper(self) -> None:
         """The socket of a shared port is kept for the next process until the listener closes, others are not."""
         keeper = Keeper()
@@ -243,6 +278,65 @@ class ChangeTests(SocketTestCase):
             self.change(listeners, spec())
             self.assertEqual({"public": address}, listeners.addresses)
             self.assertEqual(b"", await in_thread(client.recv, 1))
+
+    async def test_hold(self) -> None:
+        """Held listeners accept nothing, also those that a reload opens; released ones accept who waits."""
+        listeners = self.listeners()
+        self.change(listeners, spec())
+        listeners.hold()
+        other = attrs.evolve(spec(), listener=replace(spec().listener, name="other"))
+        self.change(listeners, spec(), other)
+        clients = [socket.create_connection(address, TIMEOUT_S) for address in listeners.addresses.values()]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.setblocking(False)
+        for _ in range(5):
+            await in_thread(int)
+        for client in clients:
+            self.assertRaises(BlockingIOError, client.recv, 1)
+            client.settimeout(TIMEOUT_S)
+        listeners.release()
+        for client in clients:
+            self.assertEqual(b"", await in_thread(client.recv, 1))
+
+    async def test_hand_over(self) -> None:
+        """A socket that another process has stays open there; others are closed, as when the proxy stops."""
+        listeners = self.listeners()
+        other = attrs.evolve(spec(), listener=replace(spec().listener, name="other"))
+        self.change(listeners, spec(), other)
+        (text, first), (_, second) = listeners.sockets
+        self.assertEqual(spec().listener.endpoint.text, text)
+        addresses = [sock.getsockname() for sock in (first, second)]
+        with first.dup() as theirs:
+            listeners.hold()
+            listeners.hand_over([first])
+            self.assertEqual(([], {}), (listeners.sockets, listeners.addresses))
+            with socket.create_connection(addresses[0], TIMEOUT_S) as client:
+                theirs.settimeout(TIMEOUT_S)
+                accepted, peer = await in_thread(theirs.accept)
+                accepted.close()
+                self.assertEqual(client.getsockname(), peer)
+        await DeferredList(listeners.stop())
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, addresses[1], TIMEOUT_S)
+        listeners.hand_over([])
+
+    async def test_closed_meanwhile(self) -> None:
+        """A listener that is closed because its targets are down has nothing to hold or to hand over."""
+        listeners = self.listeners()
+        self.change(listeners, spec())
+        listeners.follow(lambda entrance: "down")
+        listeners.hold()
+        self.assertEqual([], listeners.sockets)
+        listeners.follow(lambda entrance: None)
+        [address] = listeners.addresses.values()
+        with socket.create_connection(address, TIMEOUT_S) as client:
+            client.setblocking(False)
+            await in_thread(int)
+            self.assertRaises(BlockingIOError, client.recv, 1)  # held
+            listeners.follow(lambda entrance: "down")
+            listeners.release()
+            listeners.hand_over([])
+        await DeferredList(listeners.stop())
 
     async def test_nothing_open(self) -> None:
         """To stop without a listener closes nothing."""

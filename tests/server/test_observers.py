@@ -9,23 +9,28 @@ import socket
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import attrs
 from twisted.internet.error import CannotListenError
+from twisted.logger import capturedLogs
 
 from sniproxy.admin.sources import StatusSource
 from sniproxy.config.parser import parse
+from sniproxy.config.workers import for_worker
 from sniproxy.events import Connection, Result
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.server.observers import Observers
+from sniproxy.server.workers.admin.channel import ChannelEndpoint
 from sniproxy.util.buffered import BufferAccount
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.lookups import ASK, TOPIC, answer
-from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
 from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_exactly, read_to_end
 
@@ -155,6 +160,91 @@ class AdminTests(SocketTestCase):
         self.assertEqual(200, status, body)
         document: dict[str, Any] = json.loads(body)
         return document
+
+    def log(self) -> str:
+        """An access log with lines of open tunnels."""
+        return f'[access_log]\npath = "{self.mktemp()}"\nopened = true\nrepeat = 60\n'
+
+    def bytes_up(self, metrics: str) -> list[float]:
+        """The bytes to targets of all routes."""
+        found = re.findall(r"^sniproxy_bytes_total\{.*direction=\"up\".*\} (\S+)$", metrics, re.MULTILINE)
+        return [float(value) for value in found]
+
+    async def test_left_and_adopted(self) -> None:
+        """The counts of a tunnel that leaves for another process stay; those of an adopted one begin at zero."""
+        backend = Backend(self)
+        proxy = Proxy(self, LISTENER + ADMIN + route(backend.address) + self.log())
+        observers = proxy.service._observers
+        client, target = await open_tunnel(self, proxy, backend, NAME)
+        client.sendall(b"more")
+        await in_thread(read_exactly, target, 4)
+        before = self.bytes_up((await self.get(proxy, "/metrics"))[1])
+        self.assertEqual(len(hello(name=NAME)) + 4, sum(before))
+        [conn] = proxy.service._connections.live
+        observers.adopted(conn, conn.bytes_up, conn.bytes_down)
+        self.assertEqual(0, sum(self.bytes_up((await self.get(proxy, "/metrics"))[1])))
+        record = attrs.evolve(conn.record, bytes_up=100)
+        observers.left(record)
+        self.assertEqual(100, sum(self.bytes_up((await self.get(proxy, "/metrics"))[1])))
+
+    async def test_no_admin(self) -> None:
+        """Without an admin endpoint nothing is counted, held or handed over."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        observers = proxy.service._observers
+        tunnel: Any = None
+        observers.left(tunnel)
+        observers.adopted(tunnel, 0, 0)
+        observers.hold()
+        observers.release()
+        observers.hand_over()
+        self.assertIsNone(observers.admin_socket)
+
+    async def test_hand_over(self) -> None:
+        """The endpoint can wait; another process can have its socket, while open connections are still answered."""
+        proxy = Proxy(self, LISTENER + ADMIN + route("127.0.0.1:9"))
+        observers, address = proxy.service._observers, proxy.service.admin_address
+        assert address is not None and observers.admin_socket is not None
+        _, sock = observers.admin_socket
+        self.assertEqual(address, sock.getsockname())
+        observers.hold()
+        client = socket.create_connection(address, TIMEOUT_S)
+        self.addCleanup(client.close)
+        client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.setblocking(False)
+        for _ in range(5):
+            await in_thread(int)
+        self.assertRaises(BlockingIOError, client.recv, 1)
+        client.settimeout(TIMEOUT_S)
+        observers.release()
+        self.assertIn(b" 200 ", await in_thread(client.recv, 9999))
+        with sock.dup() as theirs:
+            observers.hand_over()
+            self.assertIsNone(observers.admin_socket)
+            client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertIn(b" 200 ", await in_thread(client.recv, 9999))
+            theirs.settimeout(TIMEOUT_S)
+            with socket.create_connection(address, TIMEOUT_S) as other:
+                accepted, peer = await in_thread(theirs.accept)
+                accepted.close()
+                self.assertEqual(other.getsockname(), peer)
+        await proxy.service.stopService()
+
+    async def test_taken(self) -> None:
+        """The socket of another process is used for the endpoint."""
+        sock = socket.create_server(("127.0.0.1", 0))
+        asked: list[str] = []
+
+        def take(endpoint: str) -> socket.socket:
+            asked.append(endpoint)
+            return sock
+
+        keeper: Any = SimpleNamespace(
+            take=lambda endpoint: None, take_admin=take, forget=lambda endpoint: None, forget_rest=lambda: None
+        )
+        address = sock.getsockname()
+        proxy = Proxy(self, LISTENER + ADMIN + route("127.0.0.1:9"), predecessor=keeper)
+        self.assertEqual((address, ["tcp:0:interface=127.0.0.1:backlog=1024"]), (proxy.service.admin_address, asked))
+        self.assertEqual(-1, sock.fileno())
 
     async def test_tunnels(self) -> None:
         """/status has the open tunnel, and /metrics the ended one; a refused name is no label."""
@@ -300,6 +390,24 @@ class AdminTests(SocketTestCase):
         error = self.assertRaises(CannotListenError, Proxy, self, text)
         self.assertIn("cannot listen on unix:/nonexistent/socket", why_not_listening(error))
         await in_thread(int)
+
+    async def test_worker(self) -> None:
+        """A worker serves what its supervisor gives it, and the address of the supervisor's endpoint is no target."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        proxy = Proxy(self, LISTENER, admin=ChannelEndpoint(reactor, theirs))
+        ports = []
+        with capturedLogs() as events:
+            for number in (9090, 9091):
+                text = f'{LISTENER}[admin]\nendpoint = "tcp:{number}:interface=127.0.0.1"\n'
+                self.assertIsNone(proxy.service.reload(partial(lambda text: for_worker(parse(text, "a"), 0), text)))
+                self.assertEqual(("127.0.0.1", number), proxy.service.admin_address)
+                self.assertIsNotNone(proxy.service._guard.denies("127.0.0.1", number))
+                ports.append(proxy.service._observers._port)
+        self.assertIs(ports[0], ports[1])
+        self.assertIsNone(proxy.service._guard.denies("127.0.0.1", 9090))
+        self.assertEqual([], [event for event in events if event["log_format"] == "admin: listening on {where}"])
 
     async def test_not_a_target(self) -> None:
         """The admin endpoint counts as a listener of the proxy, which is no target."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,25 @@ class ReloaderTests(SynchronousTestCase):
         reloader.reload()
         self.assertEqual(["good"], proxy.seen)
 
+    def test_observer(self) -> None:
+        """An observer is called at the beginning and at the end of each reload."""
+        calls: list[str | None] = []
+
+        class Observer:
+            def reloading(self) -> None:
+                calls.append("reloading")
+
+            def reloaded(self, why: str | None) -> None:
+                calls.append(why)
+
+        slow: Deferred[str | None] = Deferred()
+        proxy = Proxy(parse(PLAIN, "x.toml"), slow=slow)
+        reloader = Reloader(Clock(), proxy, lambda: parse(PLAIN, "x.toml"), None, Observer())
+        ended = reloader.reload()
+        self.assertEqual(["reloading"], calls)
+        slow.callback("bad")
+        self.assertEqual(("bad", ["reloading", "bad"]), (self.successResultOf(ended), calls))
+
     def test_change(self) -> None:
         """A changed file is read once, when two checks in a row have found it the same."""
         proxy, reloader = self.reloader(WATCHED)
@@ -118,6 +138,31 @@ class ReloaderTests(SynchronousTestCase):
         (folder / "new").rename(folder / "data")
         self.look(3)
         self.assertEqual(["good"], proxy.seen)
+        reloader.stop()
+
+    def test_config_map(self) -> None:
+        """A new version of a ConfigMap counts as a change: kubelet swaps a link on the way to the file."""
+        volume = Path(self.mktemp())
+        path = volume / "sniproxy.toml"
+
+        def publish(version: str, text: str) -> None:
+            (volume / version).mkdir(parents=True)
+            (volume / version / "sniproxy.toml").write_text(text)
+            (volume / "..data_tmp").symlink_to(version)
+            (volume / "..data_tmp").rename(volume / "..data")
+
+        publish("..2026_11_29_20_00_00.1", WATCHED)
+        path.symlink_to("..data/sniproxy.toml")
+        proxy = Proxy(parse(WATCHED, "x.toml"))
+        reloader = Reloader(self.clock, proxy, lambda: parse(path.read_text(), "x.toml"), str(path))
+        reloader.start()
+        self.look(3)
+        self.assertEqual([], proxy.seen)
+        for version in range(2, 5):
+            publish(f"..2026_11_29_20_00_00.{version}", WATCHED)
+            shutil.rmtree(volume / f"..2026_11_29_20_00_00.{version - 1}")
+            self.look(5)
+            self.assertEqual(["good"] * (version - 1), proxy.seen)
         reloader.stop()
 
     def test_switched(self) -> None:

@@ -166,8 +166,10 @@ class ControllerTests(SynchronousTestCase):
     def test_no_server_name(self) -> None:
         """A route for hellos without a name leads to the only broker, but not to one of several."""
         for targets, refused in (('"127.0.0.1:9"', False), ('["127.0.0.1:8", "127.0.0.1:9"]', True)):
-            check = made(TLS + ROUTES + f"[no_server_name]\ntarget = {targets}\n")
-            self.assertEqual(refused, check.unrouted(controller("127.0.0.1"), "public") is not None, targets)
+            own = '[[route]]\nserver_name = ""\nlistener = "public"\n'
+            for table in ("[no_server_name]\n", own):
+                check = made(TLS + ROUTES + f"{table}target = {targets}\n")
+                self.assertEqual(refused, check.unrouted(controller("127.0.0.1"), "public") is not None, targets)
 
     def test_bridge(self) -> None:
         """A bridge dials the controller through its proxy; the routes of another machine's proxy are unknown."""

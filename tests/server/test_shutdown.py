@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Result
 from sniproxy.net.listener import LAST_CALL_S
 from sniproxy.net.synfilter import welcome_new
+from sniproxy.relay.relay import Ending
+from sniproxy.server.shutdown import Shutdown
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy, open_tunnel
@@ -24,6 +30,85 @@ class AtOnceTests(SocketTestCase):
         proxy.service._shutdown._at_once = True
         await proxy.service.stopService()
         self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
+
+
+class Tunnel:
+    """A tunnel that ends at once when it is told to. @ivar reason: why it was ended."""
+
+    tunnelling = True
+
+    def __init__(self, live: dict[Any, None]) -> None:
+        self._live = live
+        self.bytes_up = self.bytes_down = 0
+        self.reason = ""
+        live[self] = None
+
+    def end(self, ending: Ending) -> None:
+        """End it."""
+        assert ending.result is Result.DRAINED
+        self.reason = ending.reason
+        del self._live[self]
+
+
+class SpreadTests(SynchronousTestCase):
+    """The drain time is used as a whole."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.live: dict[Any, None] = {}
+        self.shutdown = Shutdown(self.clock, self.live)
+
+    def left(self, seconds: float) -> list[int]:
+        """The number of tunnels after each second."""
+        counts = []
+        for _ in range(int(seconds)):
+            self.clock.pump([0.5, 0.5])
+            counts.append(len(self.live))
+        return counts
+
+    def test_spread(self) -> None:
+        """Tunnels are ended evenly over the time; the stop ends with the last one."""
+        tunnels = [Tunnel(self.live) for _ in range(100)]
+        stopped = self.shutdown.begin(10.0)
+        self.shutdown.listeners_closed()
+        self.assertEqual([90, 80, 70, 60, 50, 40, 30, 20, 10, 0], self.left(10))
+        self.shutdown.check()
+        self.successResultOf(stopped)
+        self.assertEqual("ended 0.5 s after the stop began, of a drain timeout of 10 s", tunnels[0].reason)
+        self.assertEqual("still open after the drain timeout of 10 s", tunnels[99].reason)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_silent_first(self) -> None:
+        """Of several tunnels, those that moved the fewest bytes since the last round are ended first."""
+        tunnels = [Tunnel(self.live) for _ in range(4)]
+        for tunnel in tunnels:
+            tunnel.bytes_up = 1000
+        self.shutdown.begin(4.0)
+        for _ in range(2):
+            tunnels[0].bytes_down += 50
+            tunnels[2].bytes_up += 9
+            self.clock.advance(0.5)
+        self.assertEqual([True, False, True, True], [tunnel in self.live for tunnel in tunnels])
+        for _ in range(2):
+            tunnels[0].bytes_down += 50
+            tunnels[2].bytes_up += 9
+            self.clock.advance(0.5)
+        self.assertEqual([True, False, True, False], [tunnel in self.live for tunnel in tunnels])
+
+    def test_ended_by_themselves(self) -> None:
+        """Tunnels that end by themselves count: no more are ended than the time demands. The only one has it all."""
+        tunnels = [Tunnel(self.live) for _ in range(10)]
+        self.shutdown.begin(10.0)
+        for tunnel in tunnels[1:]:
+            del self.live[tunnel]
+        self.assertEqual([1, 1, 1, 1, 1, 1, 1, 1, 1, 0], self.left(10))
+
+    def test_short(self) -> None:
+        """A drain time below the interval of the rounds."""
+        tunnel = Tunnel(self.live)
+        self.shutdown.begin(0.2)
+        self.clock.advance(0.2)
+        self.assertEqual("still open after the drain timeout of 0.2 s", tunnel.reason)
 
 
 class DrainTests(SocketTestCase):
@@ -61,6 +146,7 @@ class DrainTests(SocketTestCase):
             address = proxy.service.addresses["public"]
             [one] = proxy.service._listeners._open
             stopped = proxy.service.stopService()
+            assert one.acceptor is not None
             welcome_new(one.acceptor.sock)  # this client stands for one whose handshake had begun
             with socket.create_connection(address) as client:
                 if name is not None:

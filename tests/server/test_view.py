@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from sniproxy.admin.sources import UnknownDrainTarget
+from sniproxy.admin.sources import Readiness, UnknownDrainTarget
+from sniproxy.admin.upgrades import OldProcess
 from sniproxy.config.schema import ConfigError
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread
+from tests.support.targetsof import targets_of
 
 
 class ViewTests(SocketTestCase):
@@ -21,9 +23,10 @@ class ViewTests(SocketTestCase):
         self.assertEqual((True, "test.toml"), (status.ready, status.configuration))
         ((name, address),) = [(one.name, one.where) for one in status.listeners]
         self.assertEqual(("public", f"127.0.0.1:{proxy.port}"), (name, address))
-        self.assertEqual([("127.0.0.1:9", "up", 0)], [(x.target, x.state, x.connections) for x in status.targets])
+        self.assertEqual([("127.0.0.1:9", "up", 0)], [(x.target, x.state, x.connections) for x in targets_of(view)])
         self.assertEqual((0, 0, []), (status.access_log_lost, status.event_log_lost, list(status.resolvers)))
         self.assertEqual(view.limits_status(), status.limits)
+        self.assertEqual(Readiness(True, 1, []), view.readiness())
         self.assertEqual(1, view.current_settings(9)["route_count"])
 
         def broken() -> None:
@@ -38,6 +41,25 @@ class ViewTests(SocketTestCase):
         await proxy.service.stopService()
         self.assertFalse(view.ready)
 
+    async def test_summary(self) -> None:
+        """Connections, and targets that are down or ejected."""
+        proxy = Proxy(self, route("127.0.0.1:9", more="[health]\neject = 30\n"))
+        self.assertEqual("0 tunnels", proxy.service.summary())
+        (target,) = proxy.service._upstreams.known.values()
+        target.up = False
+        with proxy.connect():
+            while not proxy.service.view.live():
+                await in_thread(int)
+            self.assertEqual("1 tunnel, 1 target down", proxy.service.summary())
+
+    async def test_old_processes(self) -> None:
+        """The processes that upgrades have replaced are in the status."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        view = proxy.service.view
+        self.assertEqual([], view.status().old_processes)
+        view.find_old_processes = lambda: [OldProcess(7, 3)]
+        self.assertEqual([OldProcess(7, 3)], view.status().old_processes)
+
     async def test_drain(self) -> None:
         """Live connections are listed, and can be drained by the name of their route."""
         backend = Backend(self)
@@ -49,8 +71,11 @@ class ViewTests(SocketTestCase):
                 (live,) = view.live()
                 self.assertEqual("open", live.state)
                 self.assertEqual(1, view.drain(NAME, 0.001).left)
+                self.assertEqual([NAME], [one.name for one in view.readiness().drains])
                 self.assertEqual([NAME], [one.name for one in view.status().drains])
                 self.assertEqual(NAME, view.undrain(NAME).name)
                 self.assertRaises(UnknownDrainTarget, view.undrain, NAME)
                 self.assertRaises(UnknownDrainTarget, view.drain, "nobody.test", 1.0)
+                self.assertEqual("target", view.drain("later.test:1", 1.0, "target").kind)
+                view.undrain("later.test:1")
         await proxy.ended()
