@@ -63,6 +63,9 @@ class RewrittenDirection(PacedDirection):
                 data, self._unseen = self._unseen, b""
                 self._paced.target(data)
 
-    def put(self, frame: bytes) -> None:
-        """Insert a frame into the stream. The relay sends it when it next pumps this direction."""
-        self._head = bytes(self._head) + self._stream.put(frame)
+    def put(self, frame: bytes) -> bytes:
+        """Insert a frame where the next frame begins.
+
+        @return: what the relay is to send now. Empty: it is sent later, behind the rest of the current frame.
+        """
+        return self._stream.put(frame)

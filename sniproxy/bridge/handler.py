@@ -118,7 +118,9 @@ async def _connect(conn: Lifecycle, bridge: BridgeRuntime, broker: Broker) -> TL
     context, record = conn.context, conn.record
     record.server_name = broker[0]
     host, port = (bridge.proxy.host, bridge.proxy.port) if bridge.proxy else broker
-    sock = await dial(conn, [Target(host, port)])
+    target = Target(host, port)
+    context.upstreams.stats.record_answer(target, context.reactor.seconds(), record.server_name, ROUTE)
+    sock = await dial(conn, [target])
     began, conn.stage = context.reactor.seconds(), "handshake"
     upstream = TLSSocket(sock, bridge.tls().connection(broker[0]))
     spent = record.connect_s or 0.0

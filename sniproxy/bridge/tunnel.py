@@ -116,8 +116,7 @@ class BridgeTunnel:
             frame = failed(number, f"the bridge could not follow a redirect: {failure}")
         relay = self._conn.tunnel
         if isinstance(relay, Relay) and self._down is not None:
-            self._down.put(frame)
-            relay.pump(self._down)
+            relay.add(self._down, self._down.put(frame))
 
     def _add_descriptors(self, count: int) -> None:
         if self._conn.permit is not None:

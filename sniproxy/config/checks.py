@@ -29,6 +29,7 @@ from sniproxy.config.schema import (
     DefaultTable,
     Faults,
     ListenerTable,
+    LogTable,
     RouteEntry,
     Timeouts,
     shown,
@@ -52,6 +53,10 @@ _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--ac
 NO_PATH = "write a file path, or '-' for standard output"
 
 _NO_KEYS = (None,) * 6
+
+
+_MAY_BE_ZERO = ("idle", "drain", "upgrade_drain")
+"""Timeouts for which 0 has a meaning."""
 
 
 @attrs.frozen
@@ -81,6 +86,11 @@ class Check:
         if not path or "\0" in path:
             raise self.error(key, path, NO_PATH)
         return path if path == "-" or self.filename == COMMAND_LINE else str(PurePath(self.filename).parent / path)
+
+    def log_format(self, table: LogTable) -> str:
+        if table.format not in ("text", "json"):
+            raise self.error("log.format", table.format, 'write "text" or "json"')
+        return table.format
 
     def open_lines(self, table: AccessLogTable) -> float | None:
         """See L{Configuration.open_lines}."""
@@ -151,7 +161,7 @@ class Check:
     ) -> Route:
         """@param others: the routes before it."""
         try:
-            name = route_pattern(table.server_name)
+            name = route_pattern(table.server_name) if table.server_name else ""
         except BadName as error:
             from sniproxy.config.diagnostics.cures import name_cure
 
@@ -160,13 +170,16 @@ class Check:
         if table.listener is not None and table.listener not in listeners:
             known = ", ".join(sorted(listeners))
             raise self.error(f"{key}.listener", table.listener, f"no listener has this name; listeners: {known}")
+        if not name and table.listener is None:
+            cure = "write [no_server_name] for hellos without a name, or name a listener in this route"
+            raise self.error(f"{key}.server_name", table.server_name, cure)
         if (name, table.listener) in others:
             raise self.error(
                 f"{key}.server_name",
                 table.server_name,
                 "another route has this name; list all targets in one route",
             )
-        resolver = self.resolver(key, table.target, table.resolver, resolvers, name, True)
+        resolver = self.resolver(key, table.target, table.resolver, resolvers, name, bool(name))
         return Route(name, table.listener, resolver, *self.balance_and_limits(key, table))
 
     def default_route(
@@ -236,7 +249,7 @@ class Check:
     def timeouts(self, timeouts: Timeouts) -> Timeouts:
         for key in Timeouts.__struct_fields__:
             value = getattr(timeouts, key)
-            least_allowed = "0 or more" if key in ("idle", "drain") else "more than 0"
-            if not (0 < value <= 1e7 or (value == 0 and key in ("idle", "drain"))):
+            least_allowed = "0 or more" if key in _MAY_BE_ZERO else "more than 0"
+            if not (0 < value <= 1e7 or (value == 0 and key in _MAY_BE_ZERO)):
                 raise self.error(f"timeouts.{key}", value, f"must be a number of seconds, {least_allowed}")
         return timeouts

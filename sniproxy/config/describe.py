@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sniproxy.config.dump import dump_configuration
+from sniproxy.config.headerports import header_port_warnings
 from sniproxy.config.health import describe_health
 from sniproxy.config.limits import describe_limits
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Bridge, Configuration, Listener, ResolverTable, Route
@@ -162,7 +163,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     for route in configuration.routes:
         if ip_literal(route.server_name) is not None:
             yield f"route {route.server_name}: Java clients send no server name for IP addresses"
-        elif is_expression(route.server_name):
+        elif not route.server_name or is_expression(route.server_name):
             continue
         elif "." not in route.server_name:
             yield (
@@ -188,6 +189,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     yield from missing_https_routes(configuration)
     yield from proxy_protocol_warnings(configuration)
     yield from only_from_warnings(configuration)
+    yield from header_port_warnings(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < MIN_IDLE_S:
         yield f"timeouts.idle = {idle:g}: Pulsar can be silent for 30 s; write {MIN_IDLE_S:g} or more"

@@ -41,6 +41,7 @@ def dump_configuration(configuration: Configuration, most: int) -> dict[str, Any
         "limits": {**attrs.asdict(limits), "exempt": [str(network) for network in limits.exempt[:most]]},
         "health": attrs.asdict(configuration.health),
         "access_log": configuration.access_log,
+        "log_format": configuration.log_format,
         "open_lines": configuration.open_lines,
         "inspect_log": None if inspect_log is None else asdict(inspect_log),
         "admin": None if admin is None else admin.endpoint.text,

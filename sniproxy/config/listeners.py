@@ -11,10 +11,14 @@ from sniproxy.config.checks import Check
 from sniproxy.config.model import PLAINTEXT, PULSAR, Listener, ResolverTable, Route, Termination
 from sniproxy.config.proxyprotocol import is_from_client, make_proxy_protocol, make_send_proxy
 from sniproxy.config.schema import ConfigError, ListenerTable
+from sniproxy.routing.clientlist import make_client_list
+from sniproxy.routing.patterns import route_pattern
+from sniproxy.util.names import BadName
 
 _IN_ROUTE = {
     "target": "a [[route]]",
     "resolver": "a [[route]]",
+    "only_from": "it in the [[route]]",
     "send_proxy": "it in the [[route]]",
     "proxy_tlvs": "it in the [[route]]",
     "target_source": "it in the [[route]]",
@@ -37,14 +41,20 @@ def make_listener(
     if table.proxy_protocol is not None or table.proxy_protocol_from:
         found = check.converted(key, lambda: make_proxy_protocol(table, listener.endpoint))
         listener = replace(listener, proxy_protocol=found)
+    if table.closed_when_down is not None:
+        if table.plaintext:
+            cure = "only for listeners that use routes; remove it"
+            raise check.error(f"{key}.closed_when_down", table.closed_when_down, cure)
+        listener = replace(listener, closed_when_down=_pattern(check, key, table.closed_when_down))
     if table.plaintext:
         if termination is not None:
             cure = "a plaintext listener terminates no TLS; remove plaintext or certificates"
             raise check.error(f"{key}.certificates", table.certificates, cure)
         send = check.converted(key, lambda: make_send_proxy(table))
         from_client = check.converted(key, lambda: is_from_client(table.target_source))
+        clients = check.converted(key, lambda: make_client_list(table.only_from))
         resolver = check.resolver(key, table.target, table.resolver, resolvers)
-        route = Route(PLAINTEXT, table.name, resolver, send_proxy=send, from_client=from_client)
+        route = Route(PLAINTEXT, table.name, resolver, only_from=clients, send_proxy=send, from_client=from_client)
         return replace(listener, plaintext=route, inspect=inspect)
     for name in _IN_ROUTE:
         value = getattr(table, name)
@@ -58,6 +68,13 @@ def make_listener(
         )
         raise check.error(f"{key}.inspect", table.inspect, cure)
     return replace(listener, termination=termination, inspect=inspect)
+
+
+def _pattern(check: Check, key: str, text: str) -> str:
+    try:
+        return route_pattern(text)
+    except BadName as error:
+        raise check.error(f"{key}.closed_when_down", text, f"name the server_name of a route: {error}") from error
 
 
 def make_termination(check: Check, key: str, table: ListenerTable) -> Termination | None:

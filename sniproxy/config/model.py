@@ -22,6 +22,7 @@ from sniproxy.routing.templates import Template
 
 if TYPE_CHECKING:
     from sniproxy.config.allowed import Allowed
+    from sniproxy.config.fault import Fault
     from sniproxy.config.proxyprotocol import AcceptProxy
     from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy
 
@@ -42,6 +43,7 @@ class Listener(msgspec.Struct, frozen=True):
     @ivar termination: None: TLS stays end to end.
     @ivar inspect: whether Pulsar's commands are inspected. @ivar key: its key in the configuration.
     @ivar deferred_accept: the kernel holds a connection until the client has sent data.
+    @ivar closed_when_down: the listener is closed while no target of this route is up. None: it is always open.
     @ivar proxy_protocol: None: it reads no PROXY protocol headers.
     """
 
@@ -53,6 +55,7 @@ class Listener(msgspec.Struct, frozen=True):
     inspect: bool = False
     deferred_accept: bool = False
     proxy_protocol: AcceptProxy | None = None
+    closed_when_down: str | None = None
 
 
 class Termination(msgspec.Struct, frozen=True):
@@ -136,7 +139,8 @@ class ResolverTable(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True):
     """A route.
 
-    @ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all.
+    @ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. Empty: hellos without a name, on
+        the listener. @ivar listener: None: all.
     @ivar least_connections: balance by least connections instead of round robin.
     @ivar max_connections: concurrent connections. None: no limit. @ivar only_from: its clients. None: all.
     @ivar send_proxy: None: targets get no PROXY protocol header.
@@ -153,9 +157,15 @@ class Route(msgspec.Struct, frozen=True):
     from_client: bool = False
 
     @property
+    def nameless(self) -> bool:
+        """Whether it is for hellos without a server name."""
+        return self.server_name in ("", NO_SERVER_NAME)
+
+    @property
     def title(self) -> str:
         """For messages: ``a.test``, ``a.test (on public)``, ``[default]``."""
         name = f"[{self.server_name}]" if self.server_name in (DEFAULT, NO_SERVER_NAME) else self.server_name
+        name = name or "(no server name)"
         return name if self.listener is None else f"{name} (on {self.listener})"
 
 
@@ -171,6 +181,12 @@ class AdminSettings(msgspec.Struct, frozen=True):
     hosts: tuple[str, ...]
     instance: int | None = None
     token_file: str | None = None
+
+    @property
+    def supervisor_address(self) -> tuple[str, int] | None:
+        """Host and port of the supervisor's endpoint, in a worker. None: unknown, or this is no worker."""
+        host, port = self.endpoint.host, self.endpoint.port
+        return (host, port) if self.instance is not None and host is not None and port else None
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -188,7 +204,9 @@ class Configuration(msgspec.Struct, frozen=True):
     @ivar workers: the number of processes.
     @ivar relay: of plain tunnels: ``engine``, ``python``, or ``auto``: the engine if it is installed.
     @ivar relay_threads: the engine's threads, in each process.
+    @ivar log_format: of the program's log: ``text`` or ``json``.
     @ivar text: the file's text, for the lines of errors. Empty: the configuration came from options.
+    @ivar faults: faults on purpose, in the order in which they are tried.
     @ivar notes: warnings about the file that the values do not show.
     """
 
@@ -210,8 +228,10 @@ class Configuration(msgspec.Struct, frozen=True):
     relay: str = "auto"
     relay_threads: int = 1
     open_lines: float | None = None
+    log_format: str = "text"
     text: str = ""
     notes: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
     @property
     def entrances(self) -> tuple[Listener | Bridge, ...]:

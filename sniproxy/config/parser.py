@@ -37,6 +37,7 @@ from sniproxy.config.schema import (
 )
 from sniproxy.config.workers import with_workers
 from sniproxy.routing.policy import make_policy
+from sniproxy.routing.templates import PROXY_PORT
 
 
 def parse(
@@ -111,9 +112,25 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         check.converted("limits", lambda: make_limits(file.limits)),
         relay=file.relay,
         relay_threads=file.relay_threads,
+        log_format=check.log_format(file.log),
         open_lines=check.open_lines(file.access_log) if file.access_log else None,
         notes=tuple(_notes(data, file)),
     )
+    if any(listener.closed_when_down is not None for listener in listeners):
+        # Imported here: most configurations have none and start faster without it.
+        from sniproxy.config.closing import check_closing
+
+        check_closing(configuration, file.workers, check.error)
+    if file.fault:
+        # Imported here: nearly all configurations have none and start faster without Pulsar's commands.
+        from sniproxy.config.faults import with_faults
+
+        configuration = with_faults(check, configuration, file.fault, file.workers)
+    if any(PROXY_PORT in template.places for template in check.targets.values()):
+        # Imported here: few configurations have such a target, and the others start faster without it.
+        from sniproxy.config.headerports import check_header_ports
+
+        check_header_ports(check, configuration)
     return with_workers(configuration, file.workers, file.reuse_port, check.error)
 
 

@@ -82,9 +82,11 @@ class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     upstream_certificate: str | None = None
     proxy_protocol: str | None = None
     proxy_protocol_from: list[str] = []
+    only_from: list[str] | None = None
     send_proxy: str | None = None
     proxy_tlvs: list[str] | None = None
     target_source: str | None = None
+    closed_when_down: str | None = None
 
 
 class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -125,20 +127,49 @@ class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     target_source: str | None = None
 
 
+class FaultEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """C{seconds} and C{after_seconds} are seconds, C{rate} is bytes per second. See L{sniproxy.config.faults}."""
+
+    action: str
+    name: str | None = None
+    listener: str | None = None
+    on: str | None = None
+    sender: str | None = msgspec.field(default=None, name="from")
+    topic: str | None = None
+    server_name: str | None = None
+    after_bytes: int | None = None
+    after_seconds: float | None = None
+    nth: int | None = None
+    times: int | None = None
+    probability: float | None = None
+    seed: int | None = None
+    seconds: float | None = None
+    rate: float | None = None
+    url: str | None = None
+    response: str | None = None
+    error: str | None = None
+    message: str | None = None
+
+
 class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Seconds. etc/sniproxy.toml explains each default."""
 
-    hello: float = 5.0
+    hello: float = 10.0
     connect: float = 10.0
     idle: float = 300.0
     half_closed: float = 60.0
     drain: float = 30.0
+    upgrade_drain: float = 14_400.0
 
 
 class AccessLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     path: str
     opened: bool = False
     repeat: float | None = None
+
+
+class LogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    format: str = "text"
 
 
 class InspectLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -193,10 +224,12 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listener: list[ListenerTable] = []
     bridge: list[BridgeTable] = []
     route: list[RouteEntry] = []
+    fault: list[FaultEntry] = []
     default: DefaultTable | None = None
     no_server_name: DefaultTable | None = None
     resolver: dict[str, dict[str, Any]] = {}
     timeouts: Timeouts = Timeouts()
+    log: LogTable = LogTable()
     access_log: AccessLogTable | None = None
     inspect_log: InspectLogTable | None = None
     admin: AdminTable | None = None
@@ -247,6 +280,7 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
             "service_url": 'write service_url = "pulsar+ssl://pulsar-vip.example.com:6651"',
             "trust": 'write trust = "ca.pem", the CA that signs the brokers\' certificates',
             "server_name": 'write server_name = "broker-1.example.com"',
+            "action": 'write action = "reset"',
             "path": 'write path = "access.jsonl", or "-" for standard output',
         }.get(missing[1], "add it")
         return ConfigError(f"{filename}: {place}: missing; {example}", place)
@@ -282,7 +316,7 @@ def _all_keys() -> dict[str, list[str]]:
     for field in msgspec.structs.fields(File):
         for kind in (field.type, *get_args(field.type)):  # of ListenerTable, list[ListenerTable] or DefaultTable | None
             if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                found[field.name] = list(kind.__struct_fields__)
+                found[field.name] = list(kind.__struct_encode_fields__)
     return found
 
 

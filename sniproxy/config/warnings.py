@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, ResolverTable, Route
+from sniproxy.config.model import DEFAULT, Configuration, ResolverTable, Route
 from sniproxy.interfaces import Request, Target
 from sniproxy.routing.patterns import MAX_GROUPS, capture_count, is_expression
 from sniproxy.routing.policy import Network, Policy
@@ -215,7 +215,7 @@ def _leads_to_https(route: Route) -> bool:
 
 
 def _is_exact(name: str) -> bool:
-    return "*" not in name and not is_expression(name)
+    return bool(name) and "*" not in name and not is_expression(name)
 
 
 _SERVICE_NAME = re.compile(
@@ -237,6 +237,8 @@ def no_service_route(configuration: Configuration) -> Iterator[str]:
         targets, name = templates(route), route.server_name
         if len(targets) != 1:
             return
+        if not name:
+            continue
         if name[0] in "~*":
             if not targets[0].captures:
                 return
@@ -260,7 +262,7 @@ def policy_warnings(configuration: Configuration) -> Iterator[str]:
         filled = [template for template in templates(route) if template.places]
         if not filled:
             continue
-        named = route.server_name != NO_SERVER_NAME and not any(route is x.plaintext for x in configuration.listeners)
+        named = not route.nameless and not any(route is x.plaintext for x in configuration.listeners)
         for template in filled:
             place = f"route {route.server_name}: target {template.text}"
             why_not = template.why_not(capture_count(route.server_name), named)
@@ -269,7 +271,7 @@ def policy_warnings(configuration: Configuration) -> Iterator[str]:
             elif template.client_formed:
                 formed = True
                 yield from (f"{place}: {warning}" for warning in _useless(configuration, route, template))
-                if route.server_name == DEFAULT and policy.allow_names is None:
+                if route.server_name == DEFAULT and template.name_formed and policy.allow_names is None:
                     yield f"{place}: an open proxy: clients can reach any public host; set policy.allow_names"
     for network in policy.allow_cidrs:
         if network.prefixlen < _WIDE[network.version]:
@@ -303,7 +305,9 @@ def _ports(configuration: Configuration, route: Route, template: Template) -> se
     found = set()
     for port in own if PORT in template.places else {None}:
         # With two names: the ports differ if the name is part of the port.
-        one, other = (Request(digit, (), "", "", (digit,) * MAX_GROUPS, port) for digit in "12")
+        one, other = (
+            Request(digit, (), "", "", (digit,) * MAX_GROUPS, port, proxy_protocol_port=int(digit)) for digit in "12"
+        )
         try:
             ports = {template.fill(one).port, template.fill(other).port}
         except BadTarget:

@@ -19,6 +19,9 @@ STABLE_S = 10.0
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 30.0
 """Seconds before the first restart of a worker that failed early; the maximum after further failures."""
 
+SUPERVISED = "supervisor"
+"""Text and kind of a worker's admin endpoint."""
+
 Entrance = TypeVar("Entrance", Listener, Bridge)
 
 
@@ -38,7 +41,6 @@ def with_workers(configuration: Configuration, workers: int, reuse_port: bool, e
         )
     if workers > 1:
         _check_entrances(configuration, error)
-        _check_admin(configuration, workers, error)
     if not reuse_port and workers == 1:
         return configuration
     return replace(
@@ -50,12 +52,12 @@ def with_workers(configuration: Configuration, workers: int, reuse_port: bool, e
 
 
 def for_worker(configuration: Configuration, index: int) -> Configuration:
-    """The configuration of one worker: its own admin endpoint, and no reload on change."""
+    """The configuration of one worker: no reload on change, and an admin endpoint that only the supervisor reaches."""
     admin = configuration.admin
     if admin is not None:
-        endpoint = admin.endpoint.for_instance(index)
-        assert endpoint is not None, "with_workers has checked it"
-        admin = replace(admin, endpoint=endpoint, instance=index)
+        # The same text after a reload: this endpoint stays. Host and port are those of the supervisor's.
+        endpoint = attrs.evolve(admin.endpoint, text=SUPERVISED, kind=SUPERVISED)
+        admin = replace(admin, endpoint=endpoint, token_file=None, instance=index)
     return replace(configuration, admin=admin, reload_on_change=False)
 
 
@@ -84,22 +86,3 @@ def _check_entrances(configuration: Configuration, error: MakeError) -> None:
         if endpoint.port is None and endpoint.kind != "systemd":
             cure = f"workers cannot share a {endpoint.kind} endpoint; write tcp:, or remove workers"
             raise error(key, endpoint.text, cure)
-
-
-def _check_admin(configuration: Configuration, workers: int, error: MakeError) -> None:
-    if configuration.admin is None:
-        return
-    endpoint = configuration.admin.endpoint
-    last = endpoint.for_instance(workers - 1)
-    if last is None:
-        cure = f"each of {workers} workers needs its own; write unix:, or tcp: with {workers - 1} ports free above it"
-        raise error("admin.endpoint", endpoint.text, cure)
-    if not endpoint.port or last.port is None:
-        return
-    for one in configuration.entrances:
-        port = one.endpoint.port
-        if port is not None and endpoint.port <= port <= last.port:
-            cure = (
-                f"workers use ports {endpoint.port} to {last.port} for it, and {one.key} uses {port}; move one of them"
-            )
-            raise error("admin.endpoint", endpoint.text, cure)

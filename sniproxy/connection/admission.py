@@ -66,6 +66,15 @@ class Permit:
         """The client that the connection counts for. None: limits by client do not apply."""
         return None if self._client is None else self._client.name
 
+    @property
+    def route(self) -> tuple[str, str | None] | None:
+        """The server name and the listener of the route that the connection counts for. None: it counts for none."""
+        return None if self._route is None else self._route.key
+
+    def adopt_route(self, route: RouteCount) -> None:
+        """The connection counts for this route already."""
+        self._route = route
+
     def wait_for_hello(self, conn: Any) -> None:
         """Count it as waiting for its hello. @param conn: the connection, which L{Admission.make_room} may end."""
         self._admission.enter_hellos(self, conn)
@@ -214,6 +223,28 @@ class Admission:
         self._connections += 1
         return Permit(self, client)
 
+    def adopt(self, address: str, route: tuple[str, str | None] | None) -> Permit:
+        """Admit a tunnel of another process, whatever the limits.
+
+        @param address: as for L{admit}. @param route: the server name and listener of its route. None: it has none.
+        """
+        name = self._name(address.rpartition(":")[0])
+        client = None if name is None else self._clients.setdefault(name, Client(name))
+        if client is not None:
+            client.connections += 1
+        self._connections += 1
+        permit = Permit(self, client)
+        if route is not None:
+            permit.adopt_route(self._route(route))
+        return permit
+
+    def _route(self, key: tuple[str, str | None]) -> RouteCount:
+        count = self._routes.get(key)
+        if count is None:
+            count = self._routes[key] = RouteCount(key)
+        count.connections += 1
+        return count
+
     def _refusing(self, name: str, client: Client | None) -> str | None:
         """The limit that a client has reached."""
         limits, now = self._limits, self._seconds()
@@ -266,10 +297,7 @@ class Admission:
             self.refusals["max_connections_per_route"] += 1
             # No alert: this may change, and after a plain close all Pulsar clients try again.
             raise Refusal(Result.LIMIT, f"route {route.server_name}: at its limit of {counted(most, 'connection')}")
-        if count is None:
-            count = self._routes[key] = RouteCount(key)
-        count.connections += 1
-        return count
+        return self._route(key)
 
     def enter_connecting(self, name: str, listener: str | None) -> tuple[str, str | None]:
         """Count a connecting connection of a route or bridge. @return: for L{leave_connecting}.

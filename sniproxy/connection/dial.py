@@ -59,7 +59,7 @@ async def _connect(
         return await _dial(conn, targets, source)
     reactor, record = conn.context.reactor, conn.record
     began = reactor.seconds()
-    conn.context.upstreams.add_planned(plan.key)
+    stats = conn.context.upstreams.add_planned(plan.key)
     record.target, conn.target = plan.text, plan.targets[0]
     try:
         begun = begin(plan.host, plan.port, source)
@@ -67,7 +67,9 @@ async def _connect(
         return await _dial(conn, targets, source)
     if begun[1]:  # not connected yet
         return await _dial(conn, targets, source, begun)
-    record.connect_s = reactor.seconds() - began
+    now = reactor.seconds()
+    record.connect_s = now - began
+    stats.record_connect(record.connect_s, now)
     return begun[0]
 
 
@@ -82,8 +84,9 @@ async def _dial(
     context, record, permit = conn.context, conn.record, conn.permit
     upstreams = context.upstreams
 
-    def failed(target: Target, why: str) -> None:
-        if upstreams.record_failure(target, why, context.reactor.seconds()):
+    def failed(target: Target, error: DialError) -> None:
+        why = str(error)
+        if upstreams.record_failure(target, why, context.reactor.seconds(), error.kind):
             seconds = upstreams.health.eject
             log.warn("target {target} ejected for {seconds:g} s: {why}", target=str(target), seconds=seconds, why=why)
 
@@ -92,14 +95,22 @@ async def _dial(
         # No alert: the drain may be undone, and after a plain close all clients try again.
         raise Refusal(Result.CONNECT_FAILED, f"drained: {', '.join(map(str, targets))}")
     began = context.reactor.seconds()
+    begins: list[tuple[Target, float]] = []
+
+    def trying(target: Target) -> None:
+        begins.append((target, context.reactor.seconds()))
+        conn.enter_target(target)
+
     conn.stage = "connect"
     try:
         left = context.timeouts.connect - (record.resolve_s or 0.0)
         client = None if permit is None else permit.client
-        dialling = context.dialer.dial(usable, left, conn.enter_target, failed, client, begun, source)
+        dialling = context.dialer.dial(usable, left, trying, failed, client, begun, source)
         upstream = await conn.while_connected(dialling)
-        if conn.target is not None:
-            upstreams.record_success(conn.target)
+        target, now = conn.target, context.reactor.seconds()
+        if target is not None:
+            first = next((when for one, when in begins if one is target), began)
+            upstreams.record_success(target, now - first, now)
         return upstream
     except DialError as error:
         alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None

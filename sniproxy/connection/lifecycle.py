@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,11 +20,13 @@ from sniproxy.config.schema import Timeouts
 from sniproxy.connection.admission import Permit
 from sniproxy.connection.answer import full_reason
 from sniproxy.events import Connection, Observer, Refusal, Result
+from sniproxy.faults.active import ActiveFaults
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer
 from sniproxy.relay.engine import RelayEngine
 from sniproxy.relay.leaving import ClientWatch
+from sniproxy.relay.protocols import Tunnel
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.clientlist import check_client
 from sniproxy.routing.randoms import LiveRandoms
@@ -32,6 +34,7 @@ from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.tls.alerts import fatal_alert
 from sniproxy.util.buffered import BufferAccount, Share
+from sniproxy.util.coroutines import resume
 from sniproxy.util.reactor import IReactor
 
 log = Logger()
@@ -56,6 +59,7 @@ class ConnectionContext:
     @ivar engine: the relay engine, for plain tunnels. None: the relay in Python for all.
     @ivar randoms: finds loops through other proxies; the same object in all contexts.
     @ivar account: counts buffered bytes; the same object in all contexts.
+    @ivar faults: faults on purpose; the same object in all contexts. None: there are none.
     @ivar opened: called with each connection that becomes a tunnel. None: nothing is.
     """
 
@@ -70,26 +74,7 @@ class ConnectionContext:
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
     account: BufferAccount = attrs.field(factory=BufferAccount)
     opened: Callable[[Lifecycle], None] | None = None
-
-
-class Tunnel(Protocol):
-    """What the lifecycle needs of a relay."""
-
-    @property
-    def sockets(self) -> tuple[socket.socket, ...]:
-        """The client's and the target's. Empty: Python does not own them."""
-
-    @property
-    def answer(self) -> bytes:
-        """See L{sniproxy.relay.relay.Relay.answer}."""
-
-    @property
-    def bytes_up(self) -> int: ...
-    @property
-    def bytes_down(self) -> int: ...
-    @property
-    def half_closed(self) -> bool: ...
-    def end(self, ending: Ending) -> None: ...
+    faults: ActiveFaults | None = None
 
 
 class Lifecycle:
@@ -112,10 +97,11 @@ class Lifecycle:
         "legacy_version", "may_half_close", "permit", "record", "sock", "stage", "target", "tunnel",
     )  # fmt: skip
 
-    def __init__(self, context: ConnectionContext, sock: socket.socket, record: Connection) -> None:
+    def __init__(self, context: ConnectionContext, sock: socket.socket | None, record: Connection) -> None:
+        """@param sock: None: it has a tunnel already, see L{adopt}."""
         self.context = context
         self.record = record
-        self.sock: socket.socket | None = sock
+        self.sock = sock
         self.stage = "hello"
         self.may_half_close = False
         self.legacy_version = _TLS_1_2
@@ -143,6 +129,26 @@ class Lifecycle:
             return
         self._stages = Deferred.fromCoroutine(self._run(stages, waits_for))
 
+    def adopt(self, target: Target, elapsed: float, when_over: Callable[[Lifecycle], None]) -> None:
+        """The connection was a tunnel in another process, and becomes one here, by L{enter_tunnel}.
+
+        @param elapsed: seconds since it was accepted. @param when_over: as for L{begin}.
+        """
+        self._when_over = when_over
+        self._started -= elapsed
+        self.target = target
+        # The counts of bytes so far are in the record until the end.
+        self.context.upstreams.adopt_connection(target, self.record.bytes_up, self.record.bytes_down)
+
+    def leave(self) -> None:
+        """The tunnel continues in another process, which writes its record."""
+        when_over, self._when_over = self._when_over, None
+        self.record.bytes_up, self.record.bytes_down = self.bytes_up, self.bytes_down
+        self._call_last()
+        self._leave_target()
+        if when_over is not None:
+            when_over(self)
+
     def end(self, ending: Ending) -> None:
         """End the connection from outside, in any stage."""
         self._ending = ending
@@ -150,6 +156,11 @@ class Lifecycle:
             self.tunnel.end(ending)
         elif self._stages is not None:
             self._stages.cancel()
+
+    def end_if_asked(self) -> None:
+        """End the tunnel if L{end} was called, perhaps while no relay had it."""
+        if self._ending is not None:
+            self.end(self._ending)
 
     def finish(self, ending: Ending) -> None:
         """Complete the record, call the observer, and close the client's socket if there was no tunnel."""
@@ -204,7 +215,7 @@ class Lifecycle:
 
     def enter_route(self, route: LiveRoute) -> None:
         """Count the connection for its route. @raise Refusal: the route excludes the client, or a limit is reached."""
-        self.record.route = route.server_name
+        self.record.route = route.server_name or "no_server_name"
         if route.only_from is not None:
             proxied = self.record.proxied
             check_client(route.only_from, route.server_name, self.record.client, proxied.tlvs if proxied else {})
@@ -220,16 +231,17 @@ class Lifecycle:
         self.context.upstreams.add_connection(target)
 
     def enter_tunnel(self, tunnel: Tunnel) -> None:
-        """The tunnel owns both sockets from now on."""
+        """The tunnel owns both sockets from now on. It may have been one before."""
+        opened = self.context.opened if self.sock is not None else None  # otherwise it was a tunnel before
         self.sock = None
         self.tunnel = tunnel
         if self.permit is not None:
             self.permit.leave_connecting()
-        assert self._received is not None
-        self._received.holds(0)
+        if self._received is not None:
+            self._received.holds(0)
         self._received, self.legacy_version = None, _TLS_1_2  # an idle tunnel keeps no objects of the stages
-        if self.context.opened is not None:
-            self.context.opened(self)
+        if opened is not None:
+            opened(self)
 
     @property
     def ended(self) -> bool:
@@ -260,7 +272,7 @@ class Lifecycle:
         assert self.sock is not None
         watch = ClientWatch(self.context.reactor, self.sock, self.may_half_close, self._client_left)
         try:
-            return (yield from _resume(step, waits_for))
+            return (yield from resume(step, waits_for))
         finally:
             watch.stop()
 
@@ -271,7 +283,7 @@ class Lifecycle:
     def _run(self, stages: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
         """Run the rest of a handler that waits."""
         try:
-            yield from _resume(stages, waits_for)
+            yield from resume(stages, waits_for)
         except Exception:
             self._fail(Failure())
         self._stages = None
@@ -282,7 +294,7 @@ class Lifecycle:
     def _ending_of(self, failure: Failure) -> Ending:
         error = failure.value
         if isinstance(error, Refusal):
-            self.record.alert = error.alert
+            self.record.alert = None if self.may_half_close else error.alert  # plaintext clients speak no TLS
             return Ending(error.result, str(error))
         if isinstance(error, CancelledError):
             return self._ending or Ending(Result.SHUTDOWN, "cancelled")
@@ -291,18 +303,14 @@ class Lifecycle:
 
     def _finish(self) -> None:
         record = self.record
-        for function in self._at_end or ():
-            try:
-                function()
-            except Exception:
-                log.failure("connection {id}: internal error at its end", id=record.id)
+        self._call_last()
         if self._received is not None:
             self._received.holds(0)
-        self._leave_target()
         answer = None
         if self.tunnel is not None:
             record.bytes_up, record.bytes_down = self.tunnel.bytes_up, self.tunnel.bytes_down
             answer = self.tunnel.answer
+        self._leave_target()
         # Only plaintext listeners set may_half_close.
         record.reason = full_reason(record, answer, not self.may_half_close)
         record.total_s = self.elapsed()
@@ -315,9 +323,17 @@ class Lifecycle:
                 self.last_bytes = fatal_alert(record.alert, self.legacy_version)
             self.context.closer(self.sock, self.last_bytes)
 
+    def _call_last(self) -> None:
+        for function in self._at_end or ():
+            try:
+                function()
+            except Exception:
+                log.failure("connection {id}: internal error at its end", id=self.record.id)
+
     def _leave_target(self) -> None:
         if self.target is not None:
-            self.context.upstreams.remove_connection(self.target)
+            record = self.record
+            self.context.upstreams.remove_connection(self.target, record.bytes_up, record.bytes_down)
             self.target = None
 
     def elapsed(self) -> float:
@@ -331,18 +347,3 @@ Handler = Callable[[Lifecycle], Coroutine[Any, Any, None]]
 
 It raises L{Refusal} if there is no tunnel. The lifecycle then closes the client's socket; a stage closes its own.
 """
-
-
-def _resume(begun: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
-    """Run the rest of a started coroutine. @param waits_for: what it awaits. @return: its result."""
-    try:
-        while True:
-            try:
-                came = yield waits_for
-            except Exception as error:
-                waits_for = begun.throw(error)
-            else:
-                waits_for = begun.send(came)
-    except StopIteration as done:
-        value: T = done.value
-        return value

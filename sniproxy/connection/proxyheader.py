@@ -13,9 +13,14 @@ from sniproxy.proxyprotocol.reader import begins_header, read_header
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.names import host_port
 from sniproxy.util.reactor import IReactor
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 if TYPE_CHECKING:
     from sniproxy.config.proxyprotocol import AcceptProxy
+
+REST_S = 3.0
+"""Seconds from the first byte of a header to its last. A sender writes it at once (PROXY protocol, section 2), and its
+connection crosses one network: this allows for two retransmissions."""
 
 Found = tuple[ProxyHeader | None, int]
 """A header, or None, and the number of its bytes."""
@@ -24,16 +29,19 @@ Found = tuple[ProxyHeader | None, int]
 class HeaderStage(FirstBytes[Found]):
     """Reads a client's socket until a header is complete, or the bytes are none; raises C{HeaderError}.
 
+    A header has L{REST_S} from its first byte on, within the stage's own deadline.
+
     @param peer: whose header is refused as soon as it begins. None: headers are believed.
     """
 
-    __slots__ = ("_peer",)
+    __slots__ = ("_peer", "_rest")
 
     def __init__(
         self, reactor: IReactor, sock: socket.socket, seconds: float, account: BufferAccount, peer: str | None = None
     ) -> None:
         super().__init__(reactor, sock, seconds, account, "PROXY protocol header")
         self._peer = peer
+        self._rest: Deadline | None = None
 
     def parse(self, data: bytes) -> Found | None:
         if self._peer is not None:
@@ -46,9 +54,20 @@ class HeaderStage(FirstBytes[Found]):
                 )
             return None if begins is None else (None, 0)
         try:
-            return read_header(self.received)
+            found = read_header(self.received)
         except NoHeader:
             return None, 0
+        if found is None and self._rest is None:
+            self._rest = timer_wheel_of(self._reactor).after(REST_S, self._incomplete)
+        return found
+
+    def _incomplete(self) -> None:
+        self._fail(HeaderError(f"no complete PROXY protocol header within {REST_S:g} s of its first byte"))
+
+    def _stop(self) -> None:
+        super()._stop()
+        if self._rest is not None:
+            self._rest.cancel()
 
 
 class FirstMessage(FirstBytes[bytes]):

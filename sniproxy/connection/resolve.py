@@ -65,7 +65,9 @@ async def _ask(conn: Lifecycle, route: LiveRoute) -> Resolution:
     record, reactor, seconds = conn.record, conn.context.reactor, conn.context.timeouts.connect
     parts, port = captured(route.server_name, record.server_name), own_port(conn.sock)
     tlvs = {} if record.proxied is None else record.proxied.tlvs
-    request = Request(record.server_name, record.alpn, record.client, record.listener, parts, port, tlvs)
+    destination = None if record.proxied is None else record.proxied.destination
+    proxy_port = None if destination is None else destination.port
+    request = Request(record.server_name, record.alpn, record.client, record.listener, parts, port, tlvs, proxy_port)
     try:
         resolution: object = route.resolver.resolve(request)
         if not isinstance(resolution, Resolution) and isinstance(resolution, Awaitable):
@@ -99,7 +101,12 @@ def _in_order(conn: Lifecycle, route: LiveRoute, resolution: Resolution, plainte
     """The targets of an answer, in the order to dial them."""
     upstreams, now = conn.context.upstreams, conn.context.reactor.seconds()
     upstreams.record_answer(
-        resolution.targets, conn.record.server_name, now, plaintext=plaintext, header=route.check_header
+        resolution.targets,
+        conn.record.server_name,
+        now,
+        plaintext=plaintext,
+        header=route.check_header,
+        route=route.server_name if route.fixed is None else None,
     )
     return upstreams.order(route.turns.order(resolution.targets), route.least_connections, now)
 

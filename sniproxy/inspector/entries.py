@@ -81,7 +81,8 @@ class TopicEntry:
     topic. ``segment``: of a topic that is a segment of one. ``leader_url``, ``leader_url_tls``: of a topic that assigns
     a transaction coordinator, the coordinator's leader (PIP-473). Neither a leader nor a controller owns the topic.
 
-    ``cluster``: the cluster of the topic (`Clusters`).
+    ``cluster``: the cluster of the topic (`Clusters`). ``producers``, ``consumers``: those that are open now, on
+    inspected connections that opened them after the topic's lookup.
 
     ``partitions``, ``segments``: for a folded topic, the number of its known ones, else 0. Counts of a folded topic are
     sums, and ``brokers`` lists the URLs of all owners (the TLS URL if there is one). Its other fields come from the
@@ -116,6 +117,8 @@ class TopicEntry:
     segment: Segment | None = None
     leader_url: str | None = None
     leader_url_tls: str | None = None
+    producers: int = 0
+    consumers: int = 0
 
     @property
     def has_owner(self) -> bool:
@@ -174,6 +177,8 @@ def merged(one: TopicEntry, other: TopicEntry) -> TopicEntry:
         failures=older.failures + newer.failures,
         last_error=newer.last_error or older.last_error,
         moves_total=older.moves_total + newer.moves_total - seen_twice,
+        producers=older.producers + newer.producers,
+        consumers=older.consumers + newer.consumers,
     )
     both.moves = deque(moves, maxlen=MAX_MOVES)
     return both
@@ -231,5 +236,7 @@ def _fold(topic: str, entries: list[TopicEntry]) -> TopicEntry:
         segments=segments,
         layout=next((entry.layout for entry in entries if entry.topic == topic), None),
         cluster=last.cluster,
+        producers=sum(entry.producers for entry in entries),
+        consumers=sum(entry.consumers for entry in entries),
         brokers=tuple(sorted({url for entry in entries if (url := entry.broker_url_tls or entry.broker_url)})),
     )

@@ -9,6 +9,7 @@ from collections import deque
 
 import attrs
 
+from sniproxy.inspector.attached import Attachments
 from sniproxy.inspector.clusters import Clusters, is_loopback
 from sniproxy.inspector.entries import (
     LOOKUP,
@@ -46,6 +47,7 @@ class Ledger:
     def __init__(self, max_topics: int = MAX_TOPICS) -> None:
         self._max_topics = max_topics
         self._clusters = Clusters()
+        self._attached = Attachments()
         self._topics: dict[tuple[str, str], TopicEntry] = {}
         self._namespaces: dict[tuple[str, str], NamespaceEntry] = {}
         self._failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
@@ -77,6 +79,11 @@ class Ledger:
         server name of the connection, if known.
         """
         fields, found = event.fields, []
+        for at, topic, kind, change in self._attached.take(
+            event, place, lambda name: self._at(place, name) is not None
+        ):
+            if (entry := self._at(at, topic)) is not None:
+                setattr(entry, kind, max(0, getattr(entry, kind) + change))
         match event.name:
             case "lookup":
                 return self._lookup(event, place, service)
@@ -109,6 +116,11 @@ class Ledger:
                     cluster, joined = self._add_broker(event, cluster, urls)
                 events += [*joined, *self._set_owner(event, cluster, topic_found, urls, event.name, service)]
         return events
+
+    def _at(self, place: str, topic: str) -> TopicEntry | None:
+        """The entry of a topic in the cluster of a place, if both are known."""
+        known = self._clusters.is_known(place)
+        return self._topics.get((self._clusters.cluster_at(place), topic)) if known else None
 
     def _assign_place(self, place: str, topic: str) -> None:
         """Assign an unknown place to the only cluster that has a topic which its broker names."""

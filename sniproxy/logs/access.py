@@ -53,7 +53,8 @@ def json_line(connection: Connection, result: str | None = None) -> str:
         f'"alert": {_text(alert)}, "bytes_up": {one.bytes_up}, "bytes_down": {one.bytes_down}, '
         f'"hello_s": {_seconds(one.hello_s)}, "resolve_s": {_seconds(one.resolve_s)}, '
         f'"connect_s": {_seconds(one.connect_s)}, "total_s": {_seconds(one.total_s)}, '
-        f'"reason": {quote(bounded(one.reason))}{"" if one.proxied is None else _proxied(one.proxied)}}}'
+        f'"reason": {quote(bounded(one.reason))}{"" if one.proxied is None else _proxied(one.proxied)}'
+        f"{_faults(one.faults) if one.faults else ''}}}"
     )
 
 
@@ -62,6 +63,11 @@ def _proxied(proxied: Proxied) -> str:
     quote = encode_basestring_ascii
     tlvs = ", ".join([f"{quote(name)}: {quote(value)}" for name, value in proxied.tlvs.items()])
     return f', "peer": {quote(proxied.peer)}, "proxy_tlv": {{{tlvs}}}'
+
+
+def _faults(names: tuple[str, ...]) -> str:
+    """The names of the faults on purpose that were applied."""
+    return f', "faults": [{", ".join(map(encode_basestring_ascii, names))}]'
 
 
 def readable_line(connection: Connection, result: str | None = None) -> str:

@@ -54,6 +54,10 @@ class OpenTunnels:
     def __call__(self, tunnel: OpenTunnel) -> None:
         """The tunnel is open."""
         self._write_line(tunnel)
+        self.follow(tunnel)
+
+    def follow(self, tunnel: OpenTunnel) -> None:
+        """The tunnel is open, and its first line was written: repeat that."""
         if self.repeat:
             if len(self._due) >= self._drop_at:
                 self._drop_ended()

@@ -8,11 +8,28 @@ all other events to Twisted.
 from __future__ import annotations
 
 import atexit
+import fcntl
+import json
+import os
+import sys
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
-from twisted.logger import FileLogObserver, LogEvent, Logger, LogLevel, formatTime, globalLogPublisher
+from twisted.logger import (
+    FileLogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    eventAsText,
+    formatTime,
+    globalLogPublisher,
+    textFileLogObserver,
+)
+from twisted.python.logfile import LogFile
 from twisted.python.threadable import isInIOThread
 
 from sniproxy.util.reactor import IReactor
@@ -33,7 +50,7 @@ def write_line(log: Logger, line: str) -> None:
     If L{LineObserver} is the only observer, it gets the line itself, because an event takes longer than the line.
     """
     observers = globalLogPublisher._observers
-    if len(observers) == 1 and type(observers[0]) is LineObserver and log.observer is globalLogPublisher and line:
+    if len(observers) == 1 and isinstance(observers[0], LineObserver) and log.observer is globalLogPublisher and line:
         observers[0].add(log.namespace, "info", time.time(), line)
         return
     log.observer(
@@ -57,11 +74,13 @@ class LineObserver(FileLogObserver):
     log.
 
     @param other: formats all other events. For a line it gives the same text as this class.
+    @param as_json: write each event as a JSON object instead (L{json_line}).
     """
 
-    def __init__(self, reactor: IReactor, other: FileLogObserver) -> None:
-        super().__init__(other._outFile, other.formatEvent)
+    def __init__(self, reactor: IReactor, other: FileLogObserver, as_json: bool = False) -> None:
+        super().__init__(other._outFile, _json_event if as_json else other.formatEvent)
         self._reactor = reactor
+        self._json = as_json
         self._lines: deque[str] = deque()
         self._scheduled = False
         self._second = -1
@@ -77,11 +96,17 @@ class LineObserver(FileLogObserver):
 
     def add(self, namespace: str, level: str, when: float, line: str) -> None:
         """Add a line to the batch. @param when: seconds since 1970. @param line: not empty."""
+        if self._json:
+            self._append(json_line(namespace, level, when, line))
+            return
         if int(when) != self._second:
             self._second, self._time = int(when), formatTime(when)
         if "\n" in line:
             line = line.replace("\n", "\n\t")
-        self._lines.append(f"{self._time} [{namespace}#{level}] {line}\n")
+        self._append(f"{self._time} [{namespace}#{level}] {line}\n")
+
+    def _append(self, line: str) -> None:
+        self._lines.append(line)
         if not self._reactor.running:  # it would not make the call
             self.flush()
         elif not self._scheduled:
@@ -111,6 +136,20 @@ class LineObserver(FileLogObserver):
         self.flush()
 
 
+def json_line(namespace: str, level: str, when: float, message: str) -> str:
+    """An event as a JSON object with C{time} (ISO 8601, UTC), C{level}, C{logger} and C{message}, and a line feed."""
+    stamp = datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"time": stamp, "level": level, "logger": namespace, "message": message}) + "\n"
+
+
+def _json_event(event: LogEvent) -> str | None:
+    message = eventAsText(event, includeTimestamp=False, includeSystem=False)
+    if not message:
+        return None
+    level = getattr(event.get("log_level"), "name", "info")
+    return json_line(str(event.get("log_namespace", "-")), level, event.get("log_time", time.time()), message)
+
+
 def select_observer(options: Any, reactor: IReactor) -> None:
     """Make twistd log through L{observer}, unless C{--logger} names another.
 
@@ -118,7 +157,16 @@ def select_observer(options: Any, reactor: IReactor) -> None:
     """
     if not options.get("logger"):
         options["logger"] = f"{__name__}.observer"
-        _settings.update(options=dict(options), reactor=reactor)
+    _settings.update(options={**options, "logger": None}, reactor=reactor)
+
+
+def select_output(text: str, taken: bool) -> None:
+    """Choose what the observers that this module makes write.
+
+    @param text: the format: ``text`` or ``json``.
+    @param taken: another log goes to standard output, so events go to standard error instead.
+    """
+    _settings.update(json=text == "json", taken=taken)
 
 
 def observer() -> Any:
@@ -126,11 +174,44 @@ def observer() -> Any:
     from twisted.scripts._twistd_unix import UnixAppLogger
 
     made = UnixAppLogger(_settings["options"])._getLogObserver()
-    if isinstance(made, FileLogObserver):
-        made = LineObserver(_settings["reactor"], made)
-        atexit.register(made.flush)
+    if _settings.get("taken") and isinstance(made, FileLogObserver) and made._outFile is sys.stdout:
+        return standard_error()
+    if isinstance(made, FileLogObserver) and isinstance(made._outFile, LogFile):
+        _append_only(made._outFile)
+        _settings["file"] = made._outFile
+    return _with_lines(made) if isinstance(made, FileLogObserver) else made
+
+
+def _append_only(file: Any) -> None:
+    """Append to the file only, because two processes write to it during an upgrade. Twisted writes at an offset."""
+    open_file: Callable[[], None] = file._openFile
+
+    def opened() -> None:
+        open_file()
+        fcntl.fcntl(file._file, fcntl.F_SETFL, fcntl.fcntl(file._file, fcntl.F_GETFL) | os.O_APPEND)
+
+    file._openFile = opened
+    file.reopen()
+
+
+def reopen_file() -> None:
+    """Open the file that L{observer} writes to again, after another process has rotated it. If it cannot, keep it."""
+    file = _settings.get("file")
+    if file is not None and not file.closed:
+        with suppress(OSError):
+            file._openFile()  # `reopen` would close the old one first
+
+
+def standard_error() -> Any:
+    """An observer that writes to standard error, for C{twistd --logger}."""
+    return _with_lines(textFileLogObserver(sys.stderr))
+
+
+def _with_lines(other: FileLogObserver) -> LineObserver:
+    made = LineObserver(_settings["reactor"], other, bool(_settings.get("json")))
+    atexit.register(made.flush)
     return made
 
 
 _settings: dict[str, Any] = {}
-"""The arguments of L{select_observer}, kept here because twistd calls the named factory L{observer} without any."""
+"""What L{select_observer} and L{select_output} got, kept here because twistd calls the named factories without any."""

@@ -64,7 +64,7 @@ class LingeringCloser:
             return
         dropper = _Dropper(self._reactor, sock, self._dropped)
         self._open.add(dropper)
-        dropper.doRead()  # the peer's end has often arrived
+        dropper.start()
 
     def __len__(self) -> int:
         """The number of sockets that are not closed yet."""
@@ -121,9 +121,17 @@ class _Dropper(SocketDescriptor):
         self._left = MAX_LINGER_BYTES
         self._reactor = reactor
         self._timer: Deadline | None = timer_wheel_of(reactor).after(LINGER_TIMEOUT_S, self._time_is_up)
-        reactor.addReader(self)
-        if self._waits():
-            reactor.addWriter(self)
+
+    def start(self) -> None:
+        """Begin to read. A socket that the system cannot watch is closed at once."""
+        try:
+            self._reactor.addReader(self)
+            if self._waits():
+                self._reactor.addWriter(self)
+        except OSError:  # epoll_ctl(2): no memory, or too many are watched
+            self.close()
+            return
+        self.doRead()  # the peer's end has often arrived
 
     def doRead(self) -> None:
         try:
@@ -151,8 +159,9 @@ class _Dropper(SocketDescriptor):
         except OSError:
             self.close()
             return
+        # The peer may have ended its side earlier. A descriptor that is watched needs no more room in the system.
+        self._reactor.addReader(self)
         self._reactor.removeWriter(self)
-        self._reactor.addReader(self)  # the peer may have ended its side earlier
 
     def _waits(self) -> bool:
         return isinstance(self.sock, TLSSocket) and self.sock.waiting > 0

@@ -17,6 +17,26 @@ Begun = tuple[socket.socket, int]
 """A socket and an errno: 0 if it is connected, EINPROGRESS or EALREADY while it connects."""
 
 
+_KINDS = {
+    errno.ECONNREFUSED: "refused",
+    errno.ETIMEDOUT: "timeout",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+}
+
+
+def failure_kind(number: int) -> str:
+    """How a connect has failed, for counts. @param number: its errno.
+
+    @return: ``refused``, ``timeout``, ``unreachable``, or ``failed`` for all others.
+    """
+    return _KINDS.get(number, FAILED)
+
+
+FAILED = "failed"
+"""A connect that failed in another way than L{failure_kind} names, or whose name was not found."""
+
+
 def begin(host: str, port: int, source: str | None = None) -> Begun:
     """Start connecting to an IP address. The socket has no keep-alive: the tunnel sets it (L{sniproxy.relay.vanished}).
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.net.connect import Begun, begin
+from sniproxy.net.connect import FAILED, Begun, begin, failure_kind
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import lookups_of
 from sniproxy.net.opensockets import AttemptSockets, Connecting, DialSockets
@@ -41,12 +41,14 @@ class DialError(Exception):
 
     @ivar result: C{denied}, C{connect_timeout} or C{connect_failed}.
     @ivar local: this process lacked a descriptor or a thread, or a limit was reached; the target is not at fault.
+    @ivar kind: ``timeout``, or how the last address failed; see L{failure_kind}.
     """
 
-    def __init__(self, result: Result, reason: str, local: bool = False) -> None:
+    def __init__(self, result: Result, reason: str, local: bool = False, kind: str = FAILED) -> None:
         super().__init__(reason)
         self.result = result
         self.local = local
+        self.kind = "timeout" if result is Result.CONNECT_TIMEOUT else kind
 
 
 class Dialer:
@@ -77,7 +79,7 @@ class Dialer:
         targets: Sequence[Target],
         seconds: float,
         trying: Callable[[Target], None],
-        failed: Callable[[Target, str], None] | None = None,
+        failed: Callable[[Target, DialError], None] | None = None,
         client: str | None = None,
         begun: Begun | None = None,
         source: str | None = None,
@@ -90,7 +92,7 @@ class Dialer:
             time; if that is less than a second, attempts overlap (L{Overlapping}).
         @param trying: called with each target before it is dialled, and again with the connected one if others were
             tried since.
-        @param failed: called with each permitted target that could not be connected, and the reason.
+        @param failed: called with each permitted target that could not be connected, and the error.
         @param client: the client that formed the name of a C{client_formed} target, as admission counts clients. None:
             its lookups have no limit per client.
         @param begun: the first target is being dialled already (L{begin}), and C{trying} was called. None: it is not.
@@ -125,7 +127,7 @@ class Dialer:
                 failure.raiseException()
             errors.append(f"{target}: {error}")
             if failed is not None and error.result is not Result.DENIED and not error.local:
-                failed(target, str(error))
+                failed(target, error)
             results.add(error.result)
 
         dialling: Overlapping[socket.socket] = Overlapping(self.reactor, targets, seconds, attempt, lost)
@@ -194,7 +196,7 @@ class _Attempt:
         self._target = target
         self._addresses: list[str] = []
         self._errors: dict[str, str] = {}
-        self._denied, self._local = 0, False
+        self._denied, self._local, self._kind = 0, False, FAILED
         self._sockets: AttemptSockets[Connecting] = AttemptSockets(sockets)
         self._next: Any = None
         self._lookup: Deferred[None] | None = None
@@ -283,9 +285,9 @@ class _Attempt:
             self._stop()
             self.result.callback(sock)
 
-        def failed(why: str) -> None:
+        def failed(number: int) -> None:
             self._sockets.discard(connecting)
-            self._errors[address] = why
+            self._errors[address], self._kind = os.strerror(number), failure_kind(number)
             if waits:
                 self._try_next()
 
@@ -298,19 +300,23 @@ class _Attempt:
             return False
         connecting = Connecting(self._reactor, self._closer, sock, connected, failed, address)
         self._sockets.add(connecting, self._reactor.seconds())
-        connecting.begin(number)
+        try:
+            connecting.begin(number)
+        except OSError as error:  # epoll_ctl(2): no memory, or too many are watched
+            self._local = True
+            self._errors[address] = f"cannot watch its socket: {error.strerror}"
+            self._give_up(connecting)
+            return False
         waits = True
         return connecting in self._sockets or self.result.called
 
     def _timed_out(self) -> None:
-        why = f"no answer within {self._seconds:.3g} s"
-        if not self._sockets:
-            why = f"name lookup timed out after {self._seconds:.3g} s: no name server answered"
-        self._fail(Result.CONNECT_TIMEOUT, why)
+        lookup = f"name lookup timed out after {self._seconds:.3g} s: no name server answered"
+        self._fail(Result.CONNECT_TIMEOUT, f"no answer within {self._seconds:.3g} s" if self._sockets else lookup)
 
     def _fail(self, result: Result, reason: str) -> None:
         self._stop()
-        self.result.errback(DialError(result, reason, self._local))
+        self.result.errback(DialError(result, reason, self._local, self._kind))
 
     def _stop(self) -> None:
         if self._deadline is not None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from sniproxy.interfaces import Target
 from sniproxy.net.veto import LoopGuard
 from sniproxy.routing.router import DialPlan, LiveRoute
-from sniproxy.routing.upstreams import address
+from sniproxy.routing.targetstats import address
 from sniproxy.util.names import ip_literal
 
 

@@ -44,30 +44,6 @@ class Endpoint:
     backlog: int = BACKLOG
     shared: bool = False
 
-    def for_instance(self, index: int) -> Endpoint | None:
-        """The corresponding endpoint of another process: the port plus its index, or C{PATH.INDEX}.
-
-        Port 0 stays 0: the system chooses a port for each process.
-
-        @return: None: the endpoint has neither port nor path, or the port would be too large.
-        """
-        parts = _SEPARATOR.split(self.text)
-        keys = [part.partition("=")[0] if "=" in part else "" for part in parts]
-        keys[0] = self.kind
-        if self.port is not None:
-            port = self.port + index if self.port else 0
-            if port > 65535:
-                return None
-            if "port" in keys:
-                parts[keys.index("port")] = f"port={port}"
-            else:
-                parts[keys.index("")] = str(port)
-            return attrs.evolve(self, text=":".join(parts), port=port)
-        if self.kind != "unix":
-            return None
-        parts[keys.index("address" if "address" in keys else "")] += f".{index}"
-        return attrs.evolve(self, text=":".join(parts))
-
     def private(self) -> Endpoint:
         """The endpoint with mode 0600 if it is a unix socket without an explicit mode."""
         parts = _SEPARATOR.split(self.text)[1:]

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from sniproxy.events import Refusal, Result
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
 from sniproxy.util.buffered import BufferAccount, Share
 from sniproxy.util.reactor import IReactor
@@ -89,15 +90,20 @@ class FirstBytes(SocketDescriptor, Generic[T]):
     def first(self) -> Deferred[T]:
         """Wait for the message. @return: fires with it, at once if it has arrived, without work for the reactor.
 
-        @raise ReadTimeout: the deadline passed. @raise ClientGone: the client left. L{parse} may raise others.
+        @raise ReadTimeout: the deadline passed. @raise ClientGone: the client left. @raise Refusal: the system cannot
+            watch the socket. L{parse} may raise others.
         """
         done = self._done
         if done is None:
             done = self._done = Deferred(lambda _: self._stop())
         self.doRead()
         if not done.called:
+            try:
+                self._reactor.addReader(self)
+            except OSError as error:  # epoll_ctl(2): no memory, or too many are watched
+                self._fail(Refusal(Result.LIMIT, f"cannot watch its socket: {error.strerror}"))
+                return done
             self._deadline = timer_wheel_of(self._reactor).after(self._left, self._too_late)
-            self._reactor.addReader(self)
         return done
 
     def parse(self, data: bytes) -> T | None:

@@ -48,8 +48,12 @@ class Handshake(SocketDescriptor):
 
     def run(self) -> Deferred[None]:
         """Start. @return: fires when the handshake is complete and sent. @raise HandshakeError: it failed."""
-        self._reactor.addReader(self)
-        self._step()
+        try:
+            self._reactor.addReader(self)
+        except OSError as error:  # epoll_ctl(2): no memory, or too many are watched
+            self._fail(f"cannot watch its socket: {error.strerror}")
+        else:
+            self._step()
         return self._done
 
     def doRead(self) -> None:

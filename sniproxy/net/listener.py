@@ -85,6 +85,19 @@ def _listen(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, text: st
     return port[0]
 
 
+def hand_over(port: Any) -> None:
+    """Close the descriptor of a Twisted port whose socket another process has.
+
+    C{stopListening} would also shut the socket down, for all processes, and remove the path of a UNIX socket.
+    """
+    port.stopReading()
+    port.socket.close()
+    lock = getattr(port, "lockFile", None)  # of a UNIX socket: it names this process
+    if lock is not None:
+        with suppress(OSError, ValueError):  # the folder may be another user's
+            lock.unlock()
+
+
 def own_port(sock: socket.socket | None) -> int | None:
     """The local port of a client's connection. None: there is no TCP socket."""
     name = None if sock is None else sock.getsockname()
@@ -216,7 +229,7 @@ class Acceptor(SocketDescriptor):
             return self.close()
         self._stopping = True
         self._unpause()
-        self._reactor.addReader(self)
+        self._resume()
         ignore_new(self.sock)
         held_back = DEFERRED_S if self._deferred else 0
         self.defer(False)
@@ -247,6 +260,20 @@ class Acceptor(SocketDescriptor):
         self._accept_rest()
         maybeDeferred(self.close).chainDeferred(closed)
 
+    def hold(self) -> None:
+        """Accept no connection until L{release}. Clients wait in the backlog."""
+        self._unpause()
+        self._reactor.removeReader(self)
+
+    def release(self) -> None:
+        """Accept again after L{hold}."""
+        self._resume()
+
+    def hand_over(self) -> None:
+        """Close this process's descriptor. Another process has the socket, and keeps its path and its backlog."""
+        self.hold()
+        hand_over(self._port)
+
     def close(self) -> Any:
         """Close the listening socket at once. Clients in the backlog get a reset.
 
@@ -260,11 +287,17 @@ class Acceptor(SocketDescriptor):
         # Without memory for the pause, the reactor retries at once or after the delay.
         with suppress(MemoryError):
             self._unpause()  # a stopping listener may be paused
-            self._paused = self._reactor.callLater(PAUSE_S, self._reactor.addReader, self)
+            self._paused = self._reactor.callLater(PAUSE_S, self._resume)
             self._reactor.removeReader(self)
             if self._reactor.seconds() >= self._quiet_until:
                 self._quiet_until = self._reactor.seconds() + REPEAT_INTERVAL_S
                 log.warn("listener {name} paused: {why}; new connections wait in the backlog", name=self.name, why=why)
+
+    def _resume(self) -> None:
+        try:
+            self._reactor.addReader(self)
+        except OSError as error:  # epoll_ctl(2): no memory, or too many are watched
+            self._pause(os.strerror(error.errno or errno.ENOMEM))
 
     def _unpause(self) -> None:
         if self._paused is not None and self._paused.active():

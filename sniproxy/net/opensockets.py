@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -22,7 +21,8 @@ applies."""
 T = TypeVar("T")
 
 Connected = Callable[[socket.socket], None]
-Failed = Callable[[str], None]
+Failed = Callable[[int], None]
+"""Called with the errno."""
 
 
 class DialSockets:
@@ -117,6 +117,6 @@ class Connecting(SocketDescriptor):
     def _settle(self, number: int) -> None:
         if number:
             self._closer.close(self.sock)
-            self._failed(os.strerror(number))
+            self._failed(number)
         else:
             self._connected(self.sock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any, Protocol, cast
 
+from twisted.internet import unix
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -79,6 +80,25 @@ class KeptEndpoint:
             return execute(_adopt, self._reactor, sock, protocolFactory)
 
 
+class _UnixPort(unix.Port):
+    """A port of a UNIX socket that already listens. Twisted's would change its mode to 666, and its backlog to 50."""
+
+    _preexistingSocket: Any
+
+    def startListening(self: Any) -> None:
+        self.factory.doStart()
+        self.socket, self._preexistingSocket = self._preexistingSocket, None
+        self.fileno = self.socket.fileno
+        self.connected = True
+        self.numberAccepts = 100
+        self.startReading()
+
+
 def _adopt(reactor: IReactor, sock: socket.socket, factory: IProtocolFactory) -> IListeningPort:
     # The reactor duplicates the descriptor.
+    if sock.family == socket.AF_UNIX:
+        adopt: Any = _UnixPort._fromListeningDescriptor  # as the reactor does
+        port = adopt(reactor, sock.fileno(), factory)
+        port.startListening()
+        return cast(IListeningPort, port)
     return reactor.adoptStreamPort(sock.fileno(), sock.family, cast("ServerFactory[Any]", factory))

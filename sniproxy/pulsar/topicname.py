@@ -42,3 +42,10 @@ def namespace_of(topic: str) -> str:
     if scheme in _TWO_PART_NAMESPACES:
         return "/".join(path.split("/")[:2]) if path.count("/") > 1 else "public/default"
     return path.rpartition("/")[0] or "public/default"
+
+
+def full_name(topic: str) -> str:
+    """A topic's full name: C{persistent://public/default/orders} for C{orders}."""
+    if "://" in topic:
+        return topic
+    return f"persistent://{topic if topic.count('/') > 1 else f'public/default/{topic}'}"

@@ -9,6 +9,7 @@
 ``targets``       parses targets, and orders them round robin
 ``templates``     targets with placeholders
 ``upstreams``     the state of targets: connections, drains, health, ejection
+``targetstats``   counts of targets: connections, connects, bytes
 ``health``        the settings of health checks
 ``policy``        the destination policy for client-formed targets
 ``randoms``       detects loops through other proxies

@@ -81,10 +81,11 @@ class Routing:
         """
         name = hello.server_name
         if name is None:
-            if self.no_server_name is None:
+            nameless = self.table.nameless(listener) or self.no_server_name
+            if nameless is None:
                 alert = Alert.MISSING_EXTENSION if hello.offers_tls13 else Alert.HANDSHAKE_FAILURE
                 raise Refusal(Result.NO_SERVER_NAME, _NO_NAME, alert)
-            return self.no_server_name
+            return nameless
         route = self.table.choose(name, listener, self.default)
         if route is None:
             raise Refusal(Result.NO_ROUTE, self.table.why_none(name, listener), Alert.UNRECOGNIZED_NAME)

@@ -1,8 +1,8 @@
 """The route table: finds the route of a server name. Pure.
 
-The precedence is: exact name, longest wildcard, expressions in file order. Of routes with the same pattern, one for the
-listener precedes one for all listeners. A match costs one dictionary lookup per label of the name, independent of the
-number of routes; expressions are tried one by one.
+A route with an empty pattern is for hellos without a name. The precedence is: exact name, longest wildcard, expressions
+in file order. Of routes with the same pattern, one for the listener precedes one for all listeners. A match costs one
+dictionary lookup per label of the name, independent of the number of routes; expressions are tried one by one.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class RouteTable(Generic[R]):
                 self._wildcards[pattern[2:], route.listener] = route
             else:
                 self._exact[pattern, route.listener] = route
+            if not pattern:
+                continue
             for key in _neighbourhood(pattern):
                 candidates = self._near.get(key)
                 if candidates is None:
@@ -92,6 +94,10 @@ class RouteTable(Generic[R]):
         exact = self._exact
         found = exact.get((name, listener)) or exact.get((name, None)) or self.match(name, listener)
         return default if found is None and ip_literal(name) is None else found
+
+    def nameless(self, listener: str) -> R | None:
+        """The route of a listener's own for hellos without a server name, or None."""
+        return self._exact.get(("", listener))
 
     def why_none(self, name: str, listener: str) -> str:
         """Why L{choose} finds no route, for the access log and for C{sniproxyctl explain}."""

@@ -1,7 +1,8 @@
 """Targets with placeholders, as in ``{1}.internal:6651``, and weights. Pure.
 
 ``{server_name}`` is the normalised name in the hello. ``{1}`` to ``{9}`` are the captures of the route's wildcard or
-expression. ``{port}`` is the port of the listener.
+expression. ``{port}`` is the port of the listener, ``{proxy_protocol_port}`` the destination port that a believed PROXY
+protocol header names.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from sniproxy.routing.targets import DEFAULT_PORT, BadTarget, parse_target, spli
 
 SERVER_NAME = "server_name"
 PORT = "port"
+PROXY_PORT = "proxy_protocol_port"
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _NO_PLACES: frozenset[str] = frozenset()
-_KNOWN = re.compile(rf"{SERVER_NAME}|{PORT}|[1-9]")
+_KNOWN = re.compile(rf"{SERVER_NAME}|{PORT}|{PROXY_PORT}|[1-9]")
+_KNOWN_TEXT = "{server_name}, {port}, {proxy_protocol_port}, {1} to {9}"
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -43,8 +46,13 @@ class Template(msgspec.Struct, frozen=True):
 
     @property
     def client_formed(self) -> bool:
-        """Whether bytes from the client become part of the target."""
+        """Whether bytes from the client become part of the target. Those of a PROXY protocol header count."""
         return bool(self.places - {PORT})
+
+    @property
+    def name_formed(self) -> bool:
+        """Whether the server name becomes part of the target."""
+        return bool(self.places - {PORT, PROXY_PORT})
 
     @property
     def captures(self) -> int:
@@ -59,8 +67,8 @@ class Template(msgspec.Struct, frozen=True):
         """
         if not self.places:
             return None
-        if self.client_formed and not named:
-            return "its connections have no server name; only {port} can be filled"
+        if self.name_formed and not named:
+            return "its connections have no server name; only {port} and {proxy_protocol_port} can be filled"
         if self.captures > captures:
             cure = "{1} is what the wildcard in server_name matches, {1} to {9} are the groups of an expression (~)"
             return f"server_name captures nothing for {{{self.captures}}}; {cure}"
@@ -86,7 +94,8 @@ class Template(msgspec.Struct, frozen=True):
         head, _, tail = text.rpartition(":")
         if tail == f"{{{PORT}}}" and ports is not None and int(port) not in ports:
             return False
-        fixed = (head if tail.isdigit() or tail == f"{{{PORT}}}" else text).split(f"{{{SERVER_NAME}}}")
+        is_port = tail.isdigit() or tail in (f"{{{PORT}}}", f"{{{PROXY_PORT}}}")
+        fixed = (head if is_port else text).split(f"{{{SERVER_NAME}}}")
         if matches is None or len(fixed) == 1 or "{" in "".join(fixed):
             return True
         length = (len(host) - sum(map(len, fixed))) // (len(fixed) - 1)
@@ -103,8 +112,11 @@ class Template(msgspec.Struct, frozen=True):
         def value(place: re.Match[str]) -> str:
             name = place[1]
             found = values.get(int(name)) if name.isdigit() else request.server_name
-            if name == PORT:
-                found = None if request.port is None else str(request.port)
+            if name in (PORT, PROXY_PORT):
+                port = request.port if name == PORT else request.proxy_protocol_port
+                found = None if port is None else str(port)
+            if found is None and name == PROXY_PORT:
+                raise BadTarget(f"no PROXY protocol header names a port for {place[0]} in {self.text}")
             if found is None:
                 raise BadTarget(f"no value for {place[0]} in {self.text}")
             return f"[{found}]" if ":" in found else found
@@ -141,9 +153,9 @@ def parse_template(text: str) -> Template:
     places = frozenset(_PLACE.findall(text))
     for place in sorted(places):
         if not _KNOWN.fullmatch(place):
-            raise BadTarget(f"unknown placeholder {{{place}}}; known: {{server_name}}, {{port}}, {{1}} to {{9}}")
+            raise BadTarget(f"unknown placeholder {{{place}}}; known: {_KNOWN_TEXT}")
     rest = _PLACE.sub("", text)
     if "{" in rest or "}" in rest:
-        raise BadTarget("unmatched brace; write {server_name}, {port}, or {1} to {9}")
+        raise BadTarget(f"unmatched brace; known placeholders: {_KNOWN_TEXT}")
     parse_target(_PLACE.sub(lambda place: "a" if place[1] == SERVER_NAME else "1", text))
     return Template(text, places, None, weight)

@@ -7,12 +7,13 @@ proxy check any host.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import attrs
 
 from sniproxy.interfaces import Target
 from sniproxy.routing.health import Health
-from sniproxy.util.names import host_port
+from sniproxy.routing.targetstats import TargetStats, TargetStatsTable, address
 
 MAX_UPSTREAMS = 10_000
 """Targets that are tracked; further answers of resolvers are not."""
@@ -21,9 +22,18 @@ FORGET_S = 600.0
 """Seconds after the last resolver answer with a target until it is no longer tracked."""
 
 
-def address(target: Target) -> str:
-    """The key of a target: host and port, without the label."""
-    return host_port(target.host, target.port)
+class TargetState(NamedTuple):
+    """The state of a target, for people. Times are the reactor's.
+
+    @ivar state: as L{Upstream.state}, or ``unchecked``: nothing has told yet whether it is up.
+    @ivar since: when this state began. None: unknown. @ivar checked: the last health check. None: there was none.
+    @ivar why: why the last check or connect failed; empty: it succeeded.
+    """
+
+    state: str
+    since: float | None
+    checked: float | None
+    why: str
 
 
 @attrs.frozen
@@ -56,6 +66,8 @@ class Upstream:
     @ivar checked: whether it has been checked; the first check decides alone.
     @ivar failures: consecutive failed connects. @ivar until: the end of its ejection.
     @ivar why: why the last check or connect failed; empty: it succeeded.
+    @ivar changed: when a check or an ejection last changed its state. None: none has.
+    @ivar checked_at: the last health check. None: there was none.
     """
 
     target: Target
@@ -67,6 +79,8 @@ class Upstream:
     until: float = 0.0
     why: str = ""
     checked: bool = False
+    changed: float | None = None
+    checked_at: float | None = None
 
     def state(self, now: float) -> str:
         """``up``, ``down`` by health checks, or ``ejected`` after failed connects."""
@@ -74,7 +88,7 @@ class Upstream:
 
 
 class UpstreamTable:
-    """Tracks targets. @ivar known: by address.
+    """Tracks targets. @ivar known: by address. @ivar stats: counts of all targets, tracked or not.
 
     @ivar answered: addresses in resolvers' answers, the latest at the end.
     """
@@ -87,37 +101,37 @@ class UpstreamTable:
         """Addresses of the targets of plaintext listeners."""
         self.headers: dict[str, bytes] = {}
         """By address: the PROXY protocol header that a TLS check sends before its hello."""
-        self._connections: dict[str, int] = {}
+        self.stats = TargetStatsTable()
         self._drained: dict[DrainTarget, int] = {}
 
     def add_connection(self, target: Target) -> None:
         """Count a connection that dials a target."""
-        key = address(target)
-        self._connections[key] = self._connections.get(key, 0) + 1
+        self.stats.add_connection(target)
+
+    def adopt_connection(self, target: Target, bytes_up: int, bytes_down: int) -> None:
+        """Count a connection that another process has dialled. That process has counted its bytes so far."""
+        self.stats.adopt_connection(target, bytes_up, bytes_down)
 
     @property
     def all_alike(self) -> bool:
         """Whether no drain and no health of targets has to be considered."""
         return not (self._drained or self.known or self.health.check is not None or self.health.eject)
 
-    def add_planned(self, key: str) -> None:
+    def add_planned(self, key: str) -> TargetStats:
         """Count a connection to the only target of its route: L{record_answer} and L{add_connection} in one.
 
-        Call it only if targets are L{all_alike}. @param key: L{address} of the target.
+        Call it only if targets are L{all_alike}. @param key: L{address} of the target. @return: its counts.
         """
         self._remember(key)
-        self._connections[key] = self._connections.get(key, 0) + 1
+        return self.stats.add_planned(key)
 
-    def remove_connection(self, target: Target) -> None:
-        """Stop counting a connection of a target."""
-        key = address(target)
-        count = self._connections.pop(key, 0) - 1
-        if count > 0:
-            self._connections[key] = count
+    def remove_connection(self, target: Target, bytes_up: int = 0, bytes_down: int = 0) -> None:
+        """Stop counting a connection of a target. @param bytes_up: to the target. @param bytes_down: to the client."""
+        self.stats.remove_connection(target, bytes_up, bytes_down)
 
     def connections(self, target: Target) -> int:
         """The number of connections that dial or use a target."""
-        return self._connections.get(address(target), 0)
+        return self.stats.connections(target)
 
     def drain(self, goal: DrainTarget) -> None:
         """Stop sending new connections to a route or target."""
@@ -168,6 +182,7 @@ class UpstreamTable:
                 known.server_name, known.seen = named[key].server_name, None
             if health.check is None:  # no check would set it up again
                 known.up, known.streak, known.checked = True, 0, False
+                known.changed = known.checked_at = None
 
     def record_answer(
         self,
@@ -177,13 +192,16 @@ class UpstreamTable:
         *,
         plaintext: bool = False,
         header: bytes = b"",
+        route: str | None = None,
     ) -> None:
         """Record a resolver's answer for a name. @param plaintext: for a client of a plaintext listener.
 
         @param header: what TLS checks of these targets send before their hello.
+        @param route: the name of the route. None: the configuration names its targets.
         """
         for target in targets:
             self._remember(address(target))
+            self.stats.record_answer(target, now, server_name, route)
         if self.health.check is None and not self.health.eject:
             return
         for target in targets:
@@ -232,35 +250,57 @@ class UpstreamTable:
         known = self.known.get(address(target))
         return "up" if known is None else known.state(now)
 
-    def record_success(self, target: Target) -> None:
-        """Record a successful connect."""
+    def describe(self, key: str, now: float) -> TargetState:
+        """The state of a target, for people. @param key: its address."""
+        known, stats, health = self.known.get(key), self.stats.known.get(key), self.health
+        why = "" if stats is None else stats.why
+        if known is None or (health.check is None and not health.eject):
+            return TargetState("unchecked", None, None, why)
+        state = known.state(now)
+        if state == "up" and health.check is not None and not known.checked:
+            return TargetState("unchecked", None, None, why)
+        since = known.changed
+        if state == "up" and known.until:
+            since = max(known.until, since or 0.0)
+        return TargetState(state, since, known.checked_at, known.why)
+
+    def record_success(self, target: Target, seconds: float, now: float) -> None:
+        """Record a successful connect. @param seconds: that it took."""
+        self.stats.find(target).record_connect(seconds, now)
         if not self.known:  # the usual case: no target is tracked
             return
         known = self.known.get(address(target))
         if known is not None:
+            if known.until:
+                known.changed = min(known.until, now)
             known.failures, known.until = 0, 0.0
+            if self.health.check is None:
+                known.why = ""
 
-    def record_failure(self, target: Target, why: str, now: float) -> bool:
-        """Record a failed connect. @return: whether this ejects the target."""
+    def record_failure(self, target: Target, why: str, now: float, kind: str = "failed") -> bool:
+        """Record a failed connect. @param kind: see L{sniproxy.routing.targetstats}. @return: whether it ejects it."""
+        self.stats.find(target).record_failure(kind, why, now)
         known = self.known.get(address(target))
         if known is None or not self.health.eject:
             return False
         known.failures, known.why = known.failures + 1, why
         if known.failures < self.health.fall or now < known.until:
             return False
-        known.until = now + self.health.eject
+        known.until, known.changed = now + self.health.eject, now
         return True
 
-    def record_check(self, known: Upstream, why: str) -> bool:
+    def record_check(self, known: Upstream, why: str, now: float) -> bool:
         """Record a health check. @param why: why it failed; empty: it succeeded. @return: whether the state changed."""
-        known.why = why
+        known.why, known.checked_at = why, now
+        if known.changed is None:
+            known.changed = now
         good = not why
         needed = 1 if not known.checked else self.health.rise if good else self.health.fall
         known.checked = True
         known.streak = 0 if good == known.up else known.streak + 1
         if known.streak < needed:
             return False
-        known.up, known.streak = good, 0
+        known.up, known.streak, known.changed = good, 0, now
         if good:
             known.failures, known.until = 0, 0.0
         return True

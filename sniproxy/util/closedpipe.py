@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 STATUS = 128 + signal.SIGPIPE
 """A shell's exit status for a program that SIGPIPE ended."""
@@ -31,3 +32,18 @@ def exit_on_broken_pipe(*streams: TextIO) -> Iterator[None]:
             os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
         raise SystemExit(STATUS) from None
+
+
+def say(text: str) -> NoReturn:
+    """Print a text, and exit with status 0."""
+    with exit_on_broken_pipe(sys.stdout):
+        print(text)
+    sys.exit(0)
+
+
+def fail(message: str) -> NoReturn:
+    """Print an error to the real standard error, each line behind the program's name, and exit with status 1."""
+    with exit_on_broken_pipe(*(() if sys.__stderr__ is None else (sys.__stderr__,))):
+        for line in message.split("\n"):
+            print(f"sniproxy: {line}", file=sys.__stderr__)
+    sys.exit(1)

@@ -76,11 +76,10 @@ class RewrittenTests(SocketTestCase):
         self.assertEqual((PING + CLOSE, len(expected)), (self.tap.from_target, self.relay.bytes_down))
 
     async def test_put(self) -> None:
-        """A frame of the bridge is written at the next pump, after the frame that is passing."""
+        """A frame of the bridge is written at once, or after the frame that is passing."""
         self.broker.sendall(PING)
         await in_thread(read_exactly, self.client, len(PING))
-        self.down.put(b"<own>")
-        self.relay.pump(self.down)
+        self.relay.add(self.down, self.down.put(b"<own>"))
         self.assertEqual(b"<own>", await in_thread(read_exactly, self.client, 5))
         self.close()
         await self.done

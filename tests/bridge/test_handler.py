@@ -157,6 +157,9 @@ class RefusalTests(BridgeCase):
         )
         owners = [(await self.client(crowd).owner(f"{TOPIC}-{n}")).host for n in range(3)]
         self.assertEqual([B1, B1, B2], owners)
+        ((key, stats),) = crowd.bridge.service._upstreams.stats.known.items()
+        self.assertEqual((f"127.0.0.1:{crowd.proxy.port}", ["bridge"]), (key, list(stats.routes)))
+        self.assertEqual({"nobody.test", B1, B2}, set(stats.names))
 
     async def test_silent(self) -> None:
         """A client that sends nothing is closed at the timeout."""
@@ -166,7 +169,7 @@ class RefusalTests(BridgeCase):
         sock.sendall(b"\x00")
         while not crowd.bridge.service._connections.live:
             await in_thread(int)
-        clock.advance(5)
+        clock.advance(10)
         record = await crowd.bridge.ended()
         self.assertEqual(Result.HELLO_TIMEOUT, record.result)
         self.assertEqual(b"", await in_thread(read_to_end, sock))

@@ -32,7 +32,7 @@ SERVICE = ("pulsar-vip.test", 6651)
 class FollowerTests(TestCase):
     """Follower, with one broker and without a proxy."""
 
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         authority = trustme.CA()

@@ -49,6 +49,12 @@ class CheckTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, Check("x.toml").routes, [RouteEntry("a b")] * 100, [], {})
         self.assertEqual(MAX_ERRORS + 1, len(each_error(error)))
 
+    def test_log_format(self) -> None:
+        """The program's log is text or JSON."""
+        self.assertEqual("json", parse(LISTENER + '[log]\nformat = "json"\n', "x.toml").log_format)
+        error = self.assertRaises(ConfigError, parse, LISTENER + '[log]\nformat = "xml"\n', "x.toml")
+        self.assertIn('log.format = "xml": write "text" or "json"', str(error))
+
     def test_open_lines(self) -> None:
         """Open tunnels have no lines in the access log, one, or more."""
         check = Check("x.toml")
@@ -140,7 +146,7 @@ class FileTests(ErrorCase):
         self.refused(self.route("a b.test"), 'route[0].server_name = "a b.test"', "' ' is not allowed")
         self.refused(self.route("*"), 'route[0].server_name = "*"', "[default]")
         self.refused(self.route("a.*.test"), 'route[0].server_name = "a.*.test"', "'*.example.com'")
-        self.refused(self.route(""), 'route[0].server_name = ""', "empty")
+        self.refused(self.route(".", '"b:1"'), "route[0].server_name", "empty")
 
     def test_expressions(self) -> None:
         """An invalid expression is refused; a valid one is kept as written, in file order."""
@@ -164,6 +170,15 @@ class FileTests(ErrorCase):
             '[no_server_name]\ntarget = "b:{port}"',
         ):
             parse(LISTENER + text, "f.toml")
+
+    def test_route_without_a_name(self) -> None:
+        """It needs a listener, is the only one of its kind there, and no name fills its targets."""
+        self.refused(self.route(""), 'route[0].server_name = ""', "[no_server_name]", "name a listener")
+        more = 'listener = "tcp:4443"'
+        self.refused(self.route("", '"{server_name}"', more=more), "route[0].target", "no server name")
+        self.refused(self.route("", more=more) * 2, "route[1].server_name", "another route has this name")
+        read = parse(LISTENER + self.route("", '"b:{port}"', more=more), "f.toml")
+        self.assertEqual(["(no server name) (on tcp:4443)"], [route.title for route in read.routes])
 
     def test_duplicate_routes(self) -> None:
         """A duplicate name is refused in any spelling, also for one listener."""

@@ -91,7 +91,7 @@ class DescribeTests(SynchronousTestCase):
             "public",
             "backlog=1024",
             "idle 77",
-            "hello 5",
+            "hello 10",
             "drain 30",
             "dir/a.jsonl",
         ):

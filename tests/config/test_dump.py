@@ -92,7 +92,8 @@ class InForceTests(SynchronousTestCase):
     def test_values(self) -> None:
         """Configured values and defaults are shown."""
         found = self.document()
-        self.assertEqual({"hello": 3, "connect": 10, "idle": 300, "half_closed": 60, "drain": 30}, found["timeouts"])
+        expected = {"hello": 3, "connect": 10, "idle": 300, "half_closed": 60, "drain": 30, "upgrade_drain": 14400}
+        self.assertEqual(expected, found["timeouts"])
         policy = {"allow_cidrs": ["10.0.0.0/8"], "allow_ports": [6651, 6652], "allow_names": None}
         self.assertEqual(policy, found["policy"])
         limits = found["limits"]

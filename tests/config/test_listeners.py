@@ -19,6 +19,16 @@ class MakeListenerTests(configerrors.ErrorCase):
         (ended,) = parse(f'{LISTENER}certificates = "c"\nupstream_trust = "t"', "f.toml").listeners
         self.assertIsNotNone(ended.termination)
 
+    def test_closed_when_down(self) -> None:
+        """It names a route, in any case; a plaintext listener has no routes."""
+        start = '[[listener]]\nendpoint = "tcp:6650"\nname = "p"\nclosed_when_down = '
+        rest = '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.1:1"\n[health]\ncheck = "tcp"\n'
+        (listener,) = parse(f'{start}"A.test"\n{rest}', "f.toml").listeners
+        self.assertEqual("a.test", listener.closed_when_down)
+        self.refused_file(f'{start}"a b"\n{rest}', "listener[0].closed_when_down", "name the server_name of a route")
+        plain = 'plaintext = true\ntarget = "b"\nclosed_when_down = "b"'
+        self.refused_file(f'[[listener]]\nendpoint = "tcp:1"\n{plain}', "only for listeners that use routes")
+
     def test_both(self) -> None:
         """A plaintext listener cannot terminate TLS."""
         self.refused('plaintext = true\ntarget = "b"\ncertificates = "c"\nupstream_trust = "t"', "terminates no TLS")
@@ -31,6 +41,9 @@ class MakeListenerTests(configerrors.ErrorCase):
         resolver = ResolverTable("static", {"target": ["b"]}, "listener[0]", templates=(parse_template("b"),))
         route = Route("plaintext", "p", resolver)
         self.assertEqual((route, True), (listener.plaintext, listener.inspect))
+        (limited,) = parse(start + table + '\nonly_from = ["10.0.0.0/8"]', "f.toml").listeners
+        assert limited.plaintext is not None
+        self.assertEqual("10.0.0.0/8", str(limited.plaintext.only_from))
         for text, said in (
             ("plaintext = true", "listener[0]: it has neither"),
             ('target = "b"', 'listener[0].target = "b": a TLS listener uses the routes'),

@@ -94,7 +94,7 @@ class ParseTests(SynchronousTestCase):
         """One listener is enough: no routes, no default, the documented timeouts, no access log."""
         read = parse(LISTENER, "f.toml")
         self.assertEqual((read.routes, read.default, read.no_server_name, read.access_log), ((), None, None, None))
-        self.assertEqual(read.timeouts, Timeouts(hello=5.0, connect=10.0, idle=300.0, half_closed=60.0, drain=30.0))
+        self.assertEqual(read.timeouts, Timeouts(hello=10.0, connect=10.0, idle=300.0, half_closed=60.0, drain=30.0))
         self.assertEqual(read.listeners[0].name, "tcp:4443")
 
     def access_log(self, path: str, filename: str, option: str | None = None) -> str | None:

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
-from sniproxy.config.workers import FIRST_DELAY_S, MAX_DELAY_S, STABLE_S, for_worker, restart_delay
+from sniproxy.config.workers import FIRST_DELAY_S, MAX_DELAY_S, STABLE_S, SUPERVISED, for_worker, restart_delay
 
 LISTENER = '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n'
 BRIDGE = '[[bridge]]\nendpoint = "tcp:6650"\nservice_url = "pulsar+ssl://a.test:6651"\ntrust = "ca.pem"\n'
@@ -55,14 +55,8 @@ class WithWorkersTests(SynchronousTestCase):
         self.assertFalse(passed.listeners[0].endpoint.shared)
 
     def test_admin(self) -> None:
-        """Each worker needs an address for its admin endpoint, different from those of listeners."""
-        for endpoint, why in (
-            ("tcp:65534", "each of 3 workers needs its own"),
-            ("systemd:domain=INET:name=admin", "each of 3 workers needs its own"),
-            ("tcp:4441", "ports 4441 to 4443 for it, and listener[0] uses 4443; move one of them"),
-        ):
-            self.assertIn(why, self.refused(f'workers = 3\n{LISTENER}[admin]\nendpoint = "{endpoint}"\n'))
-        for endpoint in ("tcp:65533", "tcp:0", "unix:/run/admin", "tcp:4440"):
+        """The admin endpoint is that of the supervisor: any will do."""
+        for endpoint in ("tcp:65535", "tcp:0", "unix:/run/admin", "systemd:domain=INET:name=admin"):
             parse(f'workers = 3\n{LISTENER}[admin]\nendpoint = "{endpoint}"\n', "a.toml")
 
 
@@ -70,11 +64,16 @@ class ForWorkerTests(SynchronousTestCase):
     """for_worker: the configuration of one worker."""
 
     def test_own(self) -> None:
-        """Each worker has its own admin endpoint, knows its index, and does not watch the file."""
-        whole = parse(f'workers = 2\n{LISTENER}[admin]\nendpoint = "tcp:9090"\n[reload]\non_change = true\n', "a.toml")
+        """Only the supervisor reaches a worker's admin endpoint. A worker knows its index, and watches no file."""
+        admin = '[admin]\nendpoint = "tcp:9090"\ntoken_file = "/run/token"\n'
+        whole = parse(f"workers = 2\n{LISTENER}{admin}[reload]\non_change = true\n", "a.toml")
         found = for_worker(whole, 1)
         assert found.admin is not None
-        self.assertEqual((9091, 1), (found.admin.endpoint.port, found.admin.instance))
+        self.assertEqual((SUPERVISED, 9090), (found.admin.endpoint.text, found.admin.endpoint.port))
+        self.assertEqual((1, None), (found.admin.instance, found.admin.token_file))
+        self.assertEqual(("0.0.0.0", 9090), found.admin.supervisor_address)
+        assert whole.admin is not None
+        self.assertIsNone(whole.admin.supervisor_address)
         self.assertFalse(found.reload_on_change)
         self.assertEqual(whole.listeners, found.listeners)
 

@@ -298,3 +298,31 @@ class LateClientTests(AdmissionCase):
             assert permit is not None
             permit.enter_client("10.0.0.1:1")
             self.assertIsNone(permit.client)
+
+
+class AdoptTests(AdmissionCase):
+    """Tunnels of another process."""
+
+    def test_beyond_limits(self) -> None:
+        """They count for all limits, and no limit refuses them; new connections wait meanwhile."""
+        admission = self.admission(max_connections=2, max_connections_per_client=1)
+        permits = [admission.adopt(f"192.0.2.7:{port}", ("*.example", None)) for port in range(3)]
+        self.assertEqual(("192.0.2.7", ("*.example", None)), (permits[0].client, permits[0].route))
+        self.assertEqual("max_connections", admission.full())
+        self.assertIsNone(admission.admit("192.0.2.7:9"))
+        route = LiveRoute("*.example", None, StaticResolver(["a:1"]), max_connections=3)
+        self.assertRaises(Refusal, admission.enter_route, route)
+        for permit in permits:
+            permit.release()
+        self.assertIsNone(admission.full())
+        self.admit(admission).enter_route(route)
+        self.assertEqual(({}, 1), (dict(admission.hellos), admission.connecting))
+
+    def test_no_route(self) -> None:
+        """A tunnel of a listener without routes counts for none; a client without an address for no client."""
+        admission = self.admission()
+        permit = admission.adopt("unix", None)
+        self.assertEqual((None, None), (permit.client, permit.route))
+        permit.leave_connecting()
+        permit.release()
+        self.assertEqual(({}, {}), (admission._clients, admission._routes))

@@ -26,8 +26,8 @@ from sniproxy.resolvers.static import StaticResolver
 from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.hellos import hello
-from tests.support.proxies import LISTENER, Backend, Proxy
-from tests.support.sockets import TIMEOUT_S, in_thread, read_exactly, read_to_end
+from tests.support.proxies import LISTENER, Backend, Proxy, SilentTarget
+from tests.support.sockets import TIMEOUT_S, HandClock, in_thread, read_exactly, read_to_end
 
 SOURCE = 'target_source = "client"\n'
 
@@ -67,6 +67,51 @@ class DialTests(ConversationCase):
                 with await in_thread(backends[turn].accept) as upstream:
                     await in_thread(upstream.recv, 1)
             self.assertEqual(backends[turn].address, (await proxy.ended(number)).target)
+
+
+class CountTests(ConversationCase):
+    """The counts of targets."""
+
+    async def test_connects(self) -> None:
+        """Each target's connect is counted when it ends, with its own time: also one after failures of others."""
+        silent, backend, clock = SilentTarget(self), Backend(self), HandClock()
+        targets = f'["127.0.0.1:1", "{silent.address}", "{backend.address}"]'
+        proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = {targets}\n', clock)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            while not proxy.service.view.live() or proxy.service.view.live()[0].state != "connect":
+                await in_thread(int)
+            clock.advance(9.0)
+            with await in_thread(backend.accept):
+                while proxy.service.view.live()[0].state != "open":
+                    await in_thread(int)
+                known = proxy.service._upstreams.stats.known
+                self.assertEqual(1, known["127.0.0.1:1"].failures["refused"])
+                self.assertEqual("Connection refused", known["127.0.0.1:1"].why)
+                reached = known[backend.address]
+                self.assertEqual((1, 1, 1), (sum(reached.buckets), reached.connections, reached.most))
+                self.assertEqual(9.0, proxy.service.view.live()[0].record.connect_s)
+                self.assertEqual(0.0, reached.connect_s, "the time of the silent target does not count")
+        await proxy.ended()
+        self.assertEqual(0, reached.connections)
+
+    async def test_planned(self) -> None:
+        """The only target of a route is counted as any other: a connect, its time, its bytes, a failure."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        stats = proxy.service._upstreams.stats
+        for number in range(2):
+            with proxy.connect() as client:
+                client.sendall(hello(name=NAME))
+                with await in_thread(backend.accept) as upstream:
+                    await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+            await proxy.ended(number)
+        found = stats.known[backend.address]
+        self.assertEqual((2, 2, 1, 0), (found.total, sum(found.buckets), found.most, found.connections))
+        self.assertEqual(2 * len(hello(name=NAME)), stats.ended_up[backend.address])
+        backend.sock.close()
+        await self.refused(proxy, hello(name=NAME), Result.CONNECT_FAILED, None)
+        self.assertEqual((3, 1), (found.total, found.failures["refused"]))
 
 
 class PlanTests(ConversationCase):

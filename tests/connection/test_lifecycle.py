@@ -22,6 +22,7 @@ from tests.support.proxies import LISTENER, Backend, Proxy, SilentTarget
 from tests.support.reactor import reactor
 from tests.support.scripted import Scripted
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end, reset
+from tests.support.targetsof import targets_of
 
 
 class LifecycleTests(SocketTestCase):
@@ -108,7 +109,7 @@ class GoneTests(ConversationCase):
         silent = SilentTarget(self)
         proxy = Proxy(self, route(silent.address))
         await self.gone(proxy, "connect", hello(name=NAME))
-        self.assertEqual([], [one for one in proxy.service.view.status().targets if one.why or one.connections])
+        self.assertEqual([], [one for one in targets_of(proxy.service.view) if one.why or one.connections])
 
     async def test_resolved(self) -> None:
         """During resolve: the query is cancelled."""
@@ -226,6 +227,67 @@ class StateTests(ConversationCase):
                 counts = [upstreams.connections(Target("127.0.0.1", one.port)) for one in (down, backend)]
                 self.assertEqual([0, 1], counts)
         self.assertEqual(backend.address, (await proxy.ended()).target)
+
+
+class MovedTests(ConversationCase):
+    """Tunnels that leave for another process, or come from one."""
+
+    def context(self) -> ConnectionContext:
+        self.told: list[Connection] = []
+        self.opened: list[Lifecycle] = []
+        nobody = cast(Any, None)
+        return ConnectionContext(
+            reactor, nobody, Timeouts(), nobody, nobody, self.told.append, opened=self.opened.append
+        )
+
+    def tunnel(self, up: int, down: int) -> Any:
+        self.ends: list[Ending] = []
+        return SimpleNamespace(bytes_up=up, bytes_down=down, answer=b"", half_closed=False, end=self.ends.append)
+
+    async def test_adopted(self) -> None:
+        """It has the target, the age and the bytes that it had there; its record is whole."""
+        context = self.context()
+        record = Connection("id-1", 1.0, "public", "127.0.0.1:1", target="h:1", bytes_up=100, bytes_down=200)
+        conn = Lifecycle(context, None, record)
+        over: list[Lifecycle] = []
+        conn.adopt(Target("h", 1), 50.0, over.append)
+        stats = context.upstreams.stats
+        self.assertEqual((1, 0), (stats.known["h:1"].connections, stats.known["h:1"].total))
+        self.assertGreaterEqual(conn.elapsed(), 50.0)
+        self.assertFalse(conn.ended)
+        conn.enter_tunnel(self.tunnel(103, 204))
+        self.assertEqual((103, 204, "open", []), (conn.bytes_up, conn.bytes_down, conn.state, self.opened))
+        conn.finish(Ending(Result.OK))
+        self.assertEqual(([record], [conn], True), (self.told, over, conn.ended))
+        self.assertEqual((103, 204), (record.bytes_up, record.bytes_down))
+        self.assertGreaterEqual(record.total_s or 0, 50.0)
+        self.assertEqual((3, 4, 0), (stats.ended_up["h:1"], stats.ended_down["h:1"], stats.known["h:1"].connections))
+
+    async def test_left(self) -> None:
+        """No record is written here; the target, and what is called at the end, know that it is gone."""
+        context = self.context()
+        conn = Lifecycle(context, None, Connection("id-1", 1.0, "public", "127.0.0.1:1", target="h:1"))
+        over: list[object] = []
+        conn.adopt(Target("h", 1), 0.0, over.append)
+        conn.enter_tunnel(self.tunnel(5, 6))
+        conn.call_at_end(lambda: over.append("end"))
+        conn.call_at_end(lambda: 1 / 0)  # type: ignore[arg-type]
+        conn.leave()
+        self.assertEqual((["end", conn], [], True), (over, self.told, conn.ended))
+        self.assertEqual((5, 6), (conn.record.bytes_up, conn.record.bytes_down))
+        stats = context.upstreams.stats
+        self.assertEqual((5, 6, 0), (stats.ended_up["h:1"], stats.ended_down["h:1"], stats.known["h:1"].connections))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    async def test_asked_meanwhile(self) -> None:
+        """A connection that is to end while no relay has it ends when one has it again."""
+        conn = Lifecycle(self.context(), None, Connection("id-1", 1.0, "public", "127.0.0.1:1"))
+        conn.end_if_asked()
+        conn.end(Ending(Result.DRAINED, "enough"))
+        self.assertTrue(conn.ending)
+        conn.enter_tunnel(self.tunnel(0, 0))
+        conn.end_if_asked()
+        self.assertEqual([Ending(Result.DRAINED, "enough")], self.ends)
 
 
 class FaultTests(ConversationCase):

@@ -67,6 +67,22 @@ class HeaderTests(ProxyHeaderCase):
             )
             self.assertTrue(record.proxied.peer.startswith("127.0.0.1:"))
 
+    async def test_destination(self) -> None:
+        """The port where the client connected to the sender can be the target's; without it there is no target."""
+        port = self.backend.port
+        policy = f'[policy]\nallow_cidrs = ["127.0.0.0/8"]\nallow_ports = [{port}]\n'
+        routed = route("127.0.0.1:{proxy_protocol_port}")
+        proxy, data = Proxy(self, listener() + routed + policy), hello(name=NAME)
+        await self.through(proxy, [write_v2(SOURCE, Address("198.51.100.1", port), {}) + data], data)
+        for header in (write_v2(SOURCE, Address("198.51.100.1", 1), {}), LOCAL):
+            with proxy.connect() as client:
+                client.sendall(header + data)
+                await in_thread(read_to_end, client)
+        denied, unknown = await proxy.ended(1), await proxy.ended(2)
+        self.assertEqual((Result.DENIED, Result.NO_ROUTE), (denied.result, unknown.result))
+        self.assertIn("port 1 is not in [policy] allow_ports", denied.reason)
+        self.assertIn("no PROXY protocol header names a port for {proxy_protocol_port}", unknown.reason)
+
     async def test_authority(self) -> None:
         """The reason says that the header has another name than the hello; also of a refused connection."""
         proxy, data = self.proxy(), hello(name=NAME)
@@ -207,12 +223,11 @@ class RefusalTests(ProxyHeaderCase):
 
     async def test_deadline(self) -> None:
         """Header and hello share timeouts.hello."""
-        for rest, what in ((b"", "PROXY protocol header"), (V1[9:], "hello")):
+        for rest, what in ((b"", "PROXY protocol header"), (V1, "hello")):
             clock = HandClock()
             proxy = self.proxy(rest="[timeouts]\nhello = 3\n", clock=clock)
             live = proxy.service._connections.live
             with proxy.connect() as client:
-                client.sendall(V1[:9])
                 while not live:
                     await in_thread(int)
                 clock.advance(2)
@@ -225,12 +240,42 @@ class RefusalTests(ProxyHeaderCase):
             self.assertEqual((Result.HELLO_TIMEOUT, f"no complete {what} within 3 s"), (record.result, record.reason))
             clock.advance(1)
 
+    async def test_incomplete(self) -> None:
+        """A header that has begun is complete within three seconds, or refused."""
+        clock = HandClock()
+        proxy = self.proxy(clock=clock)
+        live = proxy.service._connections.live
+        with proxy.connect() as client:
+            client.sendall(V1[:9])
+            while not live:
+                await in_thread(int)
+            while not proxy.service._account.bytes:
+                await in_thread(int)
+            clock.advance(2.8)
+            self.assertTrue(live)
+            clock.advance(0.2)
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        record = await proxy.ended()
+        self.assertEqual(Result.PROXY_HEADER, record.result)
+        self.assertEqual("no complete PROXY protocol header within 3 s of its first byte", record.reason)
+        clock.advance(1)
+
     async def test_not_asked_for(self) -> None:
         """Another listener says what to do about a header."""
         proxy = Proxy(self, route(self.backend.address))
         for header in (V1, V2):
             record = await self.refused(proxy, header + hello(name=NAME), Result.NOT_TLS, None)
             self.assertIn('write proxy_protocol = "required"', record.reason)
+
+    async def test_only_from_plaintext(self) -> None:
+        """A plaintext listener with only_from refuses other clients before it dials."""
+        for networks, result in (('["192.0.2.0/24"]', Result.OK), ('["198.51.100.0/24"]', Result.DENIED)):
+            more = f'plaintext = true\ntarget = "{self.backend.address}"\nonly_from = {networks}\n'
+            proxy = Proxy(self, listener("required", more))
+            if result is Result.OK:
+                await self.through(proxy, [V1 + b"hello"], b"hello")
+            else:
+                await self.refused(proxy, V1 + b"hello", result, None)
 
     async def test_only_from(self) -> None:
         """A route with only_from refuses other clients, by the addresses and endpoint ids of headers."""

@@ -47,6 +47,8 @@ class ResolverTests(ConversationCase):
                 (await in_thread(backend.accept)).close()
             self.assertEqual("the-broker", (await proxy.ended()).target)
             self.assertEqual([Request(NAME, (), address, "public", port=proxy.port)], resolver.requests)
+            (stats,) = proxy.service._upstreams.stats.known.values()
+            self.assertEqual(("the-broker", [NAME], [NAME]), (stats.text, list(stats.names), list(stats.routes)))
 
     async def test_refused(self) -> None:
         """If the resolver refuses, the result is no_route."""
@@ -140,6 +142,7 @@ class FixedTests(ConversationCase):
         record = await proxy.ended()
         self.assertEqual((Result.OK, backend.address), (record.result, record.target))
         self.assertEqual([backend.address], list(proxy.service._upstreams.known))
+        self.assertEqual({}, proxy.service._upstreams.stats.known[backend.address].names)
 
 
 class LoopTests(ConversationCase):

@@ -11,12 +11,13 @@ from twisted.internet.defer import Deferred
 
 from sniproxy.config.schema import Timeouts
 from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
-from sniproxy.connection.tunnel import start_relay
+from sniproxy.connection.tunnel import resume_relay, start_relay
 from sniproxy.events import Connection, Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.direction import Direction
-from sniproxy.relay.engine import ENDED, EngineRelay, RelayEngine
+from sniproxy.relay.engine import ENDED, GIVEN_BACK, EngineRelay, RelayEngine
 from sniproxy.relay.relay import Ending, Relay
+from sniproxy.relay.state import TunnelState
 from sniproxy.relay.vanished import INTERVAL_S
 from sniproxy.util.timerwheel import TICK_S
 from tests.support.conversation import NAME, ConversationCase, route
@@ -24,7 +25,7 @@ from tests.support.fakeengine import use_fake
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.reactor import reactor
-from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
+from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_exactly, reset
 
 
 class TunnelTests(ConversationCase):
@@ -78,19 +79,30 @@ class RelayTests(SocketTestCase):
         self.addCleanup(self.closer.settled)
         self.addCleanup(self.engine.close)
         self.records: list[Connection] = []
+        self.opened: list[Lifecycle] = []
         self.ended: Deferred[Lifecycle] = Deferred()
 
     def start(
-        self, directions: Any = None, wrap: Callable[[socket.socket], socket.socket] = lambda sock: sock
+        self,
+        directions: Any = None,
+        wrap: Callable[[socket.socket], socket.socket] = lambda sock: sock,
+        engine: bool = True,
     ) -> Lifecycle:
         """A connection whose tunnel starts at once. @param wrap: makes the socket of the target."""
         nobody = cast(Any, None)
         context = ConnectionContext(
-            reactor, nobody, Timeouts(), nobody, self.closer, self.records.append, engine=self.engine
+            reactor,
+            nobody,
+            Timeouts(),
+            nobody,
+            self.closer,
+            self.records.append,
+            engine=self.engine if engine else None,
+            opened=self.opened.append,
         )
-        (far, client), (backend, upstream) = connected(), connected()
-        self.addCleanup(far.close)
-        self.addCleanup(backend.close)
+        (self.far, client), (self.backend, upstream) = connected(), connected()
+        self.addCleanup(self.far.close)
+        self.addCleanup(self.backend.close)
 
         async def handler(conn: Lifecycle) -> None:
             start_relay(conn, wrap(upstream), b"head", directions)
@@ -137,6 +149,88 @@ class RelayTests(SocketTestCase):
             conn.end(Ending(Result.SHUTDOWN))
             self.assertEqual(Result.SHUTDOWN, (self.records.pop()).result)
             self.ended = Deferred()
+
+    async def moved(self, conn: Lifecycle) -> TunnelState:
+        """Take the tunnel of a connection."""
+        taken: Deferred[TunnelState] = Deferred()
+        assert conn.tunnel is not None
+        self.assertTrue(conn.tunnel.movable)
+        conn.tunnel.give_back(taken.callback)
+        if isinstance(conn.tunnel, EngineRelay):
+            self.fake.finish(self.fake.opened[-1], GIVEN_BACK, held=(b"up", b"down"), quiet=1.5)
+        return await taken
+
+    async def test_resumed_by_the_engine(self) -> None:
+        """A tunnel that was given back is resumed by the engine; the connection is not counted again."""
+        conn = self.start()
+        first = conn.tunnel
+        resume_relay(conn, await self.moved(conn))
+        self.assertIsNot(first, conn.tunnel)
+        assert isinstance(conn.tunnel, EngineRelay)
+        self.assertEqual((b"up", b"down", 0, 0, 4, 0, b"", 1.5), self.fake.opened[-1].state)
+        self.assertEqual((4, [conn]), (conn.bytes_up, self.opened))
+        conn.end(Ending(Result.DRAINED))
+        self.fake.finish(self.fake.opened[-1], ENDED)
+        await self.ended
+        self.assertEqual([Result.DRAINED], [record.result for record in self.records])
+
+    async def test_resumed_by_python(self) -> None:
+        """Without an engine, and if it has failed, the relay in Python resumes the tunnel."""
+        for failed in (False, True):
+            conn = self.start(engine=failed)
+            state = await self.moved(conn)
+            self.fake.full = OSError(108, "no thread")
+            resume_relay(conn, state)
+            assert isinstance(conn.tunnel, Relay)
+            expected = b"headup" if failed else b"head"
+            self.assertEqual(expected, await in_thread(read_exactly, self.backend, len(expected)))
+            self.assertEqual(len(expected), conn.bytes_up)
+            conn.end(Ending(Result.DRAINED))
+            await self.ended
+            self.ended = Deferred()
+            self.fake.full = None
+
+    async def test_ended_between(self) -> None:
+        """A connection that is ended while no relay has its tunnel ends when one gets it."""
+        conn = self.start(engine=False)
+        state = await self.moved(conn)
+        conn.end(Ending(Result.DRAINED, "between"))
+        self.assertFalse(conn.ended)
+        resume_relay(conn, state)
+        await self.ended
+        self.assertEqual("between", self.records[0].reason)
+
+    async def test_resumed_elsewhere(self) -> None:
+        """A new connection, without a socket of its own, gets a tunnel of another process, which has reported it."""
+        old = self.start(engine=False)
+        state = await self.moved(old)
+        conn = Lifecycle(old.context, None, Connection("id-1", 1.0, "public", "127.0.0.1:1"))
+
+        async def handler(conn: Lifecycle) -> None:
+            resume_relay(conn, state)
+
+        conn.begin(handler, self.ended.callback)
+        self.assertEqual((None, True, 4, "open"), (conn.sock, conn.tunnelling, conn.bytes_up, conn.state))
+        self.assertEqual([old], self.opened)
+        self.assertEqual(b"head", await in_thread(read_exactly, self.backend, 4))
+        self.far.close()
+        self.backend.close()
+        await self.ended
+        self.assertEqual((Result.OK, 4), (self.records[0].result, self.records[0].bytes_up))
+
+    async def test_not_movable(self) -> None:
+        """A tunnel that is looked at, or whose TLS ends here, stays with its relay."""
+        own: list[dict[str, Any]] = [{"directions": Tapped}, {"wrap": Wrapped, "directions": Tapped}]
+        for options in own:
+            conn = self.start(**options)
+            assert conn.tunnel is not None
+            self.assertFalse(conn.tunnel.movable)
+            conn.end(Ending(Result.SHUTDOWN))
+            self.ended = Deferred()
+
+
+class Tapped(Direction):
+    """A direction that is not only a L{Direction}."""
 
 
 class Wrapped(socket.socket):

@@ -78,6 +78,12 @@ class JsonLineTests(SynchronousTestCase):
         }
         self.assertEqual(list(json.loads(line).items()), list(expected.items()))
 
+    def test_faults(self) -> None:
+        """Faults on purpose that were applied are the last field."""
+        line = json_line(attrs.evolve(FULL, faults=("a", 'b"')))
+        self.assertEqual(("faults", ["a", 'b"']), list(json.loads(line).items())[-1])
+        self.assertEqual(json.dumps(json.loads(line)), line)
+
     def test_proxied(self) -> None:
         """A PROXY protocol header adds its sender and its fields."""
         proxied = Proxied("10.0.0.9:7", {"authority": 'a"b', "aws_vpce_id": "vpce-1"})

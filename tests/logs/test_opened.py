@@ -95,3 +95,18 @@ class OpenTunnelsTests(SynchronousTestCase):
         tunnels.close()
         self.clock.pump([TICK_S] * 5)
         self.assertEqual((1, []), (len(self.lines), self.clock.getDelayedCalls()))
+
+    def test_follow(self) -> None:
+        """A tunnel whose first line another process has written has the next one."""
+        tunnels = OpenTunnels(self.clock, self.lines.append, 2.0)
+        tunnel = self.opened(tunnels)
+        del self.lines[:]
+        tunnels.close()
+        tunnels.repeat = 2.0
+        tunnels.follow(tunnel)
+        self.assertEqual([], self.lines)
+        self.clock.pump([TICK_S] * 3)
+        self.assertEqual(["1"], [line.id for line in self.lines])
+        tunnels.close()
+        tunnels.follow(tunnel)
+        self.assertEqual([], self.clock.getDelayedCalls())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import signal
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -45,6 +49,7 @@ class OwnLogTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = running_clock()
+        self.patch(twistd, "_settings", {})
 
     def test_same_event(self) -> None:
         """write_line logs the same event as Logger.info, except for the time."""
@@ -55,6 +60,38 @@ class OwnLogTests(SynchronousTestCase):
         write_line(log, "a {b}")
         first, second = ({**event, "log_time": None} for event in events)
         self.assertEqual(first, second)
+
+    def test_json(self) -> None:
+        """Lines and other events are JSON objects in order; a failure has its traceback; an empty event is none."""
+        file = FileStub()
+        made = LineObserver(self.clock, textFileLogObserver(file), as_json=True)
+        log = Logger("somebody", observer=made)
+        made.add("access", "info", 1.5, "a\nb")
+        log.warn("c {x}", x=1)
+        log.info("")
+        try:
+            raise ValueError("d")
+        except ValueError:
+            log.failure("it failed")
+        first, second, third = map(json.loads, file.getvalue().splitlines())
+        expected = {"time": "1970-01-01T00:00:01.500Z", "level": "info", "logger": "access", "message": "a\nb"}
+        self.assertEqual(expected, first)
+        self.assertEqual(("warn", "somebody", "c 1"), (second["level"], second["logger"], second["message"]))
+        self.assertTrue(third["message"].startswith("it failed\nTraceback"), third)
+        self.assertEqual("critical", third["level"])
+
+    def test_standard_error(self) -> None:
+        """The factory for standard error has the chosen format."""
+        self.patch(twistd, "_settings", {"reactor": self.clock})
+        file = FileStub()
+        self.patch(sys, "stderr", file)
+        for chosen in ("text", "json"):
+            twistd.select_output(chosen, taken=False)
+            twistd.standard_error().add("a", "info", 0.0, "line")
+            self.clock.advance(WRITE_DELAY_S)
+        text, document = file.getvalue().splitlines()
+        self.assertTrue(text.endswith("[a#info] line"), text)
+        self.assertEqual("line", json.loads(document)["message"])
 
     def test_same_text(self) -> None:
         """Each event becomes the same text as with Twisted, in any second."""
@@ -91,6 +128,68 @@ class OwnLogTests(SynchronousTestCase):
         write_line(Logger("somebody", observer=made), "a line")
         made.flush()
         self.assertTrue(path.read_text().endswith(" [somebody#info] a line\n"))
+
+    def test_two_processes(self) -> None:
+        """Two processes write to one log file during an upgrade: each appends, also after a rotation."""
+        path = Path(self.mktemp())
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        options = {"logfile": str(path), "nodaemon": True, "logger": None}
+        logs = []
+        for name in ("old", "new"):
+            twistd.select_observer({**options}, running_clock())
+            made = twistd.observer()
+            self.addCleanup(made._outFile.close)
+            logs.append((made, Logger(name, observer=made)))
+        for number in range(2):
+            for made, log in [*logs, *logs]:
+                write_line(log, "a line")
+                made.flush()
+            said = path.read_text().splitlines()
+            self.assertEqual(["old", "new"] * 2, [line.partition("[")[2].partition("#")[0] for line in said])
+            path.rename(f"{path}.{number}")
+            for made, _ in logs:
+                made._outFile.reopen()
+
+    def test_reopen_file(self) -> None:
+        """After another process has rotated the file, this one writes to the new one; to the old one if that fails."""
+        self.patch(twistd, "_settings", {})
+        twistd.reopen_file()  # there is none
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        path = folder / "log"
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        twistd.select_observer({"logfile": str(path), "nodaemon": True, "logger": None}, running_clock())
+        made = twistd.observer()
+        self.addCleanup(lambda: made._outFile.close())
+        for number in (1, 2):
+            path.rename(f"{path}.{number}")
+            twistd.reopen_file()
+            write_line(Logger("old", observer=made), f"line {number}")
+            made.flush()
+            self.assertIn(f"line {number}", path.read_text())
+            self.assertTrue(fcntl.fcntl(made._outFile._file, fcntl.F_GETFL) & os.O_APPEND)
+        folder.rename(f"{folder}.moved")
+        twistd.reopen_file()
+        write_line(Logger("old", observer=made), "line 3")
+        made.flush()
+        self.assertIn("line 3", Path(f"{folder}.moved/log").read_text())
+
+    def test_taken_output(self) -> None:
+        """If another log has standard output, the program's log goes to standard error; a file stays."""
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        path = self.mktemp()
+        for name, taken, expected in (
+            (None, False, sys.stdout), ("-", True, sys.stderr), (None, True, sys.stderr), (path, True, None)
+        ):  # fmt: skip
+            self.patch(twistd, "_settings", {})
+            twistd.select_observer({"logfile": name, "nodaemon": True, "logger": None}, running_clock())
+            twistd.select_output("text", taken)
+            made = twistd.observer()
+            if expected is None:
+                self.assertTrue(made._outFile.name.endswith(path.rpartition("/")[2]))
+                made._outFile.close()
+            else:
+                self.assertIs(expected, made._outFile)
 
     def test_syslog(self) -> None:
         """With --syslog, twistd's own observer stays as it is."""

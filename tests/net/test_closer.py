@@ -8,7 +8,7 @@ from typing import Any
 from sniproxy.net.closer import LINGER_TIMEOUT_S, MAX_LINGER_BYTES, LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
 from tests.support.reactor import as_reactor, reactor
-from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
+from tests.support.sockets import FullClock, HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import FarTLS, tls_pair
 
 
@@ -41,6 +41,17 @@ class CloserTests(SocketTestCase):
         self.assertEqual(b"alert", await talking)
         theirs.close()
         await closer.settled()
+
+    async def test_no_room(self) -> None:
+        """A socket that the system cannot watch is closed at once, behind the last bytes."""
+        clock = FullClock()
+        closer = LingeringCloser(as_reactor(clock))
+        theirs, ours = connected()
+        closer(ours, b"alert")
+        self.assertEqual(b"alert", await in_thread(read_to_end, theirs))
+        await closer.settled()
+        self.assertEqual((0, []), (len(closer), clock.getDelayedCalls()))
+        theirs.close()
 
     async def test_peer_that_stays(self) -> None:
         """A peer that sends no FIN is closed after a second; sockets of the same second share a timer."""

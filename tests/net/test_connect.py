@@ -8,7 +8,7 @@ import socket
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.net import connect
-from sniproxy.net.connect import begin
+from sniproxy.net.connect import begin, failure_kind
 from sniproxy.net.transparent import CannotBind
 
 
@@ -36,6 +36,17 @@ class BeginTests(SynchronousTestCase):
         sock, number = begin(host, port)
         sock.close()
         self.assertEqual(errno.ECONNREFUSED, number)
+
+    def test_failure_kind(self) -> None:
+        """An errno is one of four kinds of failure."""
+        kinds = {
+            errno.ECONNREFUSED: "refused",
+            errno.ETIMEDOUT: "timeout",
+            errno.EHOSTUNREACH: "unreachable",
+            errno.ENETUNREACH: "unreachable",
+            errno.ECONNRESET: "failed",
+        }
+        self.assertEqual(kinds, {number: failure_kind(number) for number in kinds})
 
     def test_at_once(self) -> None:
         """A connect that cannot begin fails at once: TCP has no multicast."""

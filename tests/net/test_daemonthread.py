@@ -15,7 +15,7 @@ from tests.support.sockets import TIMEOUT_S, in_thread
 class DaemonThreadTests(TestCase):
     """in_daemon_thread."""
 
-    timeout = 20
+    timeout = 120
 
     async def test_result(self) -> None:
         """The Deferred fires with the result; the thread is a daemon, outside the pool."""

@@ -9,30 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
 
 
-class ForInstanceTests(SynchronousTestCase):
-    """Endpoint.for_instance: the endpoint of one of several processes."""
-
-    def test_texts(self) -> None:
-        """A port is incremented, positional or named, and a path gets the index; the rest is unchanged."""
-        for text, third in (
-            ("tcp:9090", "tcp:9092:backlog=1024"),
-            (r"tcp6:port=9090:interface=\:\:1", r"tcp6:port=9092:interface=\:\:1:backlog=1024"),
-            ("tcp:interface=127.0.0.1:9090:backlog=7", "tcp:interface=127.0.0.1:9092:backlog=7"),
-            ("tcp:0", "tcp:0:backlog=1024"),
-            ("unix:/run/admin:mode=660", "unix:/run/admin.2:mode=660:backlog=1024"),
-            ("unix:mode=660:address=/run/admin", "unix:mode=660:address=/run/admin.2:backlog=1024"),
-        ):
-            moved = parse_endpoint(text).for_instance(2)
-            assert moved is not None
-            self.assertEqual(third, moved.text)
-            self.assertEqual(parse_endpoint(third), moved)
-
-    def test_none(self) -> None:
-        """An endpoint has no next one above the last port, or without port and path."""
-        self.assertIsNone(parse_endpoint("tcp:65535").for_instance(1))
-        self.assertIsNone(parse_endpoint("systemd:domain=INET:index=0").for_instance(0))
-
-
 class ParseEndpointTests(SynchronousTestCase):
     """parse_endpoint: reads endpoint strings."""
 
@@ -125,7 +101,7 @@ class ParseEndpointTests(SynchronousTestCase):
             self.assertIn(theirs._backlog, (7, 1024))
 
     def test_private(self) -> None:
-        """By default only its owner can use a unix socket, also one of a worker."""
+        """By default only its owner can use a unix socket."""
         for text, theirs in (
             ("unix:/run/s", 0o600),
             ("unix:address=/run/s", 0o600),
@@ -134,10 +110,7 @@ class ParseEndpointTests(SynchronousTestCase):
             ("unix:/run/s:lockfile=0", 0o600),
         ):
             ours = parse_endpoint(text).private()
-            worker = ours.for_instance(2)
-            assert worker is not None
-            for one, path in ((ours, "/run/s"), (worker, "/run/s.2")):
-                endpoint = serverFromString(MemoryReactor(), one.text)
-                self.assertEqual((path, theirs), (endpoint._address, endpoint._mode), text)
+            endpoint = serverFromString(MemoryReactor(), ours.text)
+            self.assertEqual(("/run/s", theirs), (endpoint._address, endpoint._mode), text)
         tcp = parse_endpoint("tcp:9090")
         self.assertIs(tcp, tcp.private())

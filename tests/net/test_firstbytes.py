@@ -9,10 +9,11 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from sniproxy.events import Refusal, Result
 from sniproxy.net.firstbytes import ClientGone, FirstBytes, ReadTimeout
 from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
-from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
+from tests.support.sockets import FullClock, HandClock, SocketTestCase, connected, in_thread, reset
 
 
 class Line(FirstBytes[bytes]):
@@ -55,6 +56,14 @@ class FirstBytesTests(SocketTestCase):
         far.sendall(b"\0")
         await self.assertFailure(line.first(), ValueError)
         self.assertNotIn(line, reactor.getReaders())
+
+    async def test_no_room(self) -> None:
+        """A socket that the system cannot watch is refused, without a deadline that is left."""
+        clock = FullClock()
+        _, line = self.pair(clock)
+        refusal: Any = await self.assertFailure(line.first(), Refusal)
+        why = Result.LIMIT, "cannot watch its socket: No space left on device"
+        self.assertEqual((why, []), ((refusal.result, str(refusal)), clock.getDelayedCalls()))
 
     def test_abstract(self) -> None:
         """A subclass must define which bytes are complete."""

@@ -19,7 +19,7 @@ from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.tls.contexts import verification_fault
 from sniproxy.util.buffered import BufferAccount
 from tests.support.reactor import reactor
-from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
+from tests.support.sockets import FullClock, HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
 
 
@@ -170,6 +170,15 @@ class HandshakeTests(SocketTestCase):
             far, _, handshake = self.server()
             leave(far)
             self.assertIn(why, await self.failed(handshake.run()))
+
+    async def test_not_watched(self) -> None:
+        """A socket that the system cannot watch fails the handshake, without a deadline that is left."""
+        clock = FullClock()
+        far, ours, handshake = self.server(clock)
+        why = await self.failed(handshake.run())
+        self.assertEqual(("cannot watch its socket: No space left on device", []), (why, clock.getDelayedCalls()))
+        far.close()
+        ours.close()
 
     async def test_deadline(self) -> None:
         """A silent peer fails the handshake at the deadline and leaves the reactor."""

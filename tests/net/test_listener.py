@@ -33,7 +33,7 @@ from sniproxy.net.reuseport import SharedEndpoint
 from sniproxy.net.sockopts import KEEPALIVE_IDLE
 from sniproxy.net.synfilter import welcome_new
 from tests.support.reactor import as_reactor, reactor
-from tests.support.sockets import TIMEOUT_S, HandClock, SocketTestCase, in_thread
+from tests.support.sockets import TIMEOUT_S, FullClock, HandClock, SocketTestCase, in_thread
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -128,6 +128,59 @@ class AcceptorTests(SocketTestCase):
             self.assertEqual(("unix", None, None), (address, own_port(sock), own_port(None)))
             sock.close()
 
+    async def test_hold(self) -> None:
+        """A held listener lets clients wait, also if it was paused; a released one accepts them."""
+        clock = HandClock()
+        acceptor = await self.accept(LOOPBACK, clock)
+        assert acceptor.address is not None
+        self.room = False
+        with socket.create_connection(acceptor.address):
+            await in_thread(int)
+            acceptor.hold()
+            self.room = True
+            clock.advance(PAUSE_S)
+            await in_thread(int)
+            self.assertFalse(self.arrived.called)
+            acceptor.release()
+            sock, _ = await self.arrived
+            sock.close()
+
+    async def test_hand_over(self) -> None:
+        """The descriptor is closed here; another process that has the socket is not disturbed, and has the path."""
+        path = self.mktemp()
+        for endpoint in (LOOPBACK, f"unix:{path}"):
+            acceptor = await self.accept(endpoint)
+            address = acceptor.sock.getsockname()
+            with acceptor.sock.dup() as theirs, socket.socket(theirs.family) as waiting:
+                waiting.connect(address)
+                acceptor.hand_over()
+                self.assertNotIn(acceptor, reactor.getReaders())
+                theirs.settimeout(TIMEOUT_S)
+                with socket.socket(theirs.family) as client:
+                    client.connect(address)
+                    for _ in range(2):
+                        accepted, _ = await in_thread(theirs.accept)
+                        accepted.close()
+            self._cleanups.pop()  # it has no socket to stop
+        self.assertTrue(os.path.exists(path))
+        self.assertFalse(os.path.lexists(f"{path}.lock"))
+
+    def test_lock(self) -> None:
+        """A lock that cannot be removed, because its folder is another user's, is no obstacle."""
+
+        def unlock() -> None:
+            raise PermissionError
+
+        closed: list[str] = []
+        listener.hand_over(
+            SimpleNamespace(
+                stopReading=lambda: closed.append("reading"),
+                socket=SimpleNamespace(close=lambda: closed.append("socket")),
+                lockFile=SimpleNamespace(unlock=unlock),
+            )
+        )
+        self.assertEqual(["reading", "socket"], closed)
+
     async def accepted_later(self, acceptor: Acceptor, clock: HandClock) -> None:
         """Assert that a client waits during a pause, and is accepted after it."""
         assert acceptor.address is not None
@@ -146,6 +199,20 @@ class AcceptorTests(SocketTestCase):
             acceptor.doRead()
             acceptor.sock = real
             await self.accepted_later(acceptor, clock)
+
+    async def test_no_room_for_a_listener(self) -> None:
+        """A pause that ends without room in the reactor's set is repeated, until there is room."""
+        clock = FullClock()
+        clock.room = True
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
+        self.room = False
+        acceptor.doRead()
+        self.room, clock.room = True, False
+        for _ in range(3):
+            clock.advance(PAUSE_S)
+            self.assertNotIn(acceptor, reactor.getReaders())
+        clock.room = True
+        await self.accepted_later(acceptor, clock)
 
     async def test_no_memory_for_a_question(self) -> None:
         """If the admission check runs out of memory, accepting pauses."""

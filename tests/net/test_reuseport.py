@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -40,6 +41,24 @@ class SharedEndpointTests(SocketTestCase):
             accepted.close()
             self.assertEqual(client.getsockname(), came_from)
         await maybeDeferred(port.stopListening)
+
+    async def test_kept_unix(self) -> None:
+        """So does a UNIX socket. Its mode stays: others must not reach it. Its path goes when the port is closed."""
+        path = Path(self.mktemp())
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        path.chmod(0o600)
+        sock.listen(5)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            port = listen_at_once(KeptEndpoint(reactor, sock), Factory(), "unix:x")
+            self.assertIn(port, reactor.getReaders())
+            port.stopReading()
+            accepted, _ = port.socket.accept()
+            accepted.close()
+        self.assertEqual(0o600, path.stat().st_mode & 0o777)
+        await maybeDeferred(port.stopListening)
+        self.assertFalse(path.exists())
 
     async def test_not_shared(self) -> None:
         """A port that another process uses without sharing it is an ordinary error with its name."""

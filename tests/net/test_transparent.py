@@ -11,7 +11,7 @@ import sys
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from sniproxy.net.transparent import CannotBind, NoSource, bind_to_client, client_source, why_not_from, why_unavailable
-from tests.support import clientnetworks
+from tests.support import clientnetworks, programs
 from tests.support.twistdprocess import ENVIRONMENT
 
 
@@ -162,5 +162,5 @@ class NetworksTests(TestCase):
         if why := clientnetworks.why_not():
             raise SkipTest(why)
         command = clientnetworks.inside()
-        said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+        said = programs.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
         self.assertEqual(0, said.returncode, said.stdout)

@@ -1,6 +1,5 @@
 """Tests for sniproxy.pulsar.commands, commands.proto and the modules generated from it."""
 
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +27,7 @@ from sniproxy.pulsar.commands import (
 )
 from sniproxy.pulsar.frames import FrameReader, encode, read_section
 from tests.pulsar.samples import CONNECT_JAVA, CONNECT_PYTHON
+from tests.support import programs
 
 ORDERS = "persistent://public/default/orders"
 
@@ -269,7 +269,7 @@ class GeneratedTests(SynchronousTestCase):
         if version != "1.78.2":
             raise SkipTest(f"needs grpcio-tools 1.78.2, which is {version}: pip install '.[dev]'")
         with TemporaryDirectory() as folder:
-            subprocess.run(
+            programs.run(
                 [
                     *(sys.executable, "-m", "grpc_tools.protoc", f"-I{package.parent}"),
                     *(f"--python_out={folder}", f"--pyi_out={folder}", "sniproxy/pulsar/commands.proto"),

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.pulsar.topicname import namespace_of, segment_name, topic_of_partition, topic_of_segment
+from sniproxy.pulsar.topicname import full_name, namespace_of, segment_name, topic_of_partition, topic_of_segment
 
 
 class TopicNameTests(SynchronousTestCase):
@@ -45,3 +45,12 @@ class TopicNameTests(SynchronousTestCase):
             ("segment://t/n/x/0000-ffff-0", "t/n"),
         ):
             self.assertEqual(namespace_of(topic), namespace)
+
+    def test_full_name(self) -> None:
+        """Short names are completed; full names are unchanged."""
+        for topic, full in (
+            ("x", "persistent://public/default/x"),
+            ("t/n/x", "persistent://t/n/x"),
+            ("topic://t/n/x", "topic://t/n/x"),
+        ):
+            self.assertEqual(full, full_name(topic))

@@ -49,6 +49,14 @@ class ChoiceTests(SynchronousTestCase):
         for name, expected in (("A.test", "a.test"), ("b.test", "default"), (None, "no_server_name")):
             self.assertEqual(expected, routes.choose(read(name), "public").server_name)
 
+    def test_no_name_on_a_listener(self) -> None:
+        """A listener's own route without a pattern precedes [no_server_name]; no name matches it."""
+        routes = routing([live("", "public"), live("a.test")], no_server_name=True)
+        found = routes.choose(read(None), "public")
+        self.assertEqual(("", "public"), (found.server_name, found.listener))
+        self.assertEqual("no_server_name", routes.choose(read(None), "inner").server_name)
+        self.assertEqual(Result.NO_ROUTE, self.refused(routes, "b.test")[0])
+
     def test_no_name(self) -> None:
         """A hello without a name gets the alert of its TLS version; the reason has the causes and fits a record."""
         routes = routing([live("a.test")], default=True)

@@ -36,6 +36,20 @@ class ChooseTests(SynchronousTestCase):
             found = routes.choose(name, "public", default)
             self.assertEqual(expected, found and found.server_name)
 
+    def test_nameless(self) -> None:
+        """A route without a name is for hellos without one, on its listener; it matches no name, and is no hint."""
+        own = Named("", "public")
+        routes = RouteTable([own, Named("a.test")])
+        self.assertEqual([own, None], [routes.nameless(listener) for listener in ("public", "inner")])
+        self.assertIsNone(routes.choose("b.test", "public", None))
+        self.assertEqual("no route has this name", routes.why_none("zz", "public"))
+
+    def test_no_route_on_a_listener(self) -> None:
+        """The reason names the closest route, if any is close."""
+        routes = table("broker-1.a.test", "~x+")
+        self.assertIn("the closest is broker-1.a.test", routes.why_none("broker-2.a.test", "public"))
+        self.assertEqual("no route has this name", routes.why_none("else.b.test", "public"))
+
     def test_why_none(self) -> None:
         """The reason names another listener's route, the wildcard below the name, or an IP literal."""
         routes = RouteTable([Named("a.test", "inner"), Named("*.b.test")])
@@ -185,7 +199,7 @@ def naive(routes: list[Named], name: str, listener: str) -> Named | None:
 class NaiveTests(SynchronousTestCase):
     """The table, compared with a simple implementation."""
 
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     @given(ROUTES, NAMES, LISTENERS)
     def test_same(self, routes: list[Named], name: str, listener: str) -> None:
         """Both find the same route for any routes."""

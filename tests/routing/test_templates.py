@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -63,7 +64,8 @@ class ParseTemplateTests(SynchronousTestCase):
     def test_why_not(self) -> None:
         """A route can fill a template only if it has a value for each placeholder."""
         self.assertIsNone(parse_template("{1}:1").why_not(1, True))
-        self.assertIsNone(parse_template("b.test:{port}").why_not(0, False))
+        for text in ("b.test:{port}", "b.test:{proxy_protocol_port}"):
+            self.assertIsNone(parse_template(text).why_not(0, False))
         self.assertIn("nothing for {2}", str(parse_template("{1}-{2}:1").why_not(1, True)))
         self.assertIn("nothing for {1}", str(parse_template("{1}:1").why_not(0, True)))
         for text in ("{server_name}:1", "{1}:1"):
@@ -87,6 +89,18 @@ class FillTests(SynchronousTestCase):
         """A target is marked if the server name forms its host or port; the listener's port does not count."""
         self.assertTrue(parse_template("10.0.0.7:665{2}").fill(REQUEST).client_formed)
         self.assertEqual(Target("b.test", 4443), parse_template("b.test:{port}").fill(REQUEST))
+
+    def test_proxy_protocol_port(self) -> None:
+        """The port that a header names fills a target, which is marked; without a port from 1 on there is none."""
+        template = parse_template("{1}.internal:{proxy_protocol_port}")
+        target = template.fill(attrs.evolve(REQUEST, proxy_protocol_port=7))
+        self.assertEqual(Target("a.b.internal", 7, client_formed=True), target)
+        template = parse_template("b.test:{proxy_protocol_port}")
+        self.assertEqual((True, False), (template.client_formed, template.name_formed))
+        self.assertTrue(template.fill(attrs.evolve(REQUEST, proxy_protocol_port=7)).client_formed)
+        error = self.assertRaises(BadTarget, template.fill, REQUEST)
+        self.assertIn("no PROXY protocol header names a port for {proxy_protocol_port} in b.test", str(error))
+        self.assertRaises(BadTarget, template.fill, attrs.evolve(REQUEST, proxy_protocol_port=0))
 
     def test_ip_address(self) -> None:
         """A server name that is an IPv6 address gets brackets; a captured part may be an address."""
@@ -155,5 +169,7 @@ class FillTests(SynchronousTestCase):
             ("{server_name}.{server_name}", "a.test.b.test:6651", False),
             ("{1}.{server_name}", "x.a.test:6651", True),
             ("a.test:{port}", "a.test:4443", True),
+            ("{server_name}:{proxy_protocol_port}", "a.test:7", True),
+            ("{server_name}:{proxy_protocol_port}", "b.test:7", False),
         ):
             self.assertEqual(may, parse_template(text).may_lead(key, takes, {4443}), (text, key))

@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Target
 from sniproxy.routing.health import Health
-from sniproxy.routing.upstreams import FORGET_S, MAX_UPSTREAMS, DrainTarget, UpstreamTable, address
+from sniproxy.routing.targetstats import address
+from sniproxy.routing.upstreams import FORGET_S, MAX_UPSTREAMS, DrainTarget, TargetState, UpstreamTable
 
 ONE, TWO = Target("10.0.0.1", 6651), Target("10.0.0.2", 6651, label="broker-2")
 
@@ -23,7 +24,8 @@ class StandingTests(SynchronousTestCase):
         upstreams.remove_connection(TWO)
         upstreams.remove_connection(TWO)
         self.assertEqual(0, upstreams.connections(TWO))
-        self.assertEqual({}, dict(upstreams._connections))
+        upstreams.remove_connection(TWO)
+        self.assertEqual(0, upstreams.connections(TWO))
 
     def test_answered(self) -> None:
         """Targets in answers of resolvers are remembered without health checks, too, up to a limit."""
@@ -102,6 +104,59 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual("target 10.0.0.1:6651", str(DrainTarget("target", "10.0.0.1:6651")))
 
 
+class DescribeTests(SynchronousTestCase):
+    """The state of a target, for people."""
+
+    def setUp(self) -> None:
+        self.upstreams = UpstreamTable()
+        self.key = address(ONE)
+
+    def track(self, health: Health) -> None:
+        self.upstreams.reconfigure(health, [(ONE, None)])
+
+    def test_unchecked(self) -> None:
+        """Without checks and ejection, and until the first check, nothing is known but the last connect."""
+        unknown = TargetState("unchecked", None, None, "")
+        self.assertEqual(unknown, self.upstreams.describe(self.key, 5.0))
+        self.upstreams.add_connection(ONE)
+        self.upstreams.record_failure(ONE, "refused", 5.0, "refused")
+        self.assertEqual(unknown._replace(why="refused"), self.upstreams.describe(self.key, 5.0))
+        self.assertEqual(1, self.upstreams.stats.find(ONE).failures["refused"])
+        self.track(Health("tcp"))
+        self.assertEqual(unknown._replace(why="refused"), self.upstreams.describe(self.key, 5.0))
+        self.upstreams.record_success(ONE, 0.5, 6.0)
+        self.assertEqual(unknown, self.upstreams.describe(self.key, 6.0))
+        self.assertEqual((0.5, 6.0), (self.upstreams.stats.find(ONE).connect_s, self.upstreams.stats.find(ONE).seen))
+
+    def test_checked(self) -> None:
+        """The first check begins a state, and each change; a reload without checks ends it."""
+        self.track(Health("tcp", fall=1, rise=1))
+        known = self.upstreams.known[self.key]
+        for now, why in ((1.0, ""), (2.0, ""), (3.0, "no"), (4.0, "no"), (5.0, "")):
+            self.upstreams.record_check(known, why, now)
+            since = {2.0: 1.0, 4.0: 3.0}.get(now, now)
+            expected = TargetState("down" if why else "up", since, now, why)
+            self.assertEqual(expected, self.upstreams.describe(self.key, now))
+        self.upstreams.record_success(ONE, 0.0, 6.0)
+        self.track(Health(eject=9.0))
+        self.assertEqual(TargetState("up", None, None, ""), self.upstreams.describe(self.key, 6.0))
+
+    def test_ejected(self) -> None:
+        """An ejection begins at the last failure, and ends with its time or with a connect."""
+        self.track(Health(eject=30.0, fall=1))
+        self.upstreams.record_failure(ONE, "refused", 5.0)
+        self.assertEqual(TargetState("ejected", 5.0, None, "refused"), self.upstreams.describe(self.key, 6.0))
+        self.assertEqual(TargetState("up", 35.0, None, "refused"), self.upstreams.describe(self.key, 40.0))
+        self.upstreams.record_success(ONE, 0.0, 20.0)
+        self.assertEqual(TargetState("up", 20.0, None, ""), self.upstreams.describe(self.key, 40.0))
+
+    def test_names(self) -> None:
+        """The names and routes of a resolver's answer are remembered."""
+        self.upstreams.record_answer([ONE], "a.test", 1.0, route="*.test")
+        stats = self.upstreams.stats.known[self.key]
+        self.assertEqual((["a.test"], ["*.test"]), (list(stats.names), list(stats.routes)))
+
+
 class HealthTests(SynchronousTestCase):
     """The order of targets."""
 
@@ -133,7 +188,7 @@ class HealthTests(SynchronousTestCase):
         """After `fall` failures in a row a target is last for `eject` seconds; then one failure ejects it again."""
         upstreams = self.upstreams(Health(fall=2, eject=30.0))
         self.assertFalse(upstreams.record_failure(ONE, "refused", 0.0))
-        upstreams.record_success(ONE)
+        upstreams.record_success(ONE, 0.001, 1.0)
         self.assertFalse(upstreams.record_failure(ONE, "refused", 0.0))
         self.assertTrue(upstreams.record_failure(ONE, "refused", 0.0))
         self.assertEqual([TWO, ONE], upstreams.order([ONE, TWO], False, 29.0))
@@ -141,7 +196,7 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual("ejected", upstreams.state(ONE, 29.0))
         self.assertEqual([ONE, TWO], upstreams.order([ONE, TWO], False, 30.0))
         self.assertTrue(upstreams.record_failure(ONE, "refused", 31.0))
-        upstreams.record_success(ONE)
+        upstreams.record_success(ONE, 0.001, 1.0)
         self.assertEqual("up", upstreams.state(ONE, 32.0))
 
     def test_off(self) -> None:
@@ -168,19 +223,21 @@ class HealthTests(SynchronousTestCase):
         """The first check of a target decides alone; later ones are counted."""
         upstreams = self.upstreams(Health(check="tcp", rise=2, fall=2))
         one, two = upstreams.known[address(ONE)], upstreams.known[address(TWO)]
-        self.assertEqual((True, False), (upstreams.record_check(one, "refused"), upstreams.record_check(two, "")))
+        self.assertEqual(
+            (True, False), (upstreams.record_check(one, "refused", 7.0), upstreams.record_check(two, "", 7.0))
+        )
         self.assertEqual([TWO, ONE], upstreams.order([ONE, TWO], False, 0.0))
-        self.assertEqual([False, True], [upstreams.record_check(two, "refused") for _ in range(2)])
-        self.assertEqual([False, True], [upstreams.record_check(one, "") for _ in range(2)])
+        self.assertEqual([False, True], [upstreams.record_check(two, "refused", 7.0) for _ in range(2)])
+        self.assertEqual([False, True], [upstreams.record_check(one, "", 7.0) for _ in range(2)])
         self.assertEqual(["up", "down"], [upstreams.state(target, 0.0) for target in (ONE, TWO)])
         upstreams.reconfigure(Health(eject=1.0), [(ONE, None)])
         upstreams.reconfigure(Health(check="tcp", fall=2), [(ONE, None)])
-        self.assertTrue(upstreams.record_check(one, "refused"), "it was not checked meanwhile")
+        self.assertTrue(upstreams.record_check(one, "refused", 7.0), "it was not checked meanwhile")
 
     def test_change(self) -> None:
         """A new configuration keeps the state of targets that it still names; without checks all are up."""
         upstreams = self.upstreams(Health(check="tcp", fall=1))
-        self.assertTrue(upstreams.record_check(upstreams.known[address(ONE)], "refused"))
+        self.assertTrue(upstreams.record_check(upstreams.known[address(ONE)], "refused", 7.0))
         upstreams.reconfigure(Health(check="tcp"), [(ONE, "other.test")])
         known = upstreams.known[address(ONE)]
         self.assertEqual((False, "other.test"), (known.up, known.server_name))

@@ -132,7 +132,7 @@ class Showing(ContextFactory):
 class ClientTLSTests(TestCase):
     """client_tls: the settings of one connection."""
 
-    timeout = 20
+    timeout = 120
 
     async def connect(self, server: Showing, trust: Any, certificate: ClientCertificate | None = None) -> Guest:
         """A connection to this server, which says "welcome" and closes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sniproxy.tls import clienthello, hellomessage
@@ -329,7 +329,6 @@ class LinearTests(ReadingTests):
 class AnyBytesTests(ReadingTests):
     """Random input."""
 
-    @settings(deadline=None)
     @given(st.lists(st.binary(max_size=60), max_size=6), st.sampled_from([b"", b"\x16\x03\x01", *CUT_HELLOS]))
     def test_only_hello_errors(self, pieces: list[bytes], head: bytes) -> None:
         """Only HelloError is raised, and the split does not change the result."""
@@ -337,19 +336,16 @@ class AnyBytesTests(ReadingTests):
         self.assertEqual(read([head, *pieces]), read([data]))
         self.assertEqual(read(byte_by_byte(data)), read([data]))
 
-    @settings(deadline=None)
     @given(st.binary(max_size=300))
     def test_any_message(self, body: bytes) -> None:
         """Any bytes after a ClientHello header give a hello or a HelloError, never a wait."""
         self.assertIsNotNone(read([record(b"\x01" + vector(body, 3))]))
 
-    @settings(deadline=None)
     @given(st.binary(max_size=200))
     def test_any_extensions(self, block: bytes) -> None:
         """The same for any bytes in place of the extensions."""
         self.assertIsNotNone(read([hello(block=vector(block, 2))]))
 
-    @settings(deadline=None)
     @given(st.binary(max_size=200), st.binary(max_size=9), st.sampled_from([0, 1, 0xFFFF]), st.binary(max_size=20))
     def test_one_piece(self, block: bytes, head: bytes, more: int, tail: bytes) -> None:
         """A hello in one record gives the same result as byte by byte, for any fault."""
@@ -361,7 +357,6 @@ class AnyBytesTests(ReadingTests):
         ):
             self.assertEqual(read(byte_by_byte(data)), read([data]))
 
-    @settings(deadline=None)
     @given(
         st.sampled_from([message(), message(None), message("a.b", block=None), hellos.hello_of_size(1500)]),
         st.lists(st.integers(1, 700), min_size=1, max_size=12),

@@ -183,19 +183,19 @@ class AgainstOpenSSLTests(ReadingTests):
         data = hello(None, extensions=[hellos.names((1, b"x"), (0, b"a.test"))])
         self.assertIs(self.compare(data), NOT_READ)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(crooked())
     def test_crooked_lengths(self, data: bytes) -> None:
         """With wrong lengths around the name, ours never reads a different name from OpenSSL."""
         self.compare(data)
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(mutated())
     def test_mutations(self, data: bytes) -> None:
         """A mutated hello never gives a different name from OpenSSL."""
         self.compare(data)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=12), st.binary(max_size=40))
     def test_any_name(self, name: bytes, more: bytes) -> None:
         """Any bytes in the place of the name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -139,7 +139,6 @@ class SameResultTests(SynchronousTestCase):
                     )
         self.assertGreater(faults, 1000)
 
-    @settings(deadline=None)
     @given(st.data())
     def test_mutated(self, data: Any) -> None:
         """Several bytes changed, inserted or removed: the same hello or the same error, with all its fields."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -53,7 +53,6 @@ class DiagnoseTests(SynchronousTestCase):
             head[at] = byte
             self.assertEqual(diagnose(bytes(head)), "the first bytes are not TLS", at)
 
-    @settings(deadline=None)
     @given(
         st.binary(min_size=1) | st.sampled_from([head for head, _ in HEADS]) | st.text("PROXYGETS /-").map(str.encode)
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from io import StringIO
 from typing import TextIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.closedpipe import STATUS, exit_on_broken_pipe
+from sniproxy.util.closedpipe import STATUS, exit_on_broken_pipe, fail, say
 
 
 class QuietEndTests(SynchronousTestCase):
@@ -50,3 +51,27 @@ class QuietEndTests(SynchronousTestCase):
         with exit_on_broken_pipe(stream):
             print("said", file=stream)
         self.assertEqual(b"said\n", os.read(out, 10))
+
+
+class EndTests(SynchronousTestCase):
+    """say and fail."""
+
+    def test_say(self) -> None:
+        """A text on standard output, and success."""
+        out = StringIO()
+        self.patch(sys, "stdout", out)
+        error = self.assertRaises(SystemExit, say, "all is well")
+        self.assertEqual((0, "all is well\n"), (error.code, out.getvalue()))
+
+    def test_fail(self) -> None:
+        """Each line of an error behind the program's name on the real standard error, and failure."""
+        out = StringIO()
+        self.patch(sys, "__stderr__", out)
+        error = self.assertRaises(SystemExit, fail, "one\ntwo")
+        self.assertEqual((1, "sniproxy: one\nsniproxy: two\n"), (error.code, out.getvalue()))
+
+    def test_no_standard_error(self) -> None:
+        """A program may have no standard error."""
+        self.patch(sys, "__stderr__", None)
+        self.patch(sys, "stdout", StringIO())  # print writes there then
+        self.assertEqual(1, self.assertRaises(SystemExit, fail, "one").code)

@@ -16,6 +16,7 @@ class CollectingTests(SynchronousTestCase):
         self.addCleanup(gc.enable if gc.isenabled() else gc.disable)
         self.addCleanup(gc.unfreeze)
         gc.enable()
+        gc.unfreeze()  # tests of sockets freeze what is loaded
 
     def test_off(self) -> None:
         """The collector is disabled inside, and enabled afterwards, also after an exception."""

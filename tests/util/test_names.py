@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -92,7 +92,6 @@ class ServerNameTests(SynchronousTestCase):
         """A non-ASCII character with an ASCII lower case (the Kelvin sign) does not become a letter."""
         self.refused("bro\N{KELVIN SIGN}er.test")
 
-    @settings(deadline=None)
     @given(st.text(max_size=20) | st.from_regex(r"[A-Za-z0-9_.:-]{1,30}", fullmatch=True))
     def test_idempotent(self, text: str) -> None:
         """Normalising is idempotent; any other text gives BadName."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.text import MAX_QUOTED_CHARS, MAX_TEXT_CHARS, amount, bounded, counted, printable, quoted
+from sniproxy.util.text import MAX_QUOTED_CHARS, MAX_TEXT_CHARS, amount, bounded, counted, duration, printable, quoted
 
 
 class TextTests(SynchronousTestCase):
     """Texts and numbers."""
+
+    def test_duration(self) -> None:
+        """A time has the largest unit of which there are at least two."""
+        for seconds, said in ((0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 d")):
+            self.assertEqual(said, duration(seconds))
 
     def test_amount(self) -> None:
         """Bytes have the unit that leaves one to three digits."""

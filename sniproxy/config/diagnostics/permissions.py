@@ -70,7 +70,7 @@ def _writable(key: str, path: Path, checked: set[Path]) -> Iterator[str]:
     real = Path(os.path.realpath(path))
     for one in (path, path.parent, *((real, real.parent) if path.is_symlink() else ())):
         mode = _mode(one)
-        if one in checked or not mode & _WRITABLE:
+        if one in checked or not mode & _WRITABLE or _read_only(one):
             continue
         checked.add(one)
         if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # sticky: users can replace only their own files
@@ -96,6 +96,14 @@ def _has_key(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return b"PRIVATE KEY-----" in file.read(_MAX_KEY_BYTES)
+    except OSError:
+        return False
+
+
+def _read_only(path: Path) -> bool:
+    """Whether a file system is mounted read-only. kubelet's volumes are, and their folders have mode 0777."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except OSError:
         return False
 

@@ -18,7 +18,18 @@ _BYTES: Mapping[str, float] = {
 _THOUSANDS: Mapping[str, float] = {"k": 1000, "m": 10**6}
 
 BYTE_KEYS = ("max_buffered",)
-SECOND_KEYS = ("hello", "connect", "idle", "half_closed", "drain", "interval", "eject", "deadline", "stale")
+SECOND_KEYS = (
+    "hello",
+    "connect",
+    "idle",
+    "half_closed",
+    "drain",
+    "upgrade_drain",
+    "interval",
+    "eject",
+    "deadline",
+    "stale",
+)
 TRUE = ("true", "yes", "on", "enabled", "enable")
 FALSE = ("false", "no", "off", "disabled", "disable")
 

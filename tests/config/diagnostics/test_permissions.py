@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -55,6 +56,19 @@ class PermissionTests(SynchronousTestCase):
         link.symlink_to(away / "real.toml")
         (warning,) = file_warnings(parse(LISTENER, str(link)))
         self.assertIn(f"the configuration: the folder {away} is writable by all users", warning)
+
+    def test_read_only(self) -> None:
+        """A folder of a file system that is mounted read-only gives no warning, as of kubelet's volumes."""
+        self.folder.chmod(0o777)
+        self.patch(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY | os.ST_NOSUID))
+        self.warned(LISTENER)
+
+        def gone(path: Path) -> None:
+            raise FileNotFoundError(path)
+
+        self.patch(os, "statvfs", gone)
+        self.warned(LISTENER, "is writable by all users")
+        self.folder.chmod(0o755)
 
     def test_keys(self) -> None:
         """A world-readable key gives a warning; a group-readable key or a readable certificate does not."""
