@@ -2,7 +2,8 @@
 
 ===================  ================================================================
 ``sources``          what the endpoint needs from the service, as protocols and values
-``site``             the HTTP server
+``site``             answers requests about one process
+``guardedsite``      the HTTP server: checks requests and bounds connections
 ``static``           the page at ``/``
 ``guard``            checks Host, Origin and token of requests. Pure
 ``token``            reads the token file
@@ -10,6 +11,8 @@
 ``rejections``       counts and logs refused requests and connections
 ``documents``        the JSON of ``/status``
 ``topics``           the JSON of ``/topics``
+``ledgerdocument``   reads the ledger in it. Pure
+``aggregation``      merges the JSON of several processes. Pure
 ``recentrefusals``   the clients that the proxy refused recently
 ``metrics``          the Prometheus metrics; ``process``: those of the process
 ``tally``            counts tunnels and their bytes in steps

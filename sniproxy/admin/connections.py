@@ -25,6 +25,9 @@ MAX_CONNECTIONS = 64
 REQUEST_TIMEOUT_S = 10.0
 """Seconds for a whole request, headers and body, from the accept or from the end of the last answer."""
 
+ANSWER_TIMEOUT_S = 5.0
+"""Seconds for which a stopping proxy waits until a client has the answer that it was promised."""
+
 SLICE_BYTES = 1024
 """Bytes of a request parsed in one step."""
 
@@ -172,6 +175,8 @@ class AdminConnections:
         self._port: Any = None
         self._idle: dict[AdminChannel, None] = {}
         self._busy: dict[AdminChannel, None] = {}
+        self._kept: set[AdminChannel] = set()
+        self._settled: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._busy)
@@ -221,8 +226,47 @@ class AdminConnections:
             self._idle.pop(channel, None)
             self._busy.pop(channel, None)
             self._holds(-1)
+        self._kept.discard(channel)
+        if not self._kept:
+            waiting, self._settled = self._settled, []
+            for one in waiting:
+                one.callback(None)
+
+    def keep(self, channel: AdminChannel) -> None:
+        """Let this connection get its answer after L{stop}. It closes behind the answer."""
+        channel.persistent = False
+        self._kept.add(channel)
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests are being answered, besides those of L{keep}."""
+        return any(channel not in self._kept for channel in self._busy)
+
+    @property
+    def promised(self) -> tuple[int, ...]:
+        """The descriptors of the connections that are kept."""
+        return tuple(cast(Any, one.transport).fileno() for one in self._kept if one.transport is not None)
 
     def stop(self) -> None:
-        """Abort all connections."""
+        """Abort all connections, except those that are kept."""
         for channel in [*self._idle, *self._busy]:
+            if channel not in self._kept:
+                channel.abort()
+
+    def settled(self) -> Deferred[None]:
+        """Wait for the connections that are kept, at most L{ANSWER_TIMEOUT_S}.
+
+        @return: fires when they have closed; those that have not are aborted.
+        """
+        done: Deferred[None] = Deferred()
+        if not self._kept:
+            done.callback(None)
+            return done
+        self._settled.append(done)
+        timer = self.reactor.callLater(ANSWER_TIMEOUT_S, self._abort_kept)
+        return done.addCallback(lambda _: timer.cancel() if timer.active() else None)
+
+    def _abort_kept(self) -> None:
+        for channel in list(self._kept):
+            self.closed(channel)
             channel.abort()

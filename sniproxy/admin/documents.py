@@ -11,6 +11,7 @@ import attrs
 from msgspec.structs import asdict
 
 from sniproxy import __version__
+from sniproxy.admin.livecounts import LiveCounts, listener_entries
 from sniproxy.admin.recentrefusals import RecentRefusal
 from sniproxy.admin.sources import LiveConnection, Status
 
@@ -27,16 +28,19 @@ def status_document(
     limit: int,
     instance: int | None = None,
     current_settings: Mapping[str, Any] | None = None,
+    counts: LiveCounts | None = None,
 ) -> dict[str, Any]:
     """The state of the proxy as JSON.
 
     @param live: the open connections, the oldest first. @param refusals: the newest first.
     @param instance: the number of this worker; None without workers.
     @param current_settings: the current configuration, from L{sniproxy.config.dump}.
+    @param counts: of targets, routes and listeners. None: nothing is known.
     @param limit: maximum of entries of each list, such as the newest C{tunnels} and C{refusals}. C{live} and
         C{warning_count} are the total numbers.
     """
     warnings = [*_failed_reload(status), *status.warnings]
+    counts = counts or LiveCounts()
     return {
         "version": __version__,
         "instance": instance,
@@ -49,18 +53,20 @@ def status_document(
             "reloads": asdict(status.reloads),
             **(current_settings or {}),
         },
-        "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
+        "listeners": listener_entries(status.listeners, counts.tally, counts.rates),
         "totals": {**totals, "access_log_lost": status.access_log_lost, "event_log_lost": status.event_log_lost},
-        "targets": [asdict(one) for one in islice(status.targets, limit)],
         "drains": [asdict(one) for one in status.drains],
         "limits": asdict(status.limits),
         "relay": asdict(status.relay),
+        "old_processes": [attrs.asdict(one) for one in status.old_processes],
+        "faults": [*status.faults],
         "live": len(live),
         "tunnels": list(tunnels(live, now, limit)),
         "refusals": [attrs.asdict(one) for one in refusals[:limit]],
         "resolvers": [asdict(one) for one in status.resolvers],
         "warning_count": len(warnings),
         "warnings": warnings[:limit],
+        **counts.document(),
     }
 
 

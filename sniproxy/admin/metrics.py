@@ -16,22 +16,35 @@ from prometheus_client.registry import Collector
 
 from sniproxy import __version__
 from sniproxy.admin.process import ProcessMetrics
+from sniproxy.admin.readiness import readiness_metrics
 from sniproxy.admin.rendering import by_label, counter_family, gauge_family, render_batches
 from sniproxy.admin.slices import Steps, finish
 from sniproxy.admin.sources import (
     LimitsStatus,
     LiveConnection,
+    OldProcess,
+    Readiness,
     RelayStatus,
     Reloads,
     Resolutions,
     ResolverStatus,
     TargetStatus,
 )
-from sniproxy.admin.statusmetrics import limit_metrics, relay_metrics
-from sniproxy.admin.tally import Counts, TallyCounter
+from sniproxy.admin.statusmetrics import (
+    fault_metrics,
+    limit_metrics,
+    old_process_metrics,
+    relay_metrics,
+    reload_metrics,
+    resolution_metrics,
+    resolver_metrics,
+)
+from sniproxy.admin.tally import Counts, Tally, TallyCounter
+from sniproxy.admin.targetmetrics import MAX_ROWS, LabelledTargets, label_steps, listener_metrics, target_metrics
 from sniproxy.events import Connection, Result
 from sniproxy.inspector.entries import failed_step
 from sniproxy.pulsar.events import Event
+from sniproxy.routing.targetstats import TargetStatsTable
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of L{Metrics.text} (Prometheus, "Exposition formats")."""
@@ -66,6 +79,12 @@ REFUSALS = frozenset(
 )
 """Results of connections that the proxy refused before they became tunnels."""
 
+
+def _no_targets(limit: int) -> Steps[tuple[Sequence[TargetStatus], int]]:
+    yield
+    return (), 0
+
+
 _NONE = ""  # Prometheus treats an empty label as absent; no route has an empty name
 
 
@@ -76,11 +95,16 @@ class Metrics(Collector):
     the inspector. Each scrape calls the other sources.
 
     @param live: the open connections. @param access_log_lost: lines of the access log that could not be written.
-    @param reloads: the results of reloads. @param resolvers: the resolvers. @param targets: the tracked targets.
-    @param limits: the limits of connections. @param instance: the number of this worker; None without workers.
+    @param reloads: the results of reloads. @param resolvers: the resolvers.
+    @param targets: lists the targets in steps, up to a number. @param stats: the counts of targets.
+    @param limits: the limits of connections.
     @param seconds: a monotonic clock. Large numbers of connections are counted at most once a second.
     @param admin_refused: refusals of the admin endpoint, by cause. @param resolutions: host name lookups.
     @param event_log_lost: lines of the event log that could not be written. @param relay: the relay of plain tunnels.
+    @param listeners: their names.
+    @param readiness: whether the proxy is ready, its workers and its drains.
+    @param old_processes: those that upgrades have replaced.
+    @param faults: how often faults on purpose were applied, by action.
     @ivar topics: the number of topics in the ledger, by cluster. None if nothing is inspected: then there are no
         metrics of Pulsar.
     """
@@ -92,14 +116,18 @@ class Metrics(Collector):
         topics: Callable[[], Counter[str]] | None = None,
         reloads: Callable[[], Reloads] = Reloads,
         resolvers: Callable[[], Iterable[ResolverStatus]] = tuple,
-        targets: Callable[[], Iterable[TargetStatus]] = tuple,
+        targets: Callable[[int], Steps[tuple[Sequence[TargetStatus], int]]] = _no_targets,
+        stats: TargetStatsTable | None = None,
         limits: Callable[[], LimitsStatus] = LimitsStatus,
-        instance: int | None = None,
         seconds: Callable[[], float] = time.monotonic,
         admin_refused: Callable[[], Mapping[str, int]] = dict,
         resolutions: Callable[[], Resolutions] = Resolutions,
         event_log_lost: Callable[[], int] = int,
         relay: Callable[[], RelayStatus] = RelayStatus,
+        listeners: Callable[[], Iterable[str]] = tuple,
+        readiness: Callable[[], Readiness] = Readiness,
+        old_processes: Callable[[], Iterable[OldProcess]] = tuple,
+        faults: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._access_log_lost = access_log_lost
         self._event_log_lost = event_log_lost
@@ -107,14 +135,20 @@ class Metrics(Collector):
         self._reloads = reloads
         self._resolvers = resolvers
         self._targets = targets
+        self._stats = TargetStatsTable() if stats is None else stats
+        self._labelled = LabelledTargets()
         self._limits = limits
         self._admin_refused = admin_refused
-        self._instance = instance
         self._resolutions = resolutions
         self._relay = relay
+        self._listeners = listeners
+        self._readiness = readiness
+        self._old_processes = old_processes
+        self._faults = faults
         self._ended: Counts = Counter()
-        self._refused: Counts = Counter()
-        self._tallies = TallyCounter(live, seconds)
+        # Zero, too: Prometheus sees the first refusal only as the growth of a count that existed before.
+        self._refused: Counts = Counter({(result, _NONE): 0 for result in REFUSALS})
+        self._tallies = TallyCounter(live, seconds, self._stats.ended_bytes)
         self._hello = _histogram("sniproxy_hello_seconds", "Seconds from accept to the complete ClientHello.")
         self._resolve = _histogram("sniproxy_resolve_seconds", "Seconds to resolve a server name to targets.")
         self._connect = _histogram("sniproxy_connect_seconds", "Seconds to connect to a target, or to fail.")
@@ -135,14 +169,21 @@ class Metrics(Collector):
         if result in REFUSALS:
             alert = connection.alert
             self._refused[result, _NONE if alert is None else alert.title] += 1
-        if connection.bytes_up or connection.bytes_down:
-            self._tallies.add_ended(connection)
+        self._tallies.add_ended(connection, result in REFUSALS)
         if connection.hello_s is not None:
             self._hello.observe(connection.hello_s)
         if connection.resolve_s is not None:
             self._resolve.observe(connection.resolve_s)
         if connection.connect_s is not None:
             self._connect.observe(connection.connect_s)
+
+    def count_left(self, connection: Connection) -> None:
+        """Keep the count of an open connection that leaves for another process, and of its bytes so far."""
+        self._tallies.add_ended(connection)
+
+    def count_adopted(self, connection: Connection, bytes_up: int, bytes_down: int) -> None:
+        """Do not count a connection that another process has accepted, nor its bytes so far, but those that follow."""
+        self._tallies.add_adopted(connection, bytes_up, bytes_down)
 
     def count_event(self, event: Event) -> None:
         """Count an event of the inspector: a lookup, a failed step of a lookup, or a move."""
@@ -169,6 +210,19 @@ class Metrics(Collector):
             self._clusters.add(name)
         return name if name in self._clusters else "other"
 
+    @property
+    def tally(self) -> Tally:
+        """The latest count of connections and bytes."""
+        return self._tallies.latest
+
+    def refused_by_result(self) -> dict[str, int]:
+        """Refused connections since the start, by result."""
+        found: Counter[str] = Counter()
+        for (result, _), count in self._refused.items():
+            if count:
+                found[str(result)] += count
+        return dict(found)
+
     def totals(self) -> dict[str, int]:
         """Totals since the start: ended and refused connections, and bytes, including open tunnels."""
         finish(self.refresh_steps())
@@ -191,6 +245,8 @@ class Metrics(Collector):
     def text_steps(self) -> Steps[bytes]:
         """Render the L{text} in steps."""
         yield from self.refresh_steps()
+        rows, _ = yield from self._targets(MAX_ROWS)
+        self._labelled = yield from label_steps(rows, self._stats, self.tally)
         batches = []
         for family in self._registry.collect():
             for batch in render_batches(family):
@@ -205,13 +261,8 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """The metrics, for the registry."""
         finish(self.refresh_steps())  # L{text_steps} has refreshed the counts already
-        labels = {"version": __version__}
-        if self._instance is not None:
-            labels["instance"] = str(self._instance)
-        info = GaugeMetricFamily(
-            "sniproxy_info", "Always 1. Labels: the version and, with workers, the worker number.", labels=list(labels)
-        )
-        info.add_metric(list(labels.values()), 1)
+        info = GaugeMetricFamily("sniproxy_info", "Always 1. Label: the version.", labels=["version"])
+        info.add_metric([__version__], 1)
         yield info
         yield counter_family(
             "sniproxy_connections",
@@ -236,24 +287,16 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "sniproxy_event_log_lines_lost", "Event log lines that could not be written.", self._event_log_lost()
         )
-        targets = list(self._targets())
-        up = by_label({one.target: int(one.state == "up") for one in targets})
-        yield gauge_family("sniproxy_target_up", "1 if the target is up, 0 if down or ejected.", ("target",), up)
-        connections = by_label({one.target: one.connections for one in targets})
-        about = "Connections to a target, including those being dialled."
-        yield gauge_family("sniproxy_target_connections", about, ("target",), connections)
+        yield from target_metrics(self._labelled)
+        yield from listener_metrics(self.tally, self._listeners())
         yield from limit_metrics(self._limits())
         yield from relay_metrics(self._relay())
-        yield from _resolution_metrics(self._resolutions())
-        reloads = self._reloads()
-        results = by_label({"succeeded": reloads.succeeded, "failed": reloads.failed})
-        yield counter_family("sniproxy_reloads", "Configuration reloads, by result.", ("result",), results)
-        yield GaugeMetricFamily(
-            "sniproxy_last_reload_successful",
-            "1 if the last reload succeeded, 0 if it failed and the previous configuration is still in use.",
-            int(reloads.error is None),
-        )
-        yield from _resolver_metrics(list(self._resolvers()))
+        yield from readiness_metrics(self._readiness())
+        yield from old_process_metrics(self._old_processes())
+        yield from resolution_metrics(self._resolutions())
+        yield from reload_metrics(self._reloads())
+        yield from fault_metrics(self._faults())
+        yield from resolver_metrics(list(self._resolvers()))
         if self.topics is not None:
             yield from self._collect_pulsar(self.topics())
 
@@ -298,39 +341,3 @@ def _family(histogram: Histogram) -> Metric:
     (family,) = histogram.collect()
     family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
     return family
-
-
-def _resolution_metrics(names: Resolutions) -> Iterator[Metric]:
-    kind, limit = ("kind",), ("limit",)
-    yield gauge_family("sniproxy_names_running", "Host name lookups in progress.", kind, by_label(names.running))
-    yield gauge_family("sniproxy_names_waiting", "Host name lookups in the queue.", kind, by_label(names.waiting))
-    yield counter_family("sniproxy_names_resolved", "Host name lookups.", ("result",), by_label(names.results))
-    about = "Host name lookups refused by a limit."
-    yield counter_family("sniproxy_names_limited", about, limit, by_label(names.limited))
-    about = "Uses of the last good answer because a host name lookup failed."
-    yield CounterMetricFamily("sniproxy_names_stale", about, names.stale)
-
-
-def _resolver_metrics(resolvers: Sequence[ResolverStatus]) -> Iterator[Metric]:
-    for name, count, about in (
-        ("questions", "questions", "Queries to a resolver."),
-        ("failures", "failures", "Queries that a resolver did not answer: errors and timeouts."),
-        ("refusals", "refused", "Answers of a resolver that refuse a name."),
-    ):
-        counts = by_label({one.name: one.counts[count] for one in resolvers})
-        yield counter_family(f"sniproxy_resolver_{name}", about, ("resolver",), counts)
-    unasked: Counts = Counter(
-        {(one.name, name): one.counts[name] for one in resolvers for name in ("hits", "shared", "stale")}
-    )
-    yield counter_family(
-        "sniproxy_resolver_unasked",
-        "Requests answered without a query: from the cache (hits), by a pending query (shared), by an old answer "
-        "(stale).",
-        ("resolver", "how"),
-        unasked,
-    )
-    opened = by_label({one.name: int(one.breaker != "closed") for one in resolvers})
-    yield gauge_family("sniproxy_resolver_open", "1 while the circuit breaker is open.", ("resolver",), opened)
-    failing = by_label({one.name: int(one.error is not None) for one in resolvers if one.watch is not None})
-    about = "1 if the last refresh of a watching resolver failed."
-    yield gauge_family("sniproxy_resolver_watch_failing", about, ("resolver",), failing)

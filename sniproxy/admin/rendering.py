@@ -16,14 +16,34 @@ BATCH = 50
 """Samples rendered in one step."""
 
 
-class BatchedMetric(Metric):
-    """A metric with many samples, which are made when they are rendered.
+class LazyMetric(Metric):
+    """A metric with many samples, which are made when they are rendered. @param empty: the metric without samples."""
+
+    def __init__(self, empty: Metric) -> None:
+        Metric.__init__(self, empty.name, empty.documentation, empty.type)
+
+    def batches(self) -> Iterator[list[Any]]:
+        """The samples, some at a time."""
+        raise NotImplementedError
+
+    @property
+    def samples(self) -> list[Any]:
+        """All samples."""
+        return [sample for batch in self.batches() for sample in batch]
+
+    @samples.setter
+    def samples(self, empty: list[Any]) -> None:
+        """Ignored: C{Metric.__init__} sets an empty list."""
+
+
+class BatchedMetric(LazyMetric):
+    """A metric with a value for each combination of label values.
 
     @param empty: the metric without samples. @param counts: the values by label values.
     """
 
     def __init__(self, empty: CounterMetricFamily | GaugeMetricFamily, counts: Counts) -> None:
-        Metric.__init__(self, empty.name, empty.documentation, empty.type)
+        LazyMetric.__init__(self, empty)
         self._empty = empty
         self._counts = counts
 
@@ -34,15 +54,6 @@ class BatchedMetric(Metric):
             if not number % BATCH:
                 yield self._take()
         yield self._take()
-
-    @property
-    def samples(self) -> list[Any]:
-        """All samples."""
-        return [sample for batch in self.batches() for sample in batch]
-
-    @samples.setter
-    def samples(self, empty: list[Any]) -> None:
-        """Ignored: C{Metric.__init__} sets an empty list."""
 
     def _take(self) -> list[Any]:
         taken, self._empty.samples = self._empty.samples, []
@@ -61,7 +72,7 @@ class _SingleMetric:
 
 def render_batches(family: Metric) -> Iterator[bytes]:
     """The text of a metric, L{BATCH} samples at a time. The first batch has HELP and TYPE."""
-    batches: Iterable[list[Any]] = family.batches() if isinstance(family, BatchedMetric) else (family.samples,)
+    batches: Iterable[list[Any]] = family.batches() if isinstance(family, LazyMetric) else (family.samples,)
     for number, samples in enumerate(batches):
         batch = Metric(family.name, family.documentation, family.type)
         batch.samples = samples

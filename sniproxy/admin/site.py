@@ -4,160 +4,49 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
-from functools import cache
-from importlib.resources import files
-from io import BytesIO
-from typing import Any, cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import asdict
-from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.web.http import Request as BaseRequest
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.server import Request
 
-from sniproxy.admin.connections import AdminChannel, AdminConnections
 from sniproxy.admin.documents import serialize, status_document, tunnels
-from sniproxy.admin.guard import HEADERS, change_refusal, host_refusal, origin_refusal
+from sniproxy.admin.faults import FAULT_ACTIONS, change_faults, faults_document
+from sniproxy.admin.flows import flows_steps
+from sniproxy.admin.guardedsite import JSON, TEXT, Body, GuardedSite, not_found
+from sniproxy.admin.history import STEP_S, STEPS
+from sniproxy.admin.livecounts import LiveCounts
 from sniproxy.admin.metrics import CONTENT_TYPE, Metrics
+from sniproxy.admin.query import ErrorAnswer, number_of, optional_text_of, rate_of, text_of, texts_of, values_of
 from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.rejections import Rejections
-from sniproxy.admin.slices import Slices, Steps
-from sniproxy.admin.sources import StatusSource, UnknownDrainTarget
+from sniproxy.admin.sampler import Sampler
+from sniproxy.admin.slices import Steps
+from sniproxy.admin.sources import CLOSED, StatusSource, UnknownDrainTarget
 from sniproxy.admin.topics import Topics, nothing_inspected
+from sniproxy.admin.tunnellist import SORTS, tunnel_list_steps
 from sniproxy.admin.who import who_steps
-
-log = Logger()
-
-PAGE = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/helpers.js": ("helpers.js", "text/javascript; charset=utf-8"),
-    "/layouts.js": ("layouts.js", "text/javascript; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-    "/treemap.js": ("treemap.js", "text/javascript; charset=utf-8"),
-}
-"""The files of the page in C{static}, by path."""
+from sniproxy.util.text import printable
 
 MAX_LISTED = 1000
 """Maximum of entries of a list in C{/status}, and the default in C{/topics}; C{?limit=} changes it."""
 
+MAX_WORKER_TUNNELS = 10_000
+"""Maximum of C{limit} in C{/tunnels} for a supervisor, which merges the lists of workers and shows a part of them."""
+
+DEFAULT_TUNNELS = 100
+"""Default of C{limit} in C{/tunnels}."""
+
+DRAIN_KINDS = ("target", "route")
+"""What can be drained. The supervisor sends it to a worker with the exact name."""
+
 MAX_TOPICS = 10_000
 """Maximum of entries of a list in C{/topics}: the size of the ledger."""
 
-ACTIONS = ("/drain", "/undrain")
-"""The paths that change state."""
 
-MIN_RATE, MAX_RATE = 0.001, 10_000.0
-"""Bounds of the rate of a drain, in tunnels per second."""
-
-MAX_TEXT_CHARS = 300
-"""Maximum length of a text in a query."""
-
-_JSON = "application/json"
-_TEXT = "text/plain; charset=utf-8"
-
-
-class AdminRequest(Request):
-    """A request without its body. No path reads a body, and Twisted would store it on disk."""
-
-    def gotLength(self, length: int | None) -> None:
-        self.content = BytesIO()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Discard the data."""
-
-
-class _ErrorAnswer(Exception):
-    """An answer with a status other than 200."""
-
-    def __init__(self, code: int, text: str) -> None:
-        self.code = code
-        self.text = text
-
-
-class _Root(Resource):
-    """Answers requests for all paths."""
-
-    isLeaf = True
-
-    def __init__(self, site: AdminSite) -> None:
-        Resource.__init__(self)
-        self._site = site
-
-    def render(self, request: Request) -> Any:
-        for name, value in HEADERS.items():
-            request.setHeader(name, value)
-        try:
-            kind, body = self._answer(request)
-        except _ErrorAnswer as answer:
-            request.setResponseCode(answer.code)
-            kind, body = _TEXT, f"{answer.text}\n".encode()
-        request.setHeader(b"Content-Type", kind.encode())
-        if isinstance(body, bytes):
-            return _sized(request, body)
-        body_ready: Deferred[bytes] = self._site.slices.run(body)
-        request.notifyFinish().addErrback(lambda _: body_ready.cancel())
-        body_ready.addCallbacks(lambda whole: request.write(_sized(request, whole)), _failed, errbackArgs=(request,))
-        body_ready.addCallback(lambda _: None if request.finished or request.channel is None else request.finish())
-        return NOT_DONE_YET
-
-    def _answer(self, request: Request) -> tuple[str, bytes | Steps[bytes]]:
-        site, headers = self._site, request.requestHeaders
-        hosts, origins = headers.getRawHeaders(b"host", []), headers.getRawHeaders(b"origin", [])
-        self._refuse(request, "host", host_refusal(hosts, getattr(request.getHost(), "host", None), site.hosts), hosts)
-        self._refuse(request, "origin", origin_refusal(hosts, origins), origins)
-        path = request.path.decode("latin-1")
-        allowed = (b"POST",) if path in ACTIONS else (b"GET", b"HEAD")
-        if request.method not in allowed:
-            request.setHeader(b"Allow", b", ".join(allowed))
-            methods = "POST" if path in ACTIONS else "GET or HEAD"
-            raise _ErrorAnswer(405, f"method not allowed: use {methods}")
-        if path in ACTIONS:
-            return self._act(request, path)
-        if path in PAGE:
-            return PAGE[path][1], _page(path)
-        if path == "/ready":
-            return _TEXT, site.ready()
-        if path == "/metrics":
-            return CONTENT_TYPE, site.metrics.text_steps()
-        if path == "/status":
-            return _JSON, site.status_steps(_number(request, b"limit"))
-        if path == "/topics":
-            return _JSON, site.topics_steps(_number(request, b"fold"), _number(request, b"limit"))
-        if path == "/who":
-            return _JSON, site.who_steps(_texts(request, b"address"))
-        paths = "/, /status, /topics, /who, /ready or /metrics, or POST to /drain or /undrain"
-        raise _ErrorAnswer(404, f"not found: use {paths}")
-
-    def _refuse(self, request: Request, cause: str, why: str | None, sent: Sequence[bytes] = ()) -> None:
-        """@raise _ErrorAnswer: 403, if there is a reason to refuse the request."""
-        if why is None:
-            return
-        client = getattr(request.getClientAddress(), "host", None) or "unix"
-        self._site.rejections.record(cause, " ".join([client, *(one.decode("latin-1") for one in sent)]))
-        raise _ErrorAnswer(403, why)
-
-    def _act(self, request: Request, path: str) -> tuple[str, bytes]:
-        headers, unix = request.requestHeaders, isinstance(request.getHost(), UNIXAddress)
-        hosts, authorization = (headers.getRawHeaders(name, []) for name in (b"host", b"authorization"))
-        self._refuse(request, "change", change_refusal(hosts, unix, authorization, self._site.token))
-        name = _text(request, b"name")
-        try:
-            if path == "/drain":
-                return _JSON, _dumped(asdict(self._site.proxy.drain(name, _rate(request))))
-            return _JSON, _dumped(asdict(self._site.proxy.undrain(name)))
-        except UnknownDrainTarget as error:
-            raise _ErrorAnswer(404, str(error)) from error
-
-
-class AdminSite(Site):
-    """The factory of the HTTP server. Stopping the port also closes open connections.
+class AdminSite(GuardedSite):
+    """The HTTP server of one process, about that process.
 
     @param status: the proxy. @param metrics: the Prometheus metrics. @param refusals: the connections refused recently.
     @param topics: the JSON of C{/topics}; None if nothing is inspected.
@@ -166,11 +55,7 @@ class AdminSite(Site):
     @param instance: the number of this worker; None without workers.
     @param holds: called with the change in the number of descriptors that its connections use.
     @param rejections: counts and logs refused requests and connections.
-    @ivar token: the token for POST requests over TCP. If None, such requests are refused.
     """
-
-    noisy = False
-    protocol = cast(Any, AdminChannel)  # the default negotiates HTTP/2 and hides its transport
 
     def __init__(
         self,
@@ -185,44 +70,108 @@ class AdminSite(Site):
         holds: Callable[[int], None] = lambda _: None,
         rejections: Rejections | None = None,
     ) -> None:
-        Site.__init__(self, _Root(self), AdminRequest, reactor=reactor)
+        GuardedSite.__init__(self, reactor, hosts, holds, rejections)
         self.metrics = metrics
         self.refusals = refusals
         self.topics = topics
-        self.hosts: frozenset[str] = frozenset()
-        self.name_hosts(hosts)
-        self.token: bytes | None = None
         self.proxy = status
-        self.slices = Slices(reactor)
-        self.rejections = rejections or Rejections(reactor.seconds)
-        self.connections = AdminConnections(reactor, holds, self.rejections.record, self.slices)
+        self.sampler = Sampler(reactor, status, metrics, self.slices, now)
         self._now = now
         self._instance = instance
 
-    def name_hosts(self, hosts: Collection[str]) -> None:
-        """Set the valid Host headers besides the addresses of the endpoint and C{localhost}."""
-        self.hosts = frozenset(host.lower() for host in hosts)
+    def answer(self, request: Request, path: str) -> tuple[str, Body]:
+        """Answer a GET request."""
+        if path == "/ready":
+            return TEXT, self.ready(optional_text_of(request, b"listener"))
+        if path == "/metrics":
+            return CONTENT_TYPE, self.metrics.text_steps()
+        if path == "/status":
+            return JSON, self.status_steps(number_of(request, b"limit"), number_of(request, b"tunnels"))
+        if path == "/tunnels":
+            sort = optional_text_of(request, b"sort", SORTS) or "newest"
+            wanted = optional_text_of(request, b"filter") or ""
+            return JSON, self.tunnels_steps(wanted, sort, number_of(request, b"limit"), number_of(request, b"offset"))
+        if path == "/history":
+            return JSON, self.history_steps(number_of(request, b"seconds"))
+        if path == "/topics":
+            return JSON, self.topics_steps(number_of(request, b"fold"), number_of(request, b"limit"))
+        if path == "/flows":
+            return JSON, self.flows_steps()
+        if path == "/who":
+            return JSON, self.who_steps(texts_of(request, b"address"))
+        if path == "/faults":
+            return JSON, _dumped(faults_document(self.proxy, self._now()))
+        raise not_found()
 
-    def ready(self) -> bytes:
-        """The answer for load balancers. @raise _ErrorAnswer: 503 while the proxy drains."""
+    def act(self, request: Request, path: str) -> tuple[str, Body]:
+        """Drain, cancel a drain, upgrade the program, or add or remove faults."""
+        if path == "/upgrade":
+            return self.begin_upgrade(request, self.proxy.upgrade)
+        if path in FAULT_ACTIONS:
+            return JSON, _dumped(change_faults(self.proxy, path, values_of(request)))
+        name = text_of(request, b"name")
+        try:
+            if path == "/drain":
+                kind = None if self._instance is None else optional_text_of(request, b"kind", DRAIN_KINDS)
+                return JSON, _dumped(asdict(self.proxy.drain(name, rate_of(request), kind)))
+            return JSON, _dumped(asdict(self.proxy.undrain(name)))
+        except UnknownDrainTarget as error:
+            raise ErrorAnswer(404, str(error)) from error
+
+    def ready(self, listener: str | None = None) -> bytes:
+        """The answer for load balancers, about the proxy or one of its listeners.
+
+        @raise ErrorAnswer: 503 while the proxy drains, or while the listener is closed; 404: there is none.
+        """
         if not self.proxy.ready:
-            raise _ErrorAnswer(503, "draining")
+            raise ErrorAnswer(503, "draining")
+        if listener is not None:
+            closed = {one.name: one.closed for one in self.proxy.status().listeners}.get(listener)
+            if closed is None:
+                raise ErrorAnswer(404, f"no listener is named {printable(listener)}")
+            if closed:
+                raise ErrorAnswer(503, f"closed: {CLOSED}")
         return b"ready\n"
 
-    def status_steps(self, limit: int | None) -> Steps[bytes]:
+    def status_steps(self, limit: int | None, tunnel_limit: int | None = None) -> Steps[bytes]:
         """Build the JSON of C{/status} in steps.
 
         @param limit: maximum of entries of a list, up to L{MAX_LISTED}, the default.
+        @param tunnel_limit: maximum of tunnels, if it is less.
         """
         limit = MAX_LISTED if limit is None else min(limit, MAX_LISTED)
+        tunnel_limit = limit if tunnel_limit is None else min(limit, tunnel_limit)
         yield from self.metrics.refresh_steps()
         current_settings = self.proxy.current_settings(limit)
         yield
+        targets, target_count = yield from self.proxy.targets_steps(limit)
+        routes, route_count = yield from self.proxy.routes_steps(limit)
         status, live, now = self.proxy.status(), self.proxy.live(), self._now()
         totals, refusals = self.metrics.totals(), self.refusals.latest()
+        refused, tally = self.metrics.refused_by_result(), self.metrics.tally
+        counts = LiveCounts(tally, self.sampler.rates, targets, target_count, routes, route_count, refused)
         yield
-        document = status_document(status, (), totals, refusals, now, limit, self._instance, current_settings)
-        return (yield from _json_steps({**document, "live": len(live), "tunnels": tunnels(live, now, limit)}))
+        document = status_document(status, (), totals, refusals, now, limit, self._instance, current_settings, counts)
+        return (yield from _json_steps({**document, "live": len(live), "tunnels": tunnels(live, now, tunnel_limit)}))
+
+    def tunnels_steps(self, wanted: str, sort: str, limit: int | None, offset: int | None) -> Steps[bytes]:
+        """Build the JSON of C{/tunnels} in steps; see L{tunnel_list_steps}.
+
+        @param limit: maximum of connections, up to L{MAX_LISTED}, in a worker L{MAX_WORKER_TUNNELS}; default:
+            L{DEFAULT_TUNNELS}.
+        """
+        most = MAX_LISTED if self._instance is None else MAX_WORKER_TUNNELS
+        limit = DEFAULT_TUNNELS if limit is None else min(limit, most)
+        live, now = self.proxy.live(), self._now()
+        matched, found = yield from tunnel_list_steps(live, now, wanted, sort, limit, offset or 0)
+        document = {"time": now, "instance": self._instance, "live": len(live), "matched": matched, "tunnels": found}
+        return (yield from _json_steps(document))
+
+    def history_steps(self, seconds: int | None) -> Steps[bytes]:
+        """Build the JSON of C{/history} in steps. @param seconds: how far back. None: all that is kept."""
+        history = self.sampler.history
+        document = yield from history.document_steps(STEP_S * STEPS if seconds is None else seconds)
+        return (yield from _json_steps({"time": self._now(), "instance": self._instance, **document}))
 
     def topics_steps(self, fold: int | None, limit: int | None) -> Steps[bytes]:
         """Build the JSON of C{/topics} in steps.
@@ -236,6 +185,11 @@ class AdminSite(Site):
         document = yield from self.topics.document_steps(self._now(), bool(fold), limit)
         return (yield from _json_steps(document))
 
+    def flows_steps(self) -> Steps[bytes]:
+        """Build the JSON of C{/flows} in steps."""
+        document = yield from flows_steps(self.proxy.live(), self._now())
+        return (yield from _json_steps(document))
+
     def who_steps(self, addresses: Sequence[str]) -> Steps[bytes]:
         """Build the JSON of C{/who} in steps. @param addresses: C{host:port}, as brokers show them."""
         live, now = self.proxy.live(), self._now()
@@ -245,82 +199,13 @@ class AdminSite(Site):
             yield
         return (yield from _json_steps({"time": now, "instance": self._instance, "tunnels": found}))
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """The protocol of a new connection. @return: None if there are too many connections."""
-        if not self.connections.make_room():
-            return None
-        channel = Site.buildProtocol(self, addr)
-        channel.connections = self.connections
-        return channel
+    def startFactory(self) -> None:
+        super().startFactory()
+        self.sampler.start()
 
     def stopFactory(self) -> None:
+        self.sampler.stop()
         super().stopFactory()
-        self.slices.stop()
-        self.connections.stop()
-
-    def logPrefix(self) -> str:
-        """The name of the endpoint in the log of Twisted."""
-        return "admin"
-
-    def log(self, request: BaseRequest) -> None:
-        """Nothing: the page polls, and would fill the log."""
-
-
-def _number(request: Request, name: bytes) -> int | None:
-    """A number in the query; None if absent. @raise _ErrorAnswer: 400 if it is not a number of 0 or more."""
-    values: list[bytes] = (request.args or {}).get(name, [])
-    if not values:
-        return None
-    if not values[-1].isdigit() or len(values[-1]) > 9:
-        raise _ErrorAnswer(400, f"{name.decode()} must be a number")
-    return int(values[-1])
-
-
-def _text(request: Request, name: bytes) -> str:
-    """A text in the query. @raise _ErrorAnswer: 400 if it is absent or too long."""
-    return _texts(request, name)[-1]
-
-
-def _texts(request: Request, name: bytes) -> list[str]:
-    """All texts of this name in the query. @raise _ErrorAnswer: 400 if there is none, or one is too long."""
-    values: list[bytes] = (request.args or {}).get(name, [])
-    if not values or any(len(value) > MAX_TEXT_CHARS for value in values):
-        raise _ErrorAnswer(400, f"{name.decode()} is missing or too long")
-    return [value.decode("utf-8", "backslashreplace") for value in values]
-
-
-def _rate(request: Request) -> float:
-    """C{rate} in the query, in tunnels per second; default: 10. @raise _ErrorAnswer: 400 if it is out of bounds."""
-    values: list[bytes] = (request.args or {}).get(b"rate", [b"10"])
-    try:
-        rate = float(values[-1])
-    except ValueError:
-        rate = 0.0
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise _ErrorAnswer(400, f"rate must be a number of tunnels per second, from {MIN_RATE:g} to {MAX_RATE:g}")
-    return rate
-
-
-@cache
-def _page(path: str) -> bytes:
-    """A file of the page."""
-    return files("sniproxy.admin").joinpath("static", PAGE[path][0]).read_bytes()
-
-
-def _sized(request: Request, body: bytes) -> bytes:
-    """Set Content-Length. @return: the body, empty for HEAD."""
-    request.setHeader(b"Content-Length", b"%d" % len(body))
-    return b"" if request.method == b"HEAD" else body
-
-
-def _failed(failure: Failure, request: Request) -> None:
-    """Answer 500 after an error, without details; do nothing if the client has left."""
-    if failure.check(CancelledError):
-        return
-    log.failure("admin: cannot answer {path}: internal error", failure, path=request.path.decode("latin-1"))
-    request.setResponseCode(500)
-    request.setHeader(b"Content-Type", _TEXT.encode())
-    request.write(_sized(request, b"internal error: see the log of the proxy\n"))
 
 
 def _json_steps(document: dict[str, Any]) -> Steps[bytes]:
@@ -332,5 +217,5 @@ def _json_steps(document: dict[str, Any]) -> Steps[bytes]:
     return b"".join([*pieces, b"\n"])
 
 
-def _dumped(document: dict[str, Any]) -> bytes:
+def _dumped(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document).encode() + b"\n"

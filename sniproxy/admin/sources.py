@@ -7,7 +7,14 @@ from typing import Any, Protocol
 
 import msgspec
 
+from sniproxy.admin.reloads import Reloads as Reloads
+from sniproxy.admin.slices import Steps
+from sniproxy.admin.upgrades import OldProcess as OldProcess
+from sniproxy.admin.upgrades import Upgrade
+from sniproxy.admin.upgrades import UpgradeReport as UpgradeReport
 from sniproxy.events import Connection
+from sniproxy.faults.active import ActiveFaults
+from sniproxy.routing.targetstats import TargetStats, TargetStatsTable
 from sniproxy.util.names import host_port
 
 
@@ -33,42 +40,26 @@ OPENING = ("hello", "resolve", "connect", "handshake")
 """The states of a connection that is not yet a tunnel: the stage that it waits for."""
 
 
+CLOSED = "no target of its closed_when_down route is up"
+"""Why a listener is closed."""
+
+
 class ListenerStatus(msgspec.Struct, frozen=True):
     """A listener.
 
     @ivar endpoint: as configured. @ivar address: the bound host and port; None if not bound or not TCP.
+    @ivar closed: it refuses connections, because no target of its C{closed_when_down} route is up.
     """
 
     name: str
     endpoint: str
     address: tuple[str, int] | None
+    closed: bool = False
 
     @property
     def where(self) -> str | None:
         """The address as C{host:port}."""
         return None if self.address is None else host_port(*self.address)
-
-
-class Reloads(msgspec.Struct, frozen=True):
-    """The results of configuration reloads since the start.
-
-    @ivar succeeded: the number of successful reloads. @ivar failed: the number of failed reloads, which change nothing.
-    @ivar error: the error of the last reload; None if it succeeded or if there was none.
-    @ivar time: the time of that error, in seconds since 1970; None as C{error}.
-    """
-
-    succeeded: int = 0
-    failed: int = 0
-    error: str | None = None
-    time: float | None = None
-
-    def with_success(self) -> Reloads:
-        """Count a successful reload."""
-        return Reloads(self.succeeded + 1, self.failed)
-
-    def with_failure(self, why: str, now: float) -> Reloads:
-        """Count a failed reload."""
-        return Reloads(self.succeeded, self.failed + 1, why, now)
 
 
 class UnknownDrainTarget(Exception):
@@ -94,6 +85,18 @@ class DrainStatus(msgspec.Struct, frozen=True):
     clients: Sequence[str]
 
 
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether the proxy takes new connections.
+
+    @ivar ready: whether it listens and does not drain. @ivar workers: the number of processes that the configuration
+        asks for. @ivar drains: the active drains of targets and routes.
+    """
+
+    ready: bool = True
+    workers: int = 1
+    drains: Sequence[DrainStatus] = ()
+
+
 class ResolverStatus(msgspec.Struct, frozen=True):
     """The state of a resolver.
 
@@ -115,17 +118,45 @@ class ResolverStatus(msgspec.Struct, frozen=True):
 
 
 class TargetStatus(msgspec.Struct, frozen=True):
-    """A target whose health is tracked.
+    """A target: the configuration names it, or a resolver has answered with it. Times are seconds since 1970.
 
-    @ivar state: ``up``, ``down`` after failed health checks, or ``ejected`` after failed connections.
+    @ivar state: ``up``, ``down`` after failed health checks, ``ejected`` after failed connections, ``draining``, or
+        ``unchecked``: neither health checks nor ejection are configured, or the first check has not ended.
     @ivar connections: the number of its connections, including those being dialled.
     @ivar why: why the last check or connection failed; empty if it succeeded.
+    @ivar since: the start of this state. None: unknown. @ivar checked: the last health check. None: there was none.
+    @ivar names: the first server names and patterns that lead to it. @ivar routes: its first routes.
+    @ivar stats: its counts. None: it is one of too many targets, which are counted together.
+    @ivar up: by health checks and ejection; a drained target may be up. None: it is unchecked.
     """
 
     target: str
     state: str
     connections: int
     why: str
+    since: float | None = None
+    checked: float | None = None
+    names: Sequence[str] = ()
+    routes: Sequence[str] = ()
+    stats: TargetStats | None = None
+    up: bool | None = None
+
+
+class RouteStatus(msgspec.Struct, frozen=True):
+    """A route.
+
+    @ivar server_name: its pattern, or ``default``, ``no_server_name``, ``plaintext`` or ``bridge``.
+    @ivar listener: None: it is for all TLS listeners.
+    @ivar targets: as configured, or the first ones with which its resolver has answered.
+    @ivar error: why connections fail now. None: nothing says that they do.
+    @ivar keys: what its connections are counted by: the listener and the route in their records.
+    """
+
+    server_name: str
+    listener: str | None
+    targets: Sequence[str] = ()
+    error: str | None = None
+    keys: Sequence[tuple[str, str]] = ()
 
 
 class LimitsStatus(msgspec.Struct, frozen=True):
@@ -137,6 +168,7 @@ class LimitsStatus(msgspec.Struct, frozen=True):
     @ivar max_connecting: maximum of connections that have sent a ClientHello and are not yet tunnels.
     @ivar connecting: the current number of these.
     @ivar loops: ClientHellos that came back to this proxy through another proxy, and were denied.
+    @ivar reached: the limit for which a new connection would wait now. None: there is none.
     """
 
     max_connections: int = 0
@@ -146,6 +178,7 @@ class LimitsStatus(msgspec.Struct, frozen=True):
     max_connecting: int = 0
     connecting: int = 0
     loops: int = 0
+    reached: str | None = None
 
 
 class RelayStatus(msgspec.Struct, frozen=True):
@@ -188,9 +221,11 @@ class Status(msgspec.Struct, frozen=True):
     @ivar access_log_lost: access log lines that could not be written.
     @ivar warnings: one sentence each: first brokers without a route, then warnings of the configuration.
     @ivar reloads: the results of reloads. @ivar drains: the active drains.
-    @ivar resolvers: the resolvers with a table of their own. @ivar targets: the targets with health tracking.
+    @ivar resolvers: the resolvers with a table of their own.
     @ivar limits: the limits of connections. @ivar event_log_lost: event log lines that could not be written.
     @ivar relay: the relay of new plain tunnels.
+    @ivar old_processes: those that upgrades have replaced and that still have tunnels.
+    @ivar faults: those on purpose, as L{ActiveFaults.document} describes them.
     """
 
     ready: bool
@@ -203,10 +238,11 @@ class Status(msgspec.Struct, frozen=True):
     reloads: Reloads = msgspec.field(default_factory=Reloads)
     drains: Sequence[DrainStatus] = ()
     resolvers: Sequence[ResolverStatus] = ()
-    targets: Sequence[TargetStatus] = ()
     limits: LimitsStatus = msgspec.field(default_factory=LimitsStatus)
     event_log_lost: int = 0
     relay: RelayStatus = msgspec.field(default_factory=RelayStatus)
+    old_processes: Sequence[OldProcess] = ()
+    faults: Sequence[Mapping[str, Any]] = ()
 
 
 class StatusSource(Protocol):
@@ -218,12 +254,52 @@ class StatusSource(Protocol):
         ...
 
     @property
+    def upgrade(self) -> Upgrade | None:
+        """Upgrades the program. None: this process cannot upgrade itself."""
+        ...
+
+    @property
+    def old_processes(self) -> Sequence[OldProcess]:
+        """The processes that upgrades have replaced and that still have tunnels."""
+        ...
+
+    @property
+    def faults(self) -> ActiveFaults:
+        """Faults on purpose."""
+        ...
+
+    def add_fault(self, values: Mapping[str, str]) -> Mapping[str, Any]:
+        """Add a fault. @param values: keys and values of a C{[[fault]]} table. @return: its description.
+
+        @raise BadValue: a value is wrong.
+        """
+        ...
+
+    @property
     def reloads(self) -> Reloads:
         """The results of reloads."""
         ...
 
-    def targets_status(self) -> Sequence[TargetStatus]:
-        """The targets with health tracking."""
+    @property
+    def listener_names(self) -> Sequence[str]:
+        """The names of the listeners and bridges."""
+        ...
+
+    @property
+    def target_stats(self) -> TargetStatsTable:
+        """The counts of targets."""
+        ...
+
+    def targets_steps(self, limit: int) -> Steps[tuple[Sequence[TargetStatus], int]]:
+        """List the targets in steps, those of the configuration first. @return: the first ones; how many there are."""
+        ...
+
+    def routes_steps(self, limit: int) -> Steps[tuple[Sequence[RouteStatus], int]]:
+        """List the routes in steps, in the order of the configuration. @return: the first ones; how many there are."""
+        ...
+
+    def forget_targets(self) -> Steps[None]:
+        """Drop the counts of targets that are no longer used."""
         ...
 
     def resolvers_status(self) -> Sequence[ResolverStatus]:
@@ -238,6 +314,10 @@ class StatusSource(Protocol):
         """The relay of new plain tunnels."""
         ...
 
+    def readiness(self) -> Readiness:
+        """Whether it is ready, its workers and its drains."""
+        ...
+
     def status(self) -> Status: ...
 
     def current_settings(self, limit: int) -> Mapping[str, Any]:
@@ -248,9 +328,11 @@ class StatusSource(Protocol):
         """All open connections, the oldest first."""
         ...
 
-    def drain(self, name: str, rate: float) -> DrainStatus:
-        """Drain a target or a route. @param rate: tunnels to close per second.
+    def drain(self, name: str, rate: float, kind: str | None = None) -> DrainStatus:
+        """Drain a target or a route.
 
+        @param rate: tunnels to close per second. @param kind: C{target} or C{route}, of which this is the exact name,
+            also if it is unknown here. None: find out.
         @raise UnknownDrainTarget: no target or route has this name.
         """
         ...

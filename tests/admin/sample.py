@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,21 +11,28 @@ import attrs
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.site import AdminSite
+from sniproxy.admin.slices import Steps
 from sniproxy.admin.sources import (
     DrainStatus,
     LimitsStatus,
     ListenerStatus,
+    Readiness,
     RelayStatus,
     Reloads,
     ResolverStatus,
+    RouteStatus,
     Status,
     TargetStatus,
     UnknownDrainTarget,
 )
 from sniproxy.admin.topics import Topics
+from sniproxy.admin.upgrades import OldProcess, Upgrade
 from sniproxy.events import Connection, Proxied, Result, packed_address
+from sniproxy.faults.active import ActiveFaults
 from sniproxy.inspector.ledger import Ledger
+from sniproxy.interfaces import Target
 from sniproxy.pulsar.events import Event
+from sniproxy.routing.targetstats import TargetStatsTable
 from sniproxy.tls.alerts import Alert
 
 NOW = 1_700_000_000.0
@@ -57,6 +64,13 @@ class SampleProxy:
     drains: list[DrainStatus] = attrs.field(factory=list)
     resolvers: list[ResolverStatus] = attrs.field(factory=list)
     targets: list[TargetStatus] = attrs.field(factory=list)
+    routes: list[RouteStatus] = attrs.field(factory=list)
+    target_stats: TargetStatsTable = attrs.field(factory=TargetStatsTable)
+    forgets: int = 0
+    closed: set[str] = attrs.field(factory=set)
+    upgrade: Upgrade | None = None
+    old_processes: list[OldProcess] = attrs.field(factory=list)
+    faults: ActiveFaults = attrs.field(factory=ActiveFaults)
 
     def status(self) -> Status:
         """Three listeners, one of them not on TCP."""
@@ -67,7 +81,7 @@ class SampleProxy:
             configuration="/etc/sniproxy.toml",
             since=NOW - 600,
             listeners=[
-                ListenerStatus("public", "tcp:4443", ("0.0.0.0", 4443)),
+                ListenerStatus("public", "tcp:4443", ("0.0.0.0", 4443), "public" in self.closed),
                 ListenerStatus("inside", "tcp6:6650:interface=\\:\\:1", ("::1", 6650)),
                 ListenerStatus("unix:/run/s", "unix:/run/s", None),
             ],
@@ -76,12 +90,34 @@ class SampleProxy:
             reloads=self.reloads,
             drains=self.drains,
             resolvers=self.resolvers,
-            targets=self.targets,
+            old_processes=self.old_processes,
+            faults=[*self.faults.document()],
         )
 
-    def targets_status(self) -> list[TargetStatus]:
+    def add_fault(self, values: Mapping[str, str]) -> Mapping[str, Any]:
+        """Add a fault, to any listener."""
+        name = self.faults.add(values, dict.fromkeys(self.listener_names, True)).fault.name
+        return next(one for one in self.faults.document() if one["name"] == name)
+
+    @property
+    def listener_names(self) -> list[str]:
+        """Those of the status."""
+        return [one.name for one in self.status().listeners]
+
+    def targets_steps(self, limit: int) -> Steps[tuple[list[TargetStatus], int]]:
         """The value that the test has set."""
-        return self.targets
+        yield
+        return self.targets[:limit], len(self.targets)
+
+    def routes_steps(self, limit: int) -> Steps[tuple[list[RouteStatus], int]]:
+        """The value that the test has set."""
+        yield
+        return self.routes[:limit], len(self.routes)
+
+    def forget_targets(self) -> Steps[None]:
+        """Count the call."""
+        yield
+        self.forgets += 1
 
     def resolvers_status(self) -> list[ResolverStatus]:
         """The value that the test has set."""
@@ -95,15 +131,19 @@ class SampleProxy:
         """Python."""
         return RelayStatus()
 
+    def readiness(self) -> Readiness:
+        """One process, and the drains that the test has begun."""
+        return Readiness(self.ready, 1, self.drains)
+
     def current_settings(self, most: int) -> dict[str, Any]:
         """Only the argument."""
         return {"most": most}
 
-    def drain(self, name: str, rate: float) -> DrainStatus:
-        """Drain any target except ``nobody``."""
-        if name == "nobody":
+    def drain(self, name: str, rate: float, kind: str | None = None) -> DrainStatus:
+        """Drain any target except ``nobody``, unless it is said what it is."""
+        if name == "nobody" and kind is None:
             raise UnknownDrainTarget("there is no nobody")
-        self.drains.append(DrainStatus("target", name, NOW, rate, 0, 0, 3, ["192.0.2.1:5"]))
+        self.drains.append(DrainStatus(kind or "target", name, NOW, rate, 0, 0, 3, ["192.0.2.1:5"]))
         return self.drains[-1]
 
     def undrain(self, name: str) -> DrainStatus:
@@ -113,6 +153,26 @@ class SampleProxy:
     def live(self) -> list[SampleLive]:
         """The value that the test has set."""
         return self.tunnels
+
+
+def listed(targets: list[TargetStatus]) -> Callable[[int], Steps[tuple[list[TargetStatus], int]]]:
+    """Lists these targets, whatever the limit."""
+
+    def steps(limit: int) -> Steps[tuple[list[TargetStatus], int]]:
+        yield
+        return targets, len(targets)
+
+    return steps
+
+
+def target_stats(**connections: int) -> TargetStatsTable:
+    """Counts of targets with open connections, by host; their port is 1."""
+    table = TargetStatsTable()
+    for host, count in connections.items():
+        table.enter_configured(Target(host, 1))
+        for _ in range(count):
+            table.add_connection(Target(host, 1))
+    return table
 
 
 def connection(number: int = 1, result: Result = Result.OK, age: float = 60.0, **more: Any) -> Connection:

@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import HTTPChannel
 
-from sniproxy.admin.connections import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, AdminChannel
+from sniproxy.admin.connections import ANSWER_TIMEOUT_S, MAX_CONNECTIONS, REQUEST_TIMEOUT_S, AdminChannel
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.site import AdminSite
@@ -256,6 +256,40 @@ class ConnectionTests(SynchronousTestCase):
         self.site.doStop()
         self.assertEqual([True] * 3, [one.disconnected for one in transports])
         self.assertEqual(0, self.held)
+
+    def test_busy(self) -> None:
+        """Requests are being answered, besides those that wait for an upgrade, whose connections are known."""
+        connections = self.site.connections
+        kept, other = self.connected(), self.connected()
+        for one in (kept, other):
+            connections.mark_busy(one.protocol)
+        self.assertTrue(connections.busy)
+        connections.keep(kept.protocol)
+        kept.fileno = lambda: 7  # type: ignore[attr-defined]
+        self.assertEqual((True, (7,)), (connections.busy, connections.promised))
+        connections.mark_idle(other.protocol)
+        self.assertFalse(connections.busy)
+        kept.protocol.transport = None
+        self.assertEqual((), connections.promised)
+        kept.protocol.transport = kept
+
+    def test_kept(self) -> None:
+        """A stop waits for the answer of a kept connection, but not for long."""
+        connections = self.site.connections
+        self.successResultOf(connections.settled())
+        for ends in (True, False):
+            kept, other = self.connected(), self.connected()
+            connections.keep(kept.protocol)
+            connections.stop()
+            self.assertEqual((False, True), (kept.disconnected, other.disconnected))
+            settled = connections.settled()
+            self.assertNoResult(settled)
+            if ends:
+                kept.abortConnection()
+            else:
+                self.clock.advance(ANSWER_TIMEOUT_S)
+            self.successResultOf(settled)
+            self.assertEqual((True, 0, []), (kept.disconnected, self.held, self.clock.getDelayedCalls()))
 
 
 class AcceptTests(SynchronousTestCase):

@@ -10,8 +10,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.documents import BATCH, serialize, status_document
+from sniproxy.admin.livecounts import LiveCounts
 from sniproxy.admin.recentrefusals import RecentRefusals
-from sniproxy.admin.sources import LimitsStatus, RelayStatus, Reloads, ResolverStatus, TargetStatus
+from sniproxy.admin.sources import (
+    LimitsStatus,
+    OldProcess,
+    RelayStatus,
+    Reloads,
+    ResolverStatus,
+    RouteStatus,
+    TargetStatus,
+)
 from sniproxy.events import Proxied
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
 from tests.support.reference import keys, rows, words
@@ -19,10 +28,13 @@ from tests.support.reference import keys, rows, words
 TOTALS = {"ended": 3, "refused": 1, "bytes_up": 10, "bytes_down": 20}
 
 
-def document(proxy: SampleProxy, most: int = 10, refusals: RecentRefusals | None = None) -> dict[str, Any]:
+def document(
+    proxy: SampleProxy, most: int = 10, refusals: RecentRefusals | None = None, counts: LiveCounts | None = None
+) -> dict[str, Any]:
     """The document as parsed by a client."""
-    made = status_document(proxy.status(), proxy.live(), TOTALS, (refusals or RecentRefusals()).latest(), NOW, most)
-    read: dict[str, Any] = json.loads(json.dumps(made))
+    latest = (refusals or RecentRefusals()).latest()
+    made = status_document(proxy.status(), proxy.live(), TOTALS, latest, NOW, most, counts=counts)
+    read: dict[str, Any] = json.loads(b"".join(serialize(made)))
     return read
 
 
@@ -92,9 +104,16 @@ class StatusTests(SynchronousTestCase):
                 "max_connecting": 7,
                 "connecting": 1,
                 "loops": 2,
+                "reached": None,
             },
             found,
         )
+
+    def test_old_processes(self) -> None:
+        """Processes that upgrades have replaced are listed."""
+        proxy = SampleProxy(old_processes=[OldProcess(7, 2, NOW + 60)])
+        expected = [{"pid": 7, "tunnels": 2, "ends": NOW + 60}]
+        self.assertEqual(expected, status_document(proxy.status(), [], TOTALS, [], NOW, 10)["old_processes"])
 
     def test_relay(self) -> None:
         """The relay of new tunnels is named, with the engine's figures."""
@@ -182,15 +201,23 @@ class ReferenceTests(SynchronousTestCase):
         proxy = SampleProxy(tunnels=[SampleLive(connection())])
         proxy.drain("10.0.0.7:6651", 1.0)
         proxy.resolvers.append(ResolverStatus("r", "http", {"questions": 1}))
-        proxy.targets.append(TargetStatus("t", "up", 1, ""))
+        counts = LiveCounts(
+            targets=[TargetStatus("t", "up", 1, "")], routes=[RouteStatus("a.test", None)], refusals_by={"no_route": 1}
+        )
         refusals = RecentRefusals()
         refusals(refused())
-        found = document(proxy, refusals=refusals)
+        found = document(proxy, refusals=refusals, counts=counts)
         self.assertEqual(set(found), set(rows("/status")))
-        for name in ("tunnels", "drains", "resolvers", "targets", "refusals"):
+        for name in ("tunnels", "drains", "resolvers", "targets", "refusals", "routes"):
             self.assertTrue(found[name], name)
         # What is in force has the names of docs/reference/configuration.md.
-        self.assertEqual(set(), set(keys({**found, "configuration": None})) - words("/status"))
+        self.assertEqual(
+            set(),
+            set(keys({**found, "configuration": None, "refusals_by": None}))
+            - words("/status")
+            - words("An entry of targets"),
+        )
+        self.assertEqual(set(found["targets"][0]), set(rows("An entry of targets")))
 
 
 class SerializeTests(SynchronousTestCase):

@@ -9,10 +9,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.metrics import BUCKETS, MAX_CLUSTERS, MAX_ERRORS, REFUSALS, Metrics
-from sniproxy.admin.sources import LimitsStatus, Reloads, Resolutions, ResolverStatus, TargetStatus
+from sniproxy.admin.sources import (
+    DrainStatus,
+    LimitsStatus,
+    Readiness,
+    Reloads,
+    Resolutions,
+    ResolverStatus,
+    TargetStatus,
+)
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
-from tests.admin.sample import SampleLive, connection, lookup, refused
+from tests.admin.sample import SampleLive, connection, listed, lookup, refused, target_stats
 from tests.support.reference import names, rows
 
 
@@ -39,19 +47,20 @@ class EndedTests(SynchronousTestCase):
         self.assertEqual(1, found["sniproxy_connections_total", "public", "reset", "*.pulsar.test"])
 
     def test_refused(self) -> None:
-        """Refusals are counted by result and alert; without an alert, the label is empty. A tunnel is not a refusal."""
+        """Refusals are counted by result and alert, from zero; without an alert, the label is empty.
+
+        A tunnel is not a refusal.
+        """
         metrics = Metrics()
         metrics.count_connection(connection())
         metrics.count_connection(refused())
         metrics.count_connection(connection(result=Result.CONNECT_FAILED))
         found = {name: value for name, value in samples(metrics).items() if name[0] == "sniproxy_refusals_total"}
-        self.assertEqual(
-            {
-                ("sniproxy_refusals_total", "unrecognized_name", "no_route"): 1,
-                ("sniproxy_refusals_total", "", "connect_failed"): 1,
-            },
-            found,
-        )
+        expected = {("sniproxy_refusals_total", "", str(result)): 0 for result in REFUSALS}
+        expected["sniproxy_refusals_total", "unrecognized_name", "no_route"] = 1
+        expected["sniproxy_refusals_total", "", "connect_failed"] = 1
+        self.assertEqual(expected, found)
+        self.assertEqual({"no_route": 1, "connect_failed": 1}, metrics.refused_by_result())
 
     def test_reloads(self) -> None:
         """Reloads are counted by result; a gauge shows the last one."""
@@ -66,8 +75,13 @@ class EndedTests(SynchronousTestCase):
 
     def test_targets(self) -> None:
         """Tracked targets, whether they are up, and their connections."""
-        targets = [TargetStatus("a:1", "up", 3, ""), TargetStatus("b:1", "ejected", 0, "refused")]
-        found = samples(Metrics(targets=lambda: targets))
+        targets = [
+            TargetStatus("a:1", "up", 3, "", up=True),
+            TargetStatus("b:1", "ejected", 0, "refused", up=False),
+            TargetStatus("c:1", "unchecked", 0, ""),
+        ]
+        found = samples(Metrics(targets=listed(targets), stats=target_stats(a=3, b=0, c=0)))
+        self.assertNotIn(("sniproxy_target_up", "c:1"), found)
         self.assertEqual((1, 0), (found["sniproxy_target_up", "a:1"], found["sniproxy_target_up", "b:1"]))
         self.assertEqual(3, found["sniproxy_target_connections", "a:1"])
 
@@ -165,11 +179,6 @@ class LiveTests(SynchronousTestCase):
         metrics.count_connection(connection(bytes_up=1))
         self.assertEqual(0, samples(metrics)["sniproxy_tunnels", "public", "*.pulsar.test"])
 
-    def test_instance(self) -> None:
-        """A worker shows its number."""
-        self.assertIn(b'sniproxy_info{instance="3",version="', Metrics(instance=3).text())
-        self.assertNotIn(b"instance", Metrics().text().replace(b"instances", b""))
-
     def test_process(self) -> None:
         """The version, the lost lines of both logs, and the process metrics."""
         found = samples(Metrics(access_log_lost=lambda: 7, event_log_lost=lambda: 8))
@@ -264,19 +273,23 @@ class ReferenceTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """The page lists exactly the metrics and their labels."""
+        stats = target_stats(t=1)
         metrics = Metrics(
             lambda: [SampleLive(connection(), state="hello"), SampleLive(connection(2))],
             topics=lambda: Counter({"east.test": 12}),
             resolvers=lambda: [ResolverStatus("b", "x", Counter(), watch="w")],
-            targets=lambda: [TargetStatus("t", "up", 1, "")],
+            targets=listed([TargetStatus("t:1", "up", 1, "", up=True)]),
+            stats=stats,
             limits=lambda: LimitsStatus(1, 1, {"max_hellos": 1}, {"max_hellos": 1}),
-            instance=1,
             admin_refused=lambda: {"host": 1},
+            faults=lambda: {"drop": 1},
+            readiness=lambda: Readiness(drains=[DrainStatus("target", "t", 1.0, 1.0, 0, 0, 1, [])]),
         )
         metrics.count_connection(refused(3, bytes_up=1, hello_s=0.1))
         for event in (lookup(), lookup("failed", "ServiceNotReady"), Event("moved", 0.0, "1", {"cluster": "c"})):
             metrics.count_event(event)
         found: dict[str, set[str]] = {}
+        metrics.text()  # lists the targets
         for family in metrics.collect():
             name = f"{family.name}_total" if family.type == "counter" else family.name
             found[name] = {label for sample in family.samples for label in sample.labels} - {"le"}

@@ -2,64 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
-from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
-
-import attrs
-from twisted.logger import capturedLogs
-from twisted.web.test.requesthelper import DummyChannel
 
 import sniproxy.admin
-from sniproxy.admin.guard import HEADERS
-from sniproxy.admin.site import MAX_LISTED, PAGE, AdminRequest
+from sniproxy.admin.history import Step
+from sniproxy.admin.page import PAGE
+from sniproxy.admin.site import DEFAULT_TUNNELS, MAX_LISTED
 from sniproxy.events import packed_address
-from tests.admin.sample import SampleLive, SampleSite, connection, lookup
+from tests.admin.sample import SampleLive, connection, lookup
+from tests.admin.sitecase import SiteTestCase
 from tests.admin.token import TOKEN
-from tests.support.reactor import reactor
-from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_to_end
-
-
-@attrs.frozen
-class Answer:
-    """The answer of the server."""
-
-    code: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-
-class SiteTestCase(SocketTestCase):
-    """A site that listens, and its client."""
-
-    def serve(self, **options: Any) -> SampleSite:
-        sample = SampleSite(reactor, **options)
-        self.port: Any = reactor.listenTCP(0, cast(Any, sample.site), interface="127.0.0.1")
-        self.addCleanup(self.port.stopListening)
-        return sample
-
-    @property
-    def number(self) -> int:
-        number: int = self.port.getHost().port
-        return number
-
-    async def ask(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
-        """Send one request on its own connection."""
-
-        def asked() -> Answer:
-            client = http.client.HTTPConnection("127.0.0.1", self.number, timeout=TIMEOUT_S)
-            try:
-                client.request(method, path, headers=headers or {})
-                response = client.getresponse()
-                return Answer(response.status, response.headers, response.read())
-            finally:
-                client.close()
-
-        return await in_thread(asked)
+from tests.support.reference import keys, rows, words
+from tests.support.sockets import in_thread
 
 
 class PathTests(SiteTestCase):
@@ -80,6 +35,12 @@ class PathTests(SiteTestCase):
         sample = self.serve()
         answer = await self.ask("/ready")
         self.assertEqual((200, b"ready\n"), (answer.code, answer.body))
+        for closed, code, body in (((), 200, b"ready\n"), (("public",), 503, b"closed: no target of its")):
+            sample.proxy.closed = set(closed)
+            answer = await self.ask("/ready?listener=public")
+            self.assertEqual((code, True), (answer.code, answer.body.startswith(body)))
+        answer = await self.ask("/ready?listener=x")
+        self.assertEqual((404, b"no listener is named x\n"), (answer.code, answer.body))
         sample.proxy.ready = False
         answer = await self.ask("/ready")
         self.assertEqual((503, b"draining\n"), (answer.code, answer.body))
@@ -97,6 +58,67 @@ class PathTests(SiteTestCase):
         for limit in (0, 7):
             document = json.loads((await self.ask(f"/status?limit={limit}")).body)
             self.assertEqual((limit, limit), (len(document["tunnels"]), document["configuration"]["most"]))
+        for query, number in (("tunnels=0", 0), ("limit=7&tunnels=3", 3), ("limit=7&tunnels=9", 7)):
+            document = json.loads((await self.ask(f"/status?{query}")).body)
+            self.assertEqual((number, MAX_LISTED + 5), (len(document["tunnels"]), document["live"]))
+
+    async def test_flows(self) -> None:
+        """/flows counts the open connections by client, route and target."""
+        sample = self.serve()
+        sample.proxy.tunnels.extend(SampleLive(connection(number)) for number in range(3))
+        document = json.loads((await self.ask("/flows")).body)
+        self.assertEqual((set(rows("/flows")), set()), (set(document), set(keys(document)) - words("/flows")))
+        self.assertEqual(
+            (3, [{"client": "192.0.2.7", "connections": 3}]), (document["connections"], document["clients"])
+        )
+
+    async def test_tunnels(self) -> None:
+        """/tunnels finds, sorts and pages the open connections; an unknown order is 400."""
+        sample = self.serve()
+        for number in range(DEFAULT_TUNNELS + 5):
+            sample.proxy.tunnels.append(SampleLive(connection(number), number))
+        document = json.loads((await self.ask("/tunnels")).body)
+        self.assertEqual((DEFAULT_TUNNELS + 5,) * 2, (document["live"], document["matched"]))
+        self.assertEqual(DEFAULT_TUNNELS, len(document["tunnels"]))
+        document = json.loads((await self.ask("/tunnels?filter=:5010&sort=age&limit=2&offset=1")).body)
+        self.assertEqual((5, set(rows("/tunnels"))), (document["matched"], set(document)))
+        self.assertEqual(["192.0.2.7:50101", "192.0.2.7:50102"], [one["client"] for one in document["tunnels"]])
+        answer = await self.ask("/tunnels?sort=x")
+        self.assertEqual((400, True), (answer.code, answer.body.startswith(b"sort must be one of newest, age")))
+        self.assertEqual(400, (await self.ask("/tunnels?filter=" + "x" * 400)).code)
+
+    async def test_tunnels_of_a_worker(self) -> None:
+        """A worker lists more connections, because the supervisor shows a part of them."""
+        for instance, most in ((None, MAX_LISTED), (0, MAX_LISTED + 5)):
+            sample = self.serve(instance=instance)
+            sample.proxy.tunnels += [SampleLive(connection(number), number) for number in range(MAX_LISTED + 5)]
+            document = json.loads((await self.ask("/tunnels?limit=5000")).body)
+            self.assertEqual((most, instance), (len(document["tunnels"]), document["instance"]))
+
+    async def test_drain_of_a_worker(self) -> None:
+        """The supervisor names the kind of a drain that only another worker knows."""
+        for instance, code in ((None, 404), (0, 200)):
+            sample = self.serve(instance=instance)
+            sample.site.token = TOKEN.encode()
+            secret = {"Authorization": f"Bearer {TOKEN}"}
+            answer = await self.ask("/drain?name=nobody&kind=route", "POST", secret)
+            self.assertEqual(code, answer.code)
+            self.assertEqual(
+                400 if instance == 0 else 404, (await self.ask("/drain?name=nobody&kind=x", "POST", secret)).code
+            )
+        self.assertEqual(["route"], [one.kind for one in sample.proxy.drains])
+
+    async def test_history(self) -> None:
+        """/history has the steps that were sampled."""
+        sample = self.serve()
+        while not sample.proxy.forgets:  # the first sample begins when the endpoint listens
+            await in_thread(int)
+        sample.site.sampler.history.add(Step(3, 4), {"t": 1.0}, 7.0)
+        document = json.loads((await self.ask("/history")).body)
+        self.assertEqual(set(rows("/history")), set(document))
+        self.assertEqual(([3], [4], 7.0), (*(document["series"][name] for name in ("tunnels", "new")), document["end"]))
+        self.assertEqual(set(), set(keys(document)) - words("/history") - {"t"})
+        self.assertEqual([], json.loads((await self.ask("/history?seconds=0")).body)["series"]["new"])
 
     async def test_topics(self) -> None:
         """/topics is JSON of all topics, of fewer with a limit, or of folded topics."""
@@ -158,161 +180,3 @@ class PathTests(SiteTestCase):
         self.serve()
         for limit in ("x", "-1", "1e9", "9" * 5_000, "%C2%B2"):
             self.assertEqual(400, (await self.ask(f"/topics?limit={limit}")).code, limit)
-
-
-class GuardTests(SiteTestCase):
-    """Which requests are answered, and with which headers."""
-
-    async def test_only_shows(self) -> None:
-        """Every method but GET and HEAD is refused, with or without a body."""
-        self.serve()
-        for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"):
-            answer = await self.ask("/status", method)
-            self.assertEqual((405, "GET, HEAD"), (answer.code, answer.headers["Allow"]), method)
-
-    async def test_drain(self) -> None:
-        """POST to /drain and /undrain needs a valid name and rate; GET is refused."""
-        sample = self.serve()
-        sample.site.token = TOKEN.encode()
-        for path in ("/drain", "/undrain"):
-            answer = await self.ask(f"{path}?name=a.test")
-            self.assertEqual((405, "POST"), (answer.code, answer.headers["Allow"]))
-        self.assertEqual([], sample.proxy.drains)
-        secret = {"Authorization": f"Bearer {TOKEN}"}
-        answer = await self.ask("/drain?name=10.0.0.1:6651&rate=2.5", "POST", secret)
-        self.assertEqual(200, answer.code)
-        said = json.loads(answer.body)
-        self.assertEqual(("10.0.0.1:6651", 2.5, 3), (said["name"], said["rate"], said["left"]))
-        self.assertEqual([said], json.loads((await self.ask("/status")).body)["drains"])
-        for query, code in (("", 400), ("name=a&rate=x", 400), ("name=a&rate=0", 400), ("name=a&rate=nan", 400)):
-            self.assertEqual(code, (await self.ask(f"/drain?{query}", "POST", secret)).code, query)
-        self.assertEqual(400, (await self.ask(f"/drain?name={'x' * 500}", "POST", secret)).code)
-        answer = await self.ask("/drain?name=nobody", "POST", secret)
-        self.assertEqual((404, b"there is no nobody\n"), (answer.code, answer.body))
-        self.assertEqual(200, (await self.ask("/undrain?name=a", "POST", secret)).code)
-        self.assertEqual([], sample.proxy.drains)
-
-    async def test_drain_foreign(self) -> None:
-        """A request from a page of another site, or without a Host, changes nothing, even with a valid token."""
-        sample = self.serve()
-        sample.site.token = TOKEN.encode()
-        secret = {"Authorization": f"Bearer {TOKEN}"}
-        for headers in ({"Host": "evil.test"}, {"Origin": "http://evil.test"}, {"Origin": "null"}):
-            self.assertEqual(403, (await self.ask("/drain?name=a", "POST", {**headers, **secret})).code)
-        said = await self.exchange(f"POST /drain?name=a HTTP/1.0\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
-        self.assertTrue(said.startswith(b"HTTP/1.0 403"), said[:100])
-        self.assertEqual([], sample.proxy.drains)
-
-    async def test_drain_without_token(self) -> None:
-        """A change over TCP needs the token, also from this machine. Its refusal is logged once, with the cure."""
-        sample = self.serve()
-        with capturedLogs() as logged:
-            answers = [await self.ask(f"/{path}?name=a", "POST") for path in ("drain", "undrain", "drain")]
-            sample.site.token = TOKEN.encode()
-            answers.append(await self.ask("/drain?name=a", "POST", {"Authorization": "Bearer no-such-token"}))
-        self.assertEqual([403] * 4, [answer.code for answer in answers])
-        self.assertIn(b"token_file in [admin]", answers[0].body)
-        self.assertIn(b"--token-file", answers[3].body)
-        self.assertEqual([], sample.proxy.drains)
-        self.assertEqual({"change": 4}, dict(sample.site.rejections.counts))
-        self.assertEqual(1, len(logged))
-        self.assertNotIn("no-such-token", str(logged))
-
-    async def test_head(self) -> None:
-        """HEAD has the headers of GET, and no body."""
-        self.serve()
-        answer, whole = await self.ask("/ready", "HEAD"), await self.ask("/ready")
-        self.assertEqual((200, b"", "6"), (answer.code, answer.body, answer.headers["Content-Length"]))
-        self.assertEqual(whole.headers.keys(), answer.headers.keys())
-
-    async def test_body_is_dropped(self) -> None:
-        """The body of a request is discarded, and the connection can be used again."""
-        self.serve()
-        body = b"x" * 3_000_000
-        form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(body)
-        said = await self.exchange(
-            b"POST /ready HTTP/1.1\r\nHost: localhost\r\n" + form + body
-            + b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )  # fmt: skip
-        self.assertTrue(said.startswith(b"HTTP/1.1 405"), said[:100])
-        self.assertTrue(said.endswith(b"\r\n\r\nready\n"), said[-100:])
-
-    def test_body_is_not_kept(self) -> None:
-        """A body is kept neither in memory nor in a file, as Twisted does with a long one."""
-        request = AdminRequest(DummyChannel(), False)
-        request.gotLength(10_000_000)
-        request.handleContentChunk(b"x" * 1_000)
-        kept = request.content
-        assert isinstance(kept, BytesIO)
-        self.assertEqual(b"", kept.getvalue())
-
-    async def test_quiet(self) -> None:
-        """Repeated requests of the page are not logged."""
-        self.serve()
-        with capturedLogs() as logged:
-            for method in ("GET", "HEAD", "POST"):
-                await self.ask("/status", method)
-        self.assertEqual([], logged)
-
-    async def exchange(self, sent: bytes) -> bytes:
-        """Send these bytes. @return: everything that the server sends."""
-
-        def exchanged() -> bytes:
-            with socket.create_connection(("127.0.0.1", self.number), timeout=TIMEOUT_S) as client:
-                client.sendall(sent)
-                return read_to_end(client)
-
-        return await in_thread(exchanged)
-
-    async def test_foreign(self) -> None:
-        """A request for another host, or from another site, is refused for every path; the answer has the cure."""
-        self.serve()
-        for path in (*PAGE, "/status", "/topics", "/metrics", "/ready", "/nothing"):
-            for headers in ({"Host": "evil.test"}, {"Origin": "http://evil.test"}):
-                answer = await self.ask(path, headers=headers)
-                self.assertEqual(403, answer.code, (path, headers))
-        self.assertIn(b"[admin] hosts", (await self.ask("/ready", headers={"Host": "evil.test"})).body)
-
-    async def test_hosts(self) -> None:
-        """A configured name is accepted in upper and lower case."""
-        self.serve(hosts=["Proxy-1.Example.com"])
-        self.assertEqual(200, (await self.ask("/ready", headers={"Host": "proxy-1.example.COM:9090"})).code)
-
-    async def test_headers(self) -> None:
-        """Every answer, also an error, has headers against caching, sniffing, framing and foreign scripts."""
-        self.serve()
-        for path, headers in (("/", {}), ("/status", {}), ("/nothing", {}), ("/", {"Host": "evil.test"})):
-            answer = await self.ask(path, headers=headers)
-            for name, value in HEADERS.items():
-                self.assertEqual([value.decode()], answer.headers.get_all(name.decode()), (path, name))
-
-    async def test_fault(self) -> None:
-        """An exception of a source gives status 500 without its traceback."""
-        sample = self.serve()
-
-        def fault() -> None:
-            raise ZeroDivisionError("secret")
-
-        sample.proxy.look = fault
-        answer = await self.ask("/status")
-        self.assertEqual(500, answer.code)
-        self.assertNotIn(b"secret", answer.body)
-        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
-
-    async def test_stop(self) -> None:
-        """A stop of the site closes open connections."""
-        self.serve()
-
-        def connected() -> socket.socket:
-            client = socket.create_connection(("127.0.0.1", self.number), timeout=TIMEOUT_S)
-            client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            client.recv(1)
-            return client
-
-        client = await in_thread(connected)
-        self.addCleanup(client.close)
-        await self.port.stopListening()
-        try:
-            await in_thread(read_to_end, client)
-        except ConnectionResetError:
-            pass

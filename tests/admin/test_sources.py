@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.sources import ListenerStatus, Reloads
+from sniproxy.admin.sources import ListenerStatus
 
 
 class ListenerTests(SynchronousTestCase):
@@ -14,13 +14,3 @@ class ListenerTests(SynchronousTestCase):
         """An address is written as in a URL; a listener that is not on TCP has none."""
         for address, where in ((("10.0.0.1", 4443), "10.0.0.1:4443"), (("::1", 4443), "[::1]:4443"), (None, None)):
             self.assertEqual(where, ListenerStatus("public", "tcp:4443", address).where)
-
-
-class ReloadTests(SynchronousTestCase):
-    """The record of reloads."""
-
-    def test_last(self) -> None:
-        """The last failure is kept until a reload succeeds; both kinds are counted."""
-        reloads = Reloads().with_failure("first", 1.0).with_failure("second", 2.0)
-        self.assertEqual(Reloads(0, 2, "second", 2.0), reloads)
-        self.assertEqual(Reloads(1, 2), reloads.with_success())

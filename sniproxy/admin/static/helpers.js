@@ -1,14 +1,42 @@
-// Helpers of the page: children kept by key, tables, and texts of numbers, times and names. External text is set only as
-// textContent or as text attributes, never as HTML.
+// Elements of the page. External text is set only as textContent or as text attributes, never as HTML.
+
+const SVG = "http://www.w3.org/2000/svg";
 
 export const $ = (id) => document.getElementById(id);
 
-/** Update the children of a parent, one per item. Children are kept by key, so that a selection survives an update. */
+/** A new element. kind: its class. */
+export function element(tag, kind = "", text = "") {
+  const made = document.createElement(tag);
+  if (kind) made.className = kind;
+  if (text) made.textContent = text;
+  return made;
+}
+
+export const drawn = (tag) => document.createElementNS(SVG, tag);
+
+/** Set the text of a node, unless it has it: a selection survives, and a screen reader does not repeat it. */
+export function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Set attributes that differ; null removes one. */
+export function attributes(node, values) {
+  for (const [name, value] of Object.entries(values)) {
+    if (value == null) node.removeAttribute(name);
+    else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+  }
+}
+
+/**
+ * Update the children of a parent, one per item. Children are kept by key, so that a selection and the focus survive.
+ * tag: of a new child, or a function that makes it. fill: called with the child and its item.
+ */
 export function rows(parent, tag, items, key, fill) {
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   const kept = new Map([...parent.children].map((child) => [child.key, child]));
   const children = items.map((item) => {
     const name = key(item);
-    const child = kept.get(name) ?? element(tag);
+    const child = kept.get(name) ?? (typeof tag === "function" ? tag() : element(tag));
     kept.delete(name);
     child.key = name;
     return child;
@@ -19,66 +47,10 @@ export function rows(parent, tag, items, key, fill) {
   });
   while (parent.children.length > items.length) parent.lastElementChild.remove(); // of duplicate keys
   children.forEach((child, index) => fill(child, items[index])); // after insertion, when the child has a size
+  if (focused && document.activeElement !== focused && focused.isConnected) focused.focus({ preventScroll: true });
 }
 
-export function element(tag, kind = "") {
-  const made = document.createElement(tag);
-  if (kind) made.className = kind;
-  return made;
-}
-
-export function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-export const matches = (filter, ...texts) => !filter || texts.some((text) => text?.toLowerCase().includes(filter));
-
-/** persistent://tenant/namespace/topic as ["tenant/namespace", "topic"]. */
-export function parts(topic) {
-  const path = topic.replace(/^[a-z-]+:\/\//, "");
-  const at = path.lastIndexOf("/");
-  return at < 0 ? ["", path] : [path.slice(0, at), path.slice(at + 1)];
-}
-
-export const short = (topic) => (topic ?? "–").replace(/^persistent:\/\//, "");
-export const host = (url) => (url ? url.replace(/^[a-z+]+:\/\//, "") : "–");
-export const count = (number) => number.toLocaleString("en");
-export const plural = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
-export const clock = (time) => new Date(1000 * time).toLocaleTimeString();
-
-export function bytes(size) {
-  if (size < 1000) return `${Math.round(size)} B`;
-  const unit = Math.min(4, Math.floor(Math.log10(size) / 3));
-  return `${(size / 1000 ** unit).toFixed(1)} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
-}
-
-export function span(seconds) {
-  const s = Math.max(0, Math.floor(seconds));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
-}
-
-export function ago(seconds) {
-  return seconds < 1 ? "now" : `${span(seconds)} ago`;
-}
-
-export function table(id, items, key, cells) {
-  const body = $(id);
-  rows(body, "tr", items, key, (row, item) => {
-    cells(item).forEach((cell, index) => {
-      const { text, kind = "", tag } = typeof cell === "string" ? { text: cell } : cell;
-      const place = row.cells[index] ?? row.insertCell();
-      place.className = kind;
-      if (tag && !place.firstElementChild) place.append(element("span"));
-      const holder = tag ? place.firstElementChild : place;
-      if (tag) holder.className = `tag ${tag}`;
-      put(holder, text);
-      place.title = text;
-    });
-  });
-  const block = body.closest(".scroll");
-  block.hidden = items.length === 0;
-  block.nextElementSibling.hidden = items.length > 0;
+/** Say a text to a screen reader when it has finished what it is saying. */
+export function announce(text) {
+  put($("announcements"), text);
 }

@@ -1,5 +1,7 @@
 // Scalable topics of Pulsar 5.0: the active segments of each as a bar, all segments as a list, and splits and merges.
-import { $, ago, element, host, matches, parts, plural, put, rows, table } from "./helpers.js";
+import { $, element, put, rows } from "./helpers.js";
+import { Table, lines } from "./tables.js";
+import { ago, host, matches, parts, plural } from "./texts.js";
 
 const MAX_LAYOUTS = 50; // scalable topics drawn
 const HASHES = 65536; // of keys, which the segments of a scalable topic share
@@ -35,8 +37,20 @@ export function layouts(topics, filter, cluster) {
   });
   const changes = [...topics.split.map((one) => ({ ...one, kind: "split" })), ...topics.merged.map((one) => ({ ...one, kind: "merged" }))];
   changes.sort((a, b) => b.time - a.time);
-  const names = (segments) => segments.map((one) => (one.segment_topic ? parts(one.segment_topic)[1] : one.segment_id)).join(", ");
-  table("changes", changes, (one) => `${one.time} ${one.cluster} ${one.topic} ${one.epoch}`, (one) => [
-    ago(topics.time - one.time), { text: one.topic + cluster(one), kind: "wide" }, one.kind, { text: names(one.parents), kind: "wide" }, { text: names(one.children), kind: "wide" },
-  ]);
+  time = topics.time;
+  changeTable ??= new Table("changes", { columns: changeColumns(cluster), key: (one) => `${one.time} ${one.cluster} ${one.topic} ${one.epoch}`, size: 10 });
+  changeTable.show(changes);
 }
+
+let time = 0;
+let changeTable = null;
+
+const names = (segments) => segments.map((one) => (one.segment_topic ? parts(one.segment_topic)[1] : one.segment_id)).join(", ");
+
+const changeColumns = (cluster) => [
+  { label: "Topic", kind: "row-title", cell: (one) => lines([one.topic + cluster(one), "name"]) },
+  { label: "When", cell: (one) => ago(time - one.time) },
+  { label: "Change", cell: (one) => one.kind },
+  { label: "Segments", kind: "wide", cell: (one) => names(one.parents) },
+  { label: "Into", kind: "wide", cell: (one) => names(one.children) },
+];
