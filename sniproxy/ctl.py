@@ -18,7 +18,9 @@ from sniproxy.cli.admincommands import fetch_ledgers
 from sniproxy.cli.captureoptions import add_inspect, add_topics
 from sniproxy.cli.commands import Streams as Streams
 from sniproxy.cli.commands import add_commands
+from sniproxy.cli.completion import add_completion
 from sniproxy.cli.exitstatus import INCOMPLETE, INTERRUPTED
+from sniproxy.cli.failure import CommandFailed
 from sniproxy.cli.ledgertables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.cli.progress import ProgressBar
 from sniproxy.inspector.capture.files import CaptureError
@@ -33,20 +35,20 @@ from sniproxy.util.text import counted, printable
 _TEXT_COLUMN = 33  # where readable_line begins the text of the event
 
 
-class CommandFailed(Exception):
-    """The command failed; the message has the reason and the cure."""
-
-
 def parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """The command-line parser. @return: the top parser, and the parser of each command."""
     top = argparse.ArgumentParser(
         prog="sniproxyctl",
-        description="Tools for twistd sniproxy, the SNI proxy for Apache Pulsar: decode captures of the Pulsar "
-        "protocol, look up topics through a proxy, explain the route of a server name, show the status of running "
-        "proxies and drain them.",
+        description="Commands of sniproxy, the SNI proxy for Apache Pulsar: run, reload and upgrade it, show the "
+        "status of running proxies and drain them, explain the route of a server name, look up topics through a proxy, "
+        "decode captures of the Pulsar protocol, record and replay conversations, and convert the configurations of "
+        "other proxies.",
+        epilog="Exit status: 0: success; 1: an error, which standard error explains in one line; 2: wrong usage; 130: "
+        "Ctrl-C. Some commands have others: COMMAND --help.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"sniproxyctl {__version__}")
+    add_completion(top)
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     add_inspect(commands).set_defaults(run=_inspect)
@@ -85,7 +87,7 @@ def main(arguments: Sequence[str] | None = None, streams: Streams | None = None)
             return run(options, streams)
         except CommandFailed as error:
             streams.out.flush()
-            print(f"sniproxyctl: {error}", file=streams.error)
+            print(error.report, file=streams.error)
             return 1
 
 

@@ -20,6 +20,7 @@ from sniproxy.inspector.capture.files import CaptureReader
 from tests.inspector.capture.building import Captured, pcap
 from tests.inspector.capture.recorded import CAPTURES
 from tests.inspector.capture.wrapping import UNREAD
+from tests.support import programs
 
 JAVA = str(CAPTURES / "java-basic.pcap")
 LOOKUPS = str(CAPTURES / "java-lookup-only.pcap")
@@ -330,10 +331,7 @@ class ProcessTests(TestCase):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         # As a user's shell has it: what is not flushed waits.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-        child = subprocess.Popen([*self.COMMAND, *arguments], env=environment, **pipes)  # type: ignore[call-overload]
-        self.addCleanup(child.communicate)
-        self.addCleanup(child.kill)
-        return child  # type: ignore[no-any-return]
+        return programs.start(self, [*self.COMMAND, *arguments], env=environment, **pipes)
 
     def test_live(self) -> None:
         """Events of a live capture are shown when their packet arrives."""
@@ -341,7 +339,8 @@ class ProcessTests(TestCase):
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(Path(JAVA).read_bytes()[:2000])
         child.stdin.flush()
-        self.assertEqual(json.loads(child.stdout.readline())["event"], "connect")
+        with programs.killed_after(child):
+            self.assertEqual(json.loads(child.stdout.readline())["event"], "connect")
         _, error = child.communicate(timeout=60)
         self.assertEqual(child.returncode, 0, error)
         self.assertIn(b"the capture ends inside a packet", error)

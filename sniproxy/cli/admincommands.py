@@ -7,16 +7,18 @@ import json
 import re
 import shlex
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
-from sniproxy.cli.adminclient import AdminError, as_url, drain, fetch_ledger, fetch_status, undrain
-from sniproxy.cli.aggregation import merged_drains, merged_ledgers, merged_status
+from sniproxy.admin.aggregation import merged_drains, merged_ledgers
+from sniproxy.cli.adminclient import DEFAULT_URL, AdminError, as_url, drain, fetch_ledger, fetch_status, undrain
 from sniproxy.cli.exitstatus import INTERRUPTED
+from sniproxy.cli.rates import Rates
+from sniproxy.cli.statustext import drain_title, lines
 from sniproxy.cli.subcommand import add_command
+from sniproxy.cli.watchoptions import DEFAULT_INTERVAL_S, WatchAction
 from sniproxy.inspector.entries import LedgerSnapshot
-from sniproxy.util.text import amount, bounded, counted, printable
+from sniproxy.util.text import printable
 
 T = TypeVar("T")
 
@@ -25,9 +27,6 @@ POLL_INTERVAL_S = 1.0
 
 MAX_TOKEN_BYTES = 4096
 """Maximum size of a token."""
-
-MAX_ROUTES = 10
-"""Maximum of routes in the text of C{status}."""
 
 _ENDPOINT = "the admin endpoint, such as http://127.0.0.1:9090 or unix:/run/sniproxy/admin.sock"
 _UNITS = {"s": 1.0, "m": 60.0}
@@ -44,12 +43,21 @@ def add_status(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "urls",
-        nargs="+",
+        nargs="*",
         type=as_url,
+        default=[],
         metavar="URL",
-        help=f"{_ENDPOINT}; with several, the output adds them up",
+        help=f"{_ENDPOINT}; with several, the output adds them up; default: {DEFAULT_URL}",
     )
     parser.add_argument("--json", action="store_true", help="print the JSON of /status; with several URLs, an array")
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        action=WatchAction,
+        metavar="SECONDS",
+        help="repeat at this interval until Ctrl-C, with the rates in between and without listeners, routes and "
+        f"settings; with --json, print one document per line; default: {DEFAULT_INTERVAL_S:g}",
+    )
     return parser
 
 
@@ -90,18 +98,23 @@ def add_drain(commands: Any) -> argparse.ArgumentParser:
 
 
 def run_status(options: argparse.Namespace, out: TextIO) -> int:
-    """Print the status. @raise AdminError: a query failed; the answers of the other instances have been printed."""
+    """Print the status once. @raise AdminError: a query failed; the answers of the others have been printed."""
     found, errors = query_all(options.urls, fetch_status)
     if options.json:
         documents = list(found.values())
         print(json.dumps(documents if len(options.urls) > 1 else documents[0], indent=2), file=out)
     else:
-        try:
-            print("\n".join(lines(found)), file=out)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise AdminError(f"unexpected answer, perhaps from another release: {error!r}") from error
+        print("\n".join(text_of(found)), file=out)
     _raise_all(errors)
     return 0
+
+
+def text_of(documents: Mapping[str, dict[str, Any]], now: Rates | None = None, *, brief: bool = False) -> list[str]:
+    """The text of ``status``, as L{lines}. @raise AdminError: an answer has another form."""
+    try:
+        return list(lines(documents, now, brief=brief))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise AdminError(f"unexpected answer, perhaps from another release: {error!r}") from error
 
 
 def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], object] | None = None) -> int:
@@ -114,7 +127,7 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
     if options.undo:
         undone, errors = query_all(urls, lambda url: undrain(url, options.name, token))
         done = merged_drains(undone.values())[0]
-        print(f"{_title(done)}: drain cancelled, new connections allowed; {done['closed']} closed", file=out)
+        print(f"{drain_title(done)}: drain cancelled, new connections allowed; {done['closed']} closed", file=out)
         _raise_all(errors)
         return 0
     begun, errors = query_all(urls, lambda url: drain(url, options.name, options.rate / len(urls), token))
@@ -122,7 +135,7 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
     printed = None
     try:
         while found is not None:
-            line = f"{_title(found)}: {found['closed']} closed, {found['refused']} refused, {found['left']} left"
+            line = f"{drain_title(found)}: {found['closed']} closed, {found['refused']} refused, {found['left']} left"
             if line != printed:
                 clients = ", ".join(found["clients"][:5])
                 print(f"{line}{f': {clients}' if clients else ''}", file=out, flush=True)
@@ -135,7 +148,7 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
                 return 0
             wait(POLL_INTERVAL_S)
             key = (found["kind"], found["name"])
-            answers, _ = query_all(list(begun), lambda url: fetch_status(url, tunnels=0))
+            answers, _ = query_all(list(begun), lambda url: fetch_status(url, limit=0))
             drains = merged_drains(one for answer in answers.values() for one in answer["drains"])
             found = next((one for one in drains if (one["kind"], one["name"]) == key), None)
         print("drain cancelled by another command", file=out)
@@ -197,115 +210,6 @@ def query_all(urls: Sequence[str], query: Callable[[str], T]) -> tuple[dict[str,
 def _raise_all(errors: Sequence[AdminError]) -> None:
     if errors:
         raise AdminError("; ".join(map(str, errors)))
-
-
-def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
-    """The text of ``status``. @param documents: the JSON of ``/status`` of each instance, by URL."""
-    for url, one in documents.items():
-        age = duration(one["time"] - one["started"])
-        which = f"{printable(url)}: " if len(documents) > 1 else ""
-        worker = "" if one["instance"] is None else f", worker {one['instance']}"
-        yield f"{which}sniproxy {printable(one['version'])}{worker}, {one['state']}, started {age} ago"
-        configuration = one["configuration"]
-        reloads = configuration["reloads"]
-        yield (
-            f"{which}configuration {printable(configuration['file'])}, loaded "
-            f"{duration(one['time'] - configuration['since'])} ago; reloads: {reloads['succeeded']} succeeded, "
-            f"{reloads['failed']} failed"
-        )
-        if "relay" in one:  # older instances have none
-            yield f"{which}{_relay(one['relay'])}"
-    document = merged_status(list(documents.values()))
-    totals = document["totals"]
-    yield from _configuration_lines(document)
-    yield (
-        f"{counted(document['live'], 'open connection')}; since start: {totals['ended']} ended, "
-        f"{totals['refused']} refused, {amount(totals['bytes_up'])} up, {amount(totals['bytes_down'])} down"
-    )
-    by_target = Counter(tunnel["target"] for tunnel in document["tunnels"] if tunnel["target"] is not None)
-    shown = len(document["tunnels"])
-    newest = "" if shown == document["live"] else f" of the newest {shown}"
-    for target, count in by_target.most_common():
-        yield f"  {count:>6}{newest}  {printable(target)}"
-    for one in document["targets"]:
-        why = f": {bounded(one['why'])}" if one["why"] else ""
-        yield f"target {printable(one['target'])}: {one['state']}, {counted(one['connections'], 'connection')}{why}"
-    for one in document["drains"]:
-        yield f"draining {_title(one)} at {one['rate']:g}/s: {one['closed']} closed, {one['left']} left"
-    for warning in document["warnings"]:
-        yield f"warning: {bounded(warning)}"
-    omitted = document["warning_count"] - len(document["warnings"])
-    if omitted:
-        yield f"{counted(omitted, 'more warning')} in the log of the proxy"
-
-
-def _relay(relay: dict[str, Any]) -> str:
-    if relay["relay"] == "engine":
-        return f"relay: engine, {counted(relay['threads'], 'thread')}"
-    return f"relay: python: {bounded(relay['why'])}" if relay["why"] else "relay: python"
-
-
-def _configuration_lines(document: dict[str, Any]) -> Iterator[str]:
-    """A summary of the configuration, with at most L{MAX_ROUTES} routes."""
-    configuration = document["configuration"]
-    modes = {one["name"]: _mode(one) for one in configuration["listeners"]}
-    for one in document["listeners"]:
-        where = one["address"] or printable(one["endpoint"])
-        yield f"listener {printable(one['name'])}: {where}{modes.get(one['name'], '')}"
-    routes = configuration["routes"][:MAX_ROUTES]
-    for route in routes:
-        listener = "" if route["listener"] is None else f" (on {printable(route['listener'])})"
-        yield f"route {printable(route['server_name'])}{listener}: {_destination(route)}"
-    if configuration["route_count"] > len(routes):
-        yield f"{counted(configuration['route_count'] - len(routes), 'more route')}"
-    for name, what in (("default", "other names"), ("no_server_name", "no server name")):
-        if configuration[name] is not None:
-            yield f"{what}: {_destination(configuration[name])}"
-    health, limits = configuration["health"], configuration["limits"]
-    yield f"timeouts: {_values(configuration['timeouts'])}"
-    if limits["rate_per_client"] is None:
-        limits = {**limits, "burst_per_client": None}
-    if text := _values(limits):
-        yield f"limits: {text}"
-    if health["check"] or health["eject"]:
-        yield f"health: {_values(health)}"
-    yield f"policy: {_values(configuration['policy'])}"
-
-
-def _mode(one: dict[str, Any]) -> str:
-    inspected = ", inspected" if one["inspect"] else ""
-    if one["mode"] == "plaintext":
-        return f", plaintext to {_destination(one)}{inspected}"
-    if one["mode"] == "bridge":
-        proxy = f" through proxy {printable(one['proxy'])}" if one["proxy"] else ""
-        return f", bridge to {printable(one['service_url'])}{proxy}{inspected}"
-    return f", terminates TLS{inspected}" if one["mode"] == "ends_tls" else ""
-
-
-def _destination(route: dict[str, Any]) -> str:
-    targets = ", ".join(map(printable, route["targets"]))
-    resolvers = ", then ".join(f"resolver {printable(name)}" for name in route["resolvers"])
-    least = route["balance"] == "least_connections"
-    balance = " (least connections)" if least else " (round robin)" if len(route["targets"]) > 1 else ""
-    return f"{resolvers or targets}{balance}"
-
-
-def _values(table: dict[str, Any]) -> str:
-    """The settings that have a value, in one line."""
-    texts = {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in table.items()}
-    return ", ".join(f"{key} {printable(f'{value}')}" for key, value in texts.items() if value not in (None, ""))
-
-
-def _title(found: dict[str, Any]) -> str:
-    return f"{found['kind']} {printable(found['name'])}"
-
-
-def duration(seconds: float) -> str:
-    """A time in seconds, in the largest unit of which there are at least two."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _rate(text: str) -> float:

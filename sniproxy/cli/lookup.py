@@ -63,7 +63,7 @@ def read(options: argparse.Namespace) -> tuple[str, ProxySettings, Access]:
         proxy=settings.proxy,
         trust=None if options.trust is None else trust_root(options.trust, "--trust"),
         certificate=certificate,
-        login=_login(options.token, certified=certificate is not None),
+        login=read_login(options.token, certified=certificate is not None),
         timeout_s=options.timeout,
     )
     return topic, settings, access
@@ -184,7 +184,8 @@ async def _connect(lookups: Lookups, topic: str, owner: Owner) -> ClientError | 
     return None
 
 
-def _login(token: str | None, certified: bool) -> Login:
+def read_login(token: str | None, certified: bool) -> Login:
+    """The login that the options ask for. @param token: of ``--token``. @raise BadToken: it cannot be read."""
     if token is None:
         return CERTIFICATE if certified else NO_LOGIN
     # The argument may be the token itself by mistake: do not print it.

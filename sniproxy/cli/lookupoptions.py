@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from sniproxy.cli.secondstype import seconds_type
 from sniproxy.cli.subcommand import add_command
 from sniproxy.client.failures import FailureKind
 
 ENVIRONMENT = "env:"
 """Prefix of ``--token`` before the name of an environment variable."""
+
+MIN_TIMEOUT_S, MAX_TIMEOUT_S = 0.001, 86_400.0
+"""Bounds of the timeout."""
 
 
 def add_lookup(commands: Any) -> argparse.ArgumentParser:
@@ -43,7 +47,7 @@ def add_lookup(commands: Any) -> argparse.ArgumentParser:
     lookup.add_argument("--listener", default="", metavar="NAME", help="the advertised listener of the brokers")
     lookup.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds_type("timeout", MIN_TIMEOUT_S, MAX_TIMEOUT_S),
         default=10.0,
         metavar="S",
         help="timeout in seconds for each connection, handshake and answer; default: 10",
@@ -53,13 +57,3 @@ def add_lookup(commands: Any) -> argparse.ArgumentParser:
     )
     lookup.add_argument("--json", action="store_true", help="print one JSON object")
     return lookup
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"invalid timeout {text!r}; write seconds, over 0 and at most 86400")
-    return seconds

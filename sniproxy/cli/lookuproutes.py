@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sniproxy.client.lookups import Hop
+from sniproxy.config.file import read_text
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.inspector.advertised import CONTROLLER, AdvertisedBroker
@@ -23,12 +22,7 @@ class RouteComparison:
 
     def __init__(self, path: str, proxy: SniProxy | None, reactor: IReactor) -> None:
         """@raise ConfigError: the configuration is invalid, or has no listener for TLS clients."""
-        try:
-            text = Path(path).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise ConfigError(f"cannot read {path}: {why}") from error
-        configuration = parse(text, path)
+        configuration = parse(read_text(path), path)
         listeners = [one for one in configuration.listeners if one.plaintext is None]
         if not listeners:
             raise ConfigError(f"{path}: no listener for TLS clients")

@@ -12,6 +12,11 @@ from sniproxy.cli.exitstatus import INTERRUPTED
 from sniproxy.util.reactor import IReactor, global_reactor
 
 
+def installed_reactor() -> IReactor:
+    """The reactor of this process, for what needs one to be built, and is never started."""
+    return global_reactor()
+
+
 def run_in_reactor(command: Callable[[IReactor], Coroutine[Any, Any, int]]) -> int:
     """Run a coroutine to its end. Raises its exception. Ctrl-C cancels it.
 

@@ -17,6 +17,7 @@ from sniproxy.cli.adminclient import (
     fetch_status,
     fetch_who,
     undrain,
+    upgrade,
 )
 from sniproxy.inspector.layouts import Segment
 from sniproxy.pulsar import commands_pb2 as pb
@@ -139,7 +140,7 @@ class TopicsTests(SocketTestCase):
         path = os.path.relpath(self.mktemp())
         proxy = Proxy(self, f'{route("127.0.0.1:9")}[admin]\nendpoint = "unix:{path}"\n')
         url = f"unix:{path}"
-        self.assertEqual(0, (await in_thread(fetch_status, url, 5))["live"])
+        self.assertEqual(0, (await in_thread(fetch_status, url, 5, 5))["live"])
         draining = await in_thread(drain, url, NAME, 2.5)
         self.assertEqual((NAME, 2.5), (draining["name"], draining["rate"]))
         self.assertEqual([NAME], [status.name for status in proxy.service.view.drains.status()])
@@ -165,6 +166,33 @@ class TopicsTests(SocketTestCase):
             "unexpected answer, perhaps from another release: KeyError('topics')",
             await self.answered('{"inspecting": true}'),
         )
+
+    async def upgraded(self, answer: bytes) -> str:
+        """The error of an upgrade for these bytes of the endpoint."""
+        backend = Backend(self)
+        asking = self.assertFailure(in_thread(upgrade, f"http://{backend.address}"), AdminError)
+        with await in_thread(backend.accept) as server:
+            await in_thread(server.recv, 4096)
+            server.sendall(answer)
+        return str(await asking)
+
+    async def test_upgrade(self) -> None:
+        """Why there was no upgrade: the proxy's reason, escaped; an older release; another error; no HTTP at all."""
+        for status, text, expected in (
+            ("409 Conflict", "an upgrade is running", "no upgrade: an upgrade is running"),
+            ("500 Error", "a\nb\x1b", "upgrade failed: a\nb\\x1b"),
+            ("404 Not Found", "use /", "this release of the proxy cannot upgrade itself: restart it"),
+            ("403 Forbidden", "Origin is another site", "HTTP 403: Origin is another site"),
+        ):
+            self.assertEqual(expected, await self.upgraded(f"HTTP/1.0 {status}\r\n\r\n{text}".encode()))
+        self.assertIn("check that this is", await self.upgraded(b"HTTP/1.0 x\r\n\r\n"))
+
+    async def test_timeout(self) -> None:
+        """An endpoint that does not answer in time."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            error = await self.assertFailure(in_thread(upgrade, url, None, 0.05), AdminError)
+        self.assertEqual("no answer within 0.05 s", str(error))
 
     async def test_no_endpoint(self) -> None:
         """A closed port and another server give errors."""

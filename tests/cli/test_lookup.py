@@ -23,10 +23,11 @@ from sniproxy.cli.lookupoptions import add_lookup
 from sniproxy.client.failures import FailureKind
 from sniproxy.client.logins import CERTIFICATE, NO_LOGIN, BadToken
 from sniproxy.client.topics import BadTopic
-from sniproxy.demo.cluster import DemoCluster
 from sniproxy.pulsar.serviceurl import BadServiceURL, SniProxy
+from sniproxy.testing.pulsar import PulsarCluster
 from sniproxy.tls.clientcontext import BadPem
 from tests.client.scripted import SCALABLE, Answer, Partitions, Scripted, connected, lookup_answer, scalable
+from tests.support import programs
 from tests.support.proxies import Proxy
 from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S
@@ -41,7 +42,7 @@ B1, B2 = "broker-1.pulsar.test", "broker-2.pulsar.test"
 class LookupCase(TestCase):
     """Has a temporary folder, and parses options."""
 
-    timeout = 60
+    timeout = 120
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
@@ -118,8 +119,8 @@ class LookUpTests(LookupCase):
         )
         return Proxy(self, text)
 
-    def demo_cluster(self) -> DemoCluster:
-        cluster = DemoCluster(reactor, names=(B1, B2))
+    def demo_cluster(self) -> PulsarCluster:
+        cluster = PulsarCluster((B1, B2), reactor=reactor, tls=True, behind_proxy=True)
         cluster.start()
         self.addCleanup(cluster.stop)
         self.ca.write_bytes(cluster.authority_pem)
@@ -302,14 +303,12 @@ class LookUpTests(LookupCase):
             silent.listen()
             silent.settimeout(TIMEOUT_S)
             url = f"pulsar+ssl://127.0.0.1:{silent.getsockname()[1]}"
-            child = subprocess.Popen(
-                [str(PROGRAM), "lookup", "t", "--service-url", url],
+            child: subprocess.Popen[bytes] = programs.start(
+                self,
+                [*programs.DEFAULT_SIGINT, str(PROGRAM), "lookup", "t", "--service-url", url],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                # A shell makes its background jobs ignore SIGINT, and their children inherit that.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
-            self.addCleanup(child.kill)
             with silent.accept()[0] as client:
                 self.assertTrue(client.recv(1))
                 child.send_signal(signal.SIGINT)
@@ -327,7 +326,7 @@ class LookUpTests(LookupCase):
             (("--token", str(token)), 0, ""),
             (("--service-url", "pulsar+ssl://nobody.test"), int(FailureKind.NO_ROUTE), "add a route for nobody.test"),
             (("--proxy-protocol", "x"), 2, "unknown proxy_protocol 'x'; write SNI"),
-            (("--config", "/absent"), 2, "cannot read /absent"),
+            (("--config", "/absent"), 2, "/absent: cannot be read: "),
             (("--token", "geheim"), 2, "never the token itself"),
         ):
             arguments = ["lookup", *self.settings(proxy, *more)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from io import StringIO
 from typing import Any
@@ -12,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.cli.lookupoptions import add_lookup
 from sniproxy.client.failures import FailureKind
+from tests.support import programs
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,5 +68,5 @@ class LookupOptionsTests(SynchronousTestCase):
             "import sys, sniproxy.ctl\nbad = {'twisted.internet.reactor', 'OpenSSL', 'sniproxy.cli.lookup'}\n"
             "print(sorted(bad & set(sys.modules)))"
         )
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        ran = programs.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         self.assertEqual(ran.stdout, "[]\n", ran.stderr)

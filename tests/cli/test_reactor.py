@@ -15,6 +15,7 @@ from sniproxy.cli import reactor as module
 from sniproxy.cli.exitstatus import INTERRUPTED
 from sniproxy.cli.reactor import run_in_reactor
 from sniproxy.util.reactor import IReactor
+from tests.support import programs
 
 PROGRAM = """
 import sys
@@ -102,13 +103,13 @@ class ReactorTests(SynchronousTestCase):
     """run_in_reactor in a process."""
 
     def start(self, body: str) -> subprocess.Popen[str]:
-        child = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.format(body=body)],
+        child: subprocess.Popen[str] = programs.start(
+            self,
+            [*programs.DEFAULT_SIGINT, sys.executable, "-c", PROGRAM.format(body=body)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.addCleanup(child.kill)
         return child
 
     def test_result(self) -> None:
@@ -125,7 +126,8 @@ class ReactorTests(SynchronousTestCase):
         body = "\n    ".join(lines)
         child = self.start(body)
         assert child.stdout is not None
-        self.assertEqual("started\n", child.stdout.readline())
+        with programs.killed_after(child):
+            self.assertEqual("started\n", child.stdout.readline())
         child.send_signal(signal.SIGINT)
         out, error = child.communicate(timeout=TIMEOUT_S)
         self.assertEqual((INTERRUPTED, "cleaned up\n", ""), (child.returncode, out, error))

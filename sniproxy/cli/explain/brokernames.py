@@ -71,7 +71,7 @@ class BrokerNames:
         for route in sorted(
             here, key=lambda route: route.listener is not None
         ):  # the route of this listener shadows the general one
-            if not is_expression(route.server_name) and "*" not in route.server_name:
+            if route.server_name and not is_expression(route.server_name) and "*" not in route.server_name:
                 found[route.server_name] = route
         return found
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TextIO
 
 import attrs
 
 from sniproxy.cli.explain.explainer import Explainer, ExplainOptions
-from sniproxy.cli.explain.options import NameArgument, parse_client, parse_name, parse_tlvs
+from sniproxy.cli.explain.options import NameArgument, parse_client, parse_name, parse_port, parse_tlvs
 from sniproxy.cli.explain.report import Report, document, lines, summary
 from sniproxy.cli.reactor import run_in_reactor
+from sniproxy.config.file import read_text
 from sniproxy.config.model import Bridge, Configuration, Listener
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError, shown
@@ -46,13 +46,14 @@ async def explain(options: argparse.Namespace, reactor: IReactor, out: TextIO) -
     names: list[str | None] = [server_name(host) for host in argument.hosts]
     client = None if options.client is None else parse_client(options.client)
     also, tlvs = [server_name(also) for also in options.also], parse_tlvs(options.proxy_tlv)
-    explain_options = ExplainOptions(options.connect, also, client, tlvs)
-    configuration = parse(_text(options.config), options.config)
+    proxy_port = None if options.proxy_port is None else parse_port(options.proxy_port)
+    explain_options = ExplainOptions(options.connect, also, client, tlvs, proxy_port)
+    configuration = parse(read_text(options.config), options.config)
     listeners, bridges = _chosen(configuration, options.listener, options.all)
     built = build(configuration, reactor)
     explainer = Explainer(built, reactor)
     reports: list[Report] = []
-    built.resolvers.activate()
+    built.resolvers.activate(read_only=True)
     try:
         for listener in listeners:
             if options.all:
@@ -123,11 +124,3 @@ def _plain(scheme: str, configuration: Configuration) -> Iterator[str]:
 
 def _bridge(bridge: Bridge) -> Report:
     return Report(None, bridge.name, "bridge", "all clients", unchecked=f"{bridge.destination}; {_TRY_BRIDGE}")
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigError(f"cannot read {path}: {why}") from error

@@ -15,7 +15,7 @@ from sniproxy.cli.explain.report import CertificateReport, DialReport, Report, T
 from sniproxy.cli.explain.resolvers import CLIENT_ADDRESS, NoAnswer, ResolverQueries
 from sniproxy.cli.explain.routes import RouteChoice, RouteChooser, client_notes, shared_names
 from sniproxy.config.describe import loop_guard
-from sniproxy.config.model import NO_SERVER_NAME, PLAINTEXT, Listener, Route
+from sniproxy.config.model import PLAINTEXT, Listener, Route
 from sniproxy.config.warnings import templates
 from sniproxy.connection.termination import Terminator, to_broker
 from sniproxy.events import Refusal
@@ -44,12 +44,14 @@ class ExplainOptions:
     """@ivar connect: dial the targets. @ivar also: additional names that certificates must cover.
 
     @ivar client: address and port of the client. None: any client. @ivar tlvs: of its PROXY protocol header.
+    @ivar proxy_port: the destination port of that header. None: the listener's.
     """
 
     connect: bool = False
     also: Sequence[str] = ()
     client: str | None = None
     tlvs: Mapping[str, str] = attrs.field(factory=dict)
+    proxy_port: int | None = None
 
 
 class Explainer:
@@ -102,7 +104,7 @@ class Explainer:
             return
         for route in configuration.routes:
             if route.listener in (None, listener.name):
-                plain = not is_expression(route.server_name) and "*" not in route.server_name
+                plain = route.server_name and not is_expression(route.server_name) and "*" not in route.server_name
                 yield route.server_name if plain else None, route
         for route_or_none in (configuration.default, configuration.no_server_name):
             if route_or_none is not None:
@@ -129,14 +131,17 @@ class Explainer:
         report = Report(name, listener.name, route.title, choice.why)
         terminator = self._built.terminators.get(listener.name)
         try:
-            if terminator is not None and (name is not None or route.server_name == NO_SERVER_NAME):
+            if terminator is not None and (name is not None or route.nameless):
                 terminator.server_name(name)
+            given = bool(options.client or options.tlvs)
             report = attrs.evolve(
                 report,
+                target_source="client" if route.from_client else None,
+                client_unchecked=route.only_from is not None and not given,
                 only_from=None if route.only_from is None else str(route.only_from),
                 send_proxy=None if route.send_proxy is None else _header_place(listener, route.send_proxy),
             )
-            if route.only_from is not None and (options.client or options.tlvs):
+            if route.only_from is not None and given:
                 check_client(route.only_from, route.server_name, options.client or CLIENT_ADDRESS, options.tlvs)
         except Refusal as refusal:
             return attrs.evolve(report, refused=str(refusal))
@@ -144,7 +149,7 @@ class Explainer:
             return await self._probe(report, listener, route)
         report = attrs.evolve(report, resolver=route.resolver.title)
         try:
-            answer = await self._queries.query(name, listener, route, options.client, options.tlvs)
+            answer = await self._queries.query(name, listener, route, options.client, options.tlvs, options.proxy_port)
         except NoAnswer as no:
             return attrs.evolve(report, refused=str(no), watches=self._queries.watch_states(route.resolver))
         targets = [
@@ -270,6 +275,6 @@ def _header_place(listener: Listener, send: SendProxy) -> str:
 
 def _needs_name(route: Route) -> bool:
     """Whether the targets of a route depend on the server name: through a resolver or a placeholder."""
-    if route.server_name in (NO_SERVER_NAME, PLAINTEXT):
+    if route.nameless or route.server_name == PLAINTEXT:
         return False
-    return route.resolver.kind != "static" or any(template.client_formed for template in templates(route))
+    return route.resolver.kind != "static" or any(template.name_formed for template in templates(route))

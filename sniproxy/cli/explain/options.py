@@ -60,6 +60,12 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
         help="an optional field (TLV) of the client's PROXY protocol header, named as in the access log, such as "
         "aws_vpce_id=vpce-0123; repeatable",
     )
+    explain.add_argument(
+        "--proxy-port",
+        metavar="PORT",
+        help="the destination port in the client's PROXY protocol header, for {proxy_protocol_port} (default: the "
+        "listener's port)",
+    )
     explain.add_argument("--json", action="store_true", help="print a JSON array with one object per listener or route")
     return explain
 
@@ -79,6 +85,16 @@ def parse_client(text: str) -> str:
 
 
 _WITH_PORT = re.compile(r"(?P<host>[0-9.]+|\[[^\]]+\]):(?P<port>[0-9]{1,5})")
+
+
+def parse_port(text: str) -> int:
+    """Parse ``--proxy-port``. @raise ConfigError: it is no port."""
+    if not _PORT.fullmatch(text) or not 1 <= int(text) <= 65535:
+        raise ConfigError(f"--proxy-port {shown(text)}: give a port from 1 to 65535")
+    return int(text)
+
+
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 def parse_tlvs(texts: Sequence[str]) -> Mapping[str, str]:

@@ -118,6 +118,8 @@ class Report:
     @ivar refused: why the connection is refused before a dial; None if it is not.
     @ivar only_from: the clients that the route is for. None: all.
     @ivar send_proxy: the PROXY protocol header that targets get. None: none.
+    @ivar target_source: ``client``: targets are dialled from the client's address. None: from the proxy's.
+    @ivar client_unchecked: the route is for some clients, and no client was given.
     @ivar unchecked: why the targets were not checked; None if they were.
     """
 
@@ -138,6 +140,8 @@ class Report:
     known_as: str = ""
     only_from: str | None = None
     send_proxy: str | None = None
+    target_source: str | None = None
+    client_unchecked: bool = False
 
     @property
     def problems(self) -> list[str]:
@@ -166,6 +170,7 @@ def document(report: Report) -> dict[str, Any]:
         "others": [{"route": route, "why_not": why} for route, why in report.others],
         "only_from": report.only_from,
         "send_proxy": report.send_proxy,
+        "target_source": report.target_source,
         "resolver": report.resolver,
         "answered": report.answered,
         "passed": list(report.passed),
@@ -190,6 +195,8 @@ def lines(report: Report) -> Iterator[str]:
         yield f"  only from  {report.only_from}"
     if report.send_proxy is not None:
         yield f"  header     PROXY protocol {report.send_proxy}"
+    if report.target_source is not None:
+        yield "  source     targets are dialled from the client's address"
     for why in report.passed:
         yield f"  tried      {printable(why)}"
     if report.answered is not None:
@@ -215,7 +222,10 @@ def _verdict(report: Report) -> str:
         return f"NOT CHECKED: {report.unchecked}"
     if not report.routed:
         return "REFUSED"
-    return "would be routed, with problems" if report.problems else "would be routed"
+    routed = "would be routed, with problems" if report.problems else "would be routed"
+    if report.client_unchecked:
+        return f"{routed}, for the clients that only_from lists (--client ADDRESS checks one)"
+    return routed
 
 
 def summary(report: Report) -> Iterator[str]:

@@ -49,17 +49,20 @@ class ResolverQueries:
         route: Route,
         client: str | None = None,
         tlvs: Mapping[str, str] | None = None,
+        proxy_port: int | None = None,
     ) -> FallbackAnswer:
         """Query the resolver of a route for the targets of a name, for at most C{timeouts.connect} seconds.
 
         @param client: its address and port. None: L{CLIENT_ADDRESS}. @param tlvs: of its PROXY protocol header.
+        @param proxy_port: the destination port of that header. None: the listener's, if it reads headers.
 
         @raise NoAnswer: the resolver has no target for the name.
         """
         configuration = self.built.configuration
         seconds = configuration.timeouts.connect
         captures, port = _captures(route, name), listener.endpoint.port or None
-        request = Request(name, (), client or CLIENT_ADDRESS, listener.name, captures, port, tlvs or {})
+        header_port = (proxy_port or port) if listener.proxy_protocol is not None else None
+        request = Request(name, (), client or CLIENT_ADDRESS, listener.name, captures, port, tlvs or {}, header_port)
         resolver = self.built.resolvers.resolver(route.resolver, configuration.filename)
         query = resolver.first_answer(request) if isinstance(resolver, FallbackResolver) else ask(resolver, request)
         try:

@@ -50,9 +50,10 @@ class RouteChooser:
         if listener.plaintext is not None:
             return RouteChoice(listener.plaintext, "plaintext listener: all connections go to its target")
         if name is None:
-            if configuration.no_server_name is None:
+            nameless = self._table.nameless(listener.name) or configuration.no_server_name
+            if nameless is None:
                 return RouteChoice(None, "the ClientHello has no server name, and there is no [no_server_name]")
-            return RouteChoice(configuration.no_server_name, "the ClientHello has no server name")
+            return RouteChoice(nameless, "the ClientHello has no server name")
         route = self._table.choose(name, listener.name, configuration.default)
         why = self._table.why_none(name, listener.name) if route is None else _why(route)
         found = self._others(name, route, listener) if others else iter(())
@@ -64,7 +65,7 @@ class RouteChooser:
                 continue
             if route.server_name == f"*.{name}":
                 yield route.title, f"a wildcard matches names below {name}, not {name} itself"
-            elif matches(route.server_name, name):
+            elif route.server_name and matches(route.server_name, name):
                 yield route.title, self._why_not(name, route, taken, listener)
         if self._configuration.default is not None and taken is not self._configuration.default:
             why = "used only if no route matches" if taken is not None else "never used for IP addresses"
@@ -118,7 +119,8 @@ def client_notes(
     @param places_by_name: the brokers of each name. @param own: the brokers of this name.
     @param certificates: whether certificates were checked without C{--also}.
     """
-    nameless = "are refused" if configuration.no_server_name is None else "use [no_server_name]"
+    served = configuration.no_server_name is not None or any(not route.server_name for route in configuration.routes)
+    nameless = "use [no_server_name]" if served else "are refused"
     if name is None:
         yield "Java sends no server name for IP addresses and names without a dot"
     elif ip_literal(name) is not None:

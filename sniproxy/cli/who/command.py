@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any, TextIO
 
 from sniproxy.cli.adminclient import AdminError, as_url, fetch_who
-from sniproxy.cli.admincommands import duration, query_all, read_token
+from sniproxy.cli.admincommands import query_all, read_token
 from sniproxy.cli.progress import ProgressBar
 from sniproxy.cli.subcommand import add_command
 from sniproxy.cli.who.brokerstats import BrokerClient, BrokerError, clients_of
 from sniproxy.cli.who.logs import LogError, find
-from sniproxy.util.text import amount, bounded, printable
+from sniproxy.util.text import amount, bounded, duration, printable
 
 Found = Mapping[str, Sequence[dict[str, Any]]]
 """By address: open connections and records of the access log, the oldest first."""

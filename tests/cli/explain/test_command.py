@@ -155,7 +155,7 @@ class CommandTests(SocketTestCase):
             (("a b",), ConfigError, "is not allowed in a server name"),
             (("a.test", "--also", "a b"), BadName, "is not allowed in a server name"),
             (("a.test", "--listener", "x"), ConfigError, "unknown listener; known: one, two"),
-            (("a.test", "--config", "/nonexistent"), ConfigError, "cannot read /nonexistent: No such file"),
+            (("a.test", "--config", "/nonexistent"), ConfigError, "/nonexistent: cannot be read: No such file"),
         ):
             told: Any = None
             try:

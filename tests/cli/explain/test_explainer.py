@@ -108,13 +108,20 @@ class AnswerTests(ExplainerCase):
         text = route("a.test", "127.0.0.1:9") + 'only_from = ["10.1.0.0/16", "vpce-1"]\n'
         report = await self.explain(text, "a.test")
         self.assertEqual(("10.1.0.0/16, vpce-1", True), (report.only_from, report.routed))
+        self.assertTrue(report.client_unchecked)
         for client, endpoint in (("10.1.2.3:0", "vpce-2"), ("192.0.2.7:0", "vpce-1"), (None, "vpce-1")):
             report = await self.explain(text, "a.test", client=client, tlvs={"aws_vpce_id": endpoint})
-            self.assertTrue(report.routed)
+            self.assertEqual((True, False), (report.routed, report.client_unchecked))
         for client, tlvs in (("192.0.2.7:0", {}), (None, {"aws_vpce_id": "vpce-2"})):
             report = await self.explain(text, "a.test", client=client, tlvs=tlvs)
             self.assertIn("is not in only_from of route a.test", report.problems[0])
             self.assertEqual((False, ()), (report.routed, report.targets))
+
+    async def test_target_source(self) -> None:
+        """A route may dial from the client's address."""
+        text = route("a.test", "127.0.0.1:9")
+        for more, expected in (("", None), ('target_source = "client"\n', "client")):
+            self.assertEqual(expected, (await self.explain(text + more, "a.test")).target_source)
 
     async def test_client(self) -> None:
         """Resolvers get the client and its fields."""
@@ -126,6 +133,14 @@ class AnswerTests(ExplainerCase):
             [("192.0.2.7:5", {"authority": "b"}), ("192.0.2.1:0", {})],
             [(asked.client, asked.proxy_tlvs) for asked in scripted.asked if asked.server_name == "a.z.test"],
         )
+
+    async def test_proxy_port(self) -> None:
+        """The port of the header is the listener's, or as given."""
+        headers = f'{LISTENER.replace("tcp:0", "tcp:4443")}proxy_protocol = "required"\n'
+        text = headers + route("a.test", "192.0.2.9:{proxy_protocol_port}")
+        for port in (None, 7):
+            report = await self.explain(text, "a.test", proxy_port=port)
+            self.assertEqual(f"192.0.2.9:{port or 4443}", report.targets[0].target)
 
     async def test_send_proxy(self) -> None:
         """The header that targets get; with --connect, one without a client goes before the hello."""

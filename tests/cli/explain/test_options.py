@@ -8,7 +8,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.options import NameArgument, add_explain, parse_client, parse_name, parse_tlvs
+from sniproxy.cli.explain.options import NameArgument, add_explain, parse_client, parse_name, parse_port, parse_tlvs
 from sniproxy.config.schema import ConfigError
 
 
@@ -62,6 +62,12 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual({"aws_vpce_id": "vpce-1", "0xe5": "00=", "ssl_verified": ""}, found)
         for text, why in (("aws_vpce_id", "write NAME=VALUE"), ("vpce=1", "the names are alpn, authority")):
             self.assertIn(why, str(self.assertRaises(ConfigError, parse_tlvs, [text])))
+
+    def test_port(self) -> None:
+        """A port from 1 to 65535."""
+        self.assertEqual((1, 65535), (parse_port("1"), parse_port("65535")))
+        for text in ("", "0", "65536", "-1", "x", "1.5", "999999999"):
+            self.assertIn("--proxy-port", str(self.assertRaises(ConfigError, parse_port, text)))
 
 
 class NameArgumentTests(SynchronousTestCase):

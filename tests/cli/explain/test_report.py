@@ -140,6 +140,7 @@ class ReportTests(SynchronousTestCase):
                 "others",
                 "only_from",
                 "send_proxy",
+                "target_source",
                 "resolver",
                 "answered",
                 "passed",
@@ -166,6 +167,10 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("  only from  10.1.0.0/16, vpce-1", found)
         self.assertIn("  header     PROXY protocol v2, before the hello", found)
         self.assertEqual("10.1.0.0/16, vpce-1", document(report)["only_from"])
+        report = attrs.evolve(report, target_source="client", client_unchecked=True)
+        found = list(lines(report))
+        self.assertIn("  source     targets are dialled from the client's address", found)
+        self.assertTrue(found[-1].endswith("for the clients that only_from lists (--client ADDRESS checks one)"))
 
     def test_verdict(self) -> None:
         """Refused, denied, unresolved, failed and expired targets are problems; most are not routed."""

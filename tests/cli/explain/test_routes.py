@@ -34,6 +34,17 @@ class ChoiceTests(SynchronousTestCase):
         (found,) = (each for each in given.listeners if each.name == listener)
         return RouteChooser(given).choose(name, found)
 
+    def test_nameless(self) -> None:
+        """A hello without a name takes the listener's own route, then [no_server_name]."""
+        for more, expected in (("", None), (DEFAULTS, "no_server_name")):
+            given = configuration("a.test", "@one", more=more)
+            found = [self.choose(given, None, listener).route for listener in ("one", "two")]
+            self.assertEqual(["", expected], [route and route.server_name for route in found])
+            self.assertEqual("(no server name) (on one)", found[0].title if found[0] else "")
+            self.assertNotIn("(no server name)", str(self.choose(given, "x.test").others))
+            notes = list(client_notes(given, "nodot", {}, frozenset(), False))
+            self.assertTrue(any("use [no_server_name]" in note for note in notes), notes)
+
     def test_taken(self) -> None:
         """Each kind of route has its reason."""
         given = configuration("a.test", "*.test", "*.b.test", "~.*[.]c", "~d.*", more=DEFAULTS)

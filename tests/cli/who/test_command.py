@@ -54,7 +54,7 @@ class WhoTests(SocketTestCase):
         status, out, error = await self.ctl("who", address, "--admin", url, "--admin", other_url)
         self.assertEqual((0, ""), (status, error))
         self.assertEqual(address, out.splitlines()[0])
-        self.assertIn(f"  client {shown}  {NAME} -> {self.backend.address}  open for 0 s, up ", out)
+        self.assertRegex(out, rf"\n  client {shown}  {NAME} -> {self.backend.address}  open for \d+ s, up ")
         self.assertIn(f"(proxy {other_url}, ", out)
         status, out, _ = await self.ctl("who", "192.0.2.1:9", address, "--admin", other_url)
         self.assertEqual((1, "192.0.2.1:9"), (status, out.splitlines()[0]))

@@ -1,0 +1,1 @@
+"""``sniproxyctl top``: a live view of running proxies in the terminal."""
