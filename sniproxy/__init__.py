@@ -21,8 +21,9 @@ The packages in the order in which they take part (docs/architecture.md has the 
 ``ctl``          entry point of ``sniproxyctl``; ``cli`` has its commands
 ``client``       an endpoint and a small Pulsar client with PIP-60's settings
 ``pulsar``       Pulsar's frames, commands and service URLs
-``interfaces``   the types for resolver plugins; ``testing`` has tests for them
-``demo``         the embedded cluster and the tour of ``make run``
+``interfaces``   the types for resolver plugins
+``testing``      tests for resolver plugins; an embedded Pulsar cluster for tests of clients
+``demo``         the tour of ``make run``
 ``util``         small helpers
 ``talk``         deprecated names of ``client``
 ===============  =============================================================================

@@ -85,6 +85,7 @@ class Connection:
     @ivar connect_s: from then until the target is connected, including its TLS handshake if the proxy terminates TLS.
     @ivar total_s: seconds from accepting to the end. None in these: the stage was not reached.
     @ivar reason: why it ended, in words; or empty. @ivar proxied: None: no believed PROXY protocol header came.
+    @ivar faults: the names of the first faults on purpose that were applied, in order.
     @ivar upstream: the proxy's own address and port towards the target, from L{packed_address}. None: no target was
         connected.
     """
@@ -109,6 +110,7 @@ class Connection:
     reason: str = ""
     proxied: Proxied | None = None
     upstream: int | None = None
+    faults: tuple[str, ...] = ()
 
     @property
     def upstream_local(self) -> str | None:

@@ -32,6 +32,8 @@ class Request:
     @ivar captures: what the route's wildcard matched, or the groups of its expression; often empty.
     @ivar port: the port of the listener. None: it is not a TCP listener.
     @ivar proxy_tlvs: the optional fields of a believed PROXY protocol header, by name; often empty.
+    @ivar proxy_protocol_port: the destination port that a believed PROXY protocol header names, 0 to 65535. None: there
+        is no header, or it has no addresses.
     """
 
     server_name: str | None
@@ -41,6 +43,7 @@ class Request:
     captures: tuple[str, ...] = ()
     port: int | None = None
     proxy_tlvs: Mapping[str, str] = attrs.field(factory=dict, hash=False)
+    proxy_protocol_port: int | None = None
 
     @property
     def client(self) -> str:
@@ -111,8 +114,8 @@ def _as_tuple(targets: Iterable[Target]) -> tuple[Target, ...]:
 class Resolution:
     """A resolver's answer: the targets. The proxy dials them round robin, and the next one when a connect fails.
 
-    The proxy caches an answer for clients with the same server name on the same listener and port. An answer that
-    depends on the client's address or ALPN must have a C{ttl} of 0.
+    The proxy caches an answer for clients with the same server name on the same listener, port and
+    C{proxy_protocol_port}. An answer that depends on the client's address or ALPN must have a C{ttl} of 0.
 
     @ivar targets: at least one.
     @ivar ttl: seconds for which the answer may be cached. 0: not cached. None: cached until the configuration changes,
@@ -215,6 +218,13 @@ class IWatchingResolver(IServerNameResolver):
         """The current state, for operators. It must not block."""
 
 
+class IWritingResolver(IWatchingResolver):
+    """A watching resolver that also writes to its source, such as the status of what it has read."""
+
+    def start_reading(changed: Callable[[], None]) -> None:
+        """Start as by C{start}, but write nothing: C{sniproxyctl explain} must not change what it explains."""
+
+
 class Kind(StrEnum):
     """The type of a value in the configuration. The texts appear in messages."""
 
@@ -267,6 +277,15 @@ class IDescribedResolverMaker(IResolverMaker):
     options = Attribute("A sequence of L{Option}: all keys of its table. None: no description.")
     extra = Attribute("What pip installs to provide C{needs}, as in ``sniproxy[zookeeper]``; or empty.")
     needs = Attribute("The names of third-party modules that the resolver imports; often empty.")
+
+
+def start_watching(resolver: IWatchingResolver, changed: Callable[[], None], read_only: bool) -> None:
+    """Start a watching resolver. @param read_only: it must not write to its source."""
+    if read_only and IWritingResolver.providedBy(resolver):
+        writing: IWritingResolver = resolver
+        writing.start_reading(changed)
+    else:
+        resolver.start(changed)
 
 
 async def as_coroutine(answer: Awaitable[object]) -> object:

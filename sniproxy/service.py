@@ -8,10 +8,12 @@ from functools import partial
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, succeed
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
+from sniproxy.admin.upgrades import UpgradeReport
 from sniproxy.config.diagnostics.advice import operator_warnings
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
@@ -28,12 +30,18 @@ from sniproxy.relay.selector import RelaySelector
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build, build_beside, relay_error
 from sniproxy.server.capability import check_transparent
+from sniproxy.server.closedlisteners import ClosedListeners
 from sniproxy.server.connections import ConnectionManager
 from sniproxy.server.healthchecks import HealthChecker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.server.observers import Observers
 from sniproxy.server.routecheck import RouteCheck
 from sniproxy.server.shutdown import Shutdown
+from sniproxy.server.statecounts import StateCounts
+from sniproxy.server.upgrade.listening import Listening
+from sniproxy.server.upgrade.predecessor import Predecessor
+from sniproxy.server.upgrade.program import Start
+from sniproxy.server.upgrade.succession import Succession
 from sniproxy.server.view import ServiceView
 from sniproxy.util.buffered import BufferAccount
 from sniproxy.util.gcpause import gc_paused
@@ -49,6 +57,9 @@ class ProxyService(Service):
 
     @param observer: called with the record of each ended connection, in addition to the access log.
     @param keeper: keeps listening sockets for the next process. None: they are closed at the stop.
+    @param predecessor: the process that this one replaces. It accepts no connections before L{take_over} says so. None:
+        it replaces none.
+    @param admin: serves the admin endpoint if the configuration has one. None: the endpoint that it names.
     @ivar view: status and drains, for the admin endpoint.
     """
 
@@ -61,9 +72,12 @@ class ProxyService(Service):
         reactor: IReactor,
         observer: Observer | None = None,
         keeper: SocketKeeper | None = None,
+        predecessor: Predecessor | None = None,
+        admin: IStreamServerEndpoint | None = None,
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
         self._reactor = reactor
+        self._admin = admin
         check_transparent(configuration)
         self._built = build(configuration, reactor)
         self.warnings = operator_warnings(configuration)
@@ -84,18 +98,15 @@ class ProxyService(Service):
         )
         self._reloading = DeferredLock()
         self._descriptors = 0
-        self._listeners = Listeners(reactor, self._connections.must_wait, keeper)
+        self._listeners = Listeners(reactor, self._connections.must_wait, predecessor or keeper)
         self._upstreams = UpstreamTable()
-        self._checker = HealthChecker(reactor, self._upstreams, self._closer, self._account)
+        self._closed = ClosedListeners(self._listeners, self._upstreams, reactor.seconds)
+        self._checker = HealthChecker(
+            reactor, self._upstreams, self._closer, self._account, checked=self._closed.follow
+        )
         self._cross_check = RouteCheck(configuration, self._built.routing, {})
         self.view = ServiceView(
-            reactor,
-            self._listeners,
-            self._connections,
-            self._upstreams,
-            self._built,
-            self.warnings,
-            self._cross_check,
+            reactor, self._listeners, self._connections, self._upstreams, self._built, self.warnings, self._cross_check
         )
         self._observers = Observers(
             reactor,
@@ -104,8 +115,19 @@ class ProxyService(Service):
             observer,
             self._account,
             self._connections.add_descriptors,
+            (lambda _: None) if predecessor is None else predecessor.take_admin,
         )
         self.view.observers = self._observers
+        self._succession = Succession(
+            reactor,
+            Listening(self._listeners, self._observers, self.view),
+            self._connections,
+            self._observers.left,
+            self._observers.adopted,
+            self._checker.stop,
+            predecessor,
+        )
+        self._succession.show(self.view)
 
     @property
     def configuration(self) -> Configuration:
@@ -119,8 +141,22 @@ class ProxyService(Service):
 
     @property
     def admin_address(self) -> tuple[str, int] | None:
-        """Host and port of the admin endpoint. None: there is none, or it is not TCP."""
-        return self._observers.admin_address
+        """Host and port of the admin endpoint, in a worker the supervisor's. None: there is none, or it is not TCP."""
+        admin = self.configuration.admin
+        return self._observers.admin_address or (None if admin is None else admin.supervisor_address)
+
+    @property
+    def connections(self) -> int:
+        """The number of connections that have not ended."""
+        return len(self._connections.live)
+
+    def summary(self) -> str:
+        """The state in one line, as in C{1,203 tunnels, 2 targets down}."""
+        return str(self.counts())
+
+    def counts(self) -> StateCounts:
+        """The connections and the failing targets."""
+        return self.view.counts()
 
     def startService(self) -> None:
         """Open the logs and listen.
@@ -137,6 +173,29 @@ class ProxyService(Service):
             raise
         Service.startService(self)
         self.view.ready = True
+        self._succession.started()
+
+    def take_over(self, in_charge: Callable[[bool], None]) -> None:
+        """Take the tunnels of the predecessor, then accept connections. See L{Succession.take_over}."""
+        self._succession.take_over(lambda: self._context, in_charge)
+
+    def upgrade(
+        self, start: Start, in_charge: Callable[[int], None], end: Callable[[], None]
+    ) -> Deferred[UpgradeReport]:
+        """Start a new process that takes over from this one. See L{Succession.upgrade}."""
+
+        def begin() -> Deferred[UpgradeReport]:
+            try:
+                self._check_running()
+            except ConfigError as error:
+                return succeed(UpgradeReport(str(error)))
+            return self._succession.upgrade(start, self.configuration.timeouts.upgrade_drain, in_charge, end)
+
+        return self._reloading.run(begin)
+
+    def retire(self, end: Callable[[], None]) -> None:
+        """Accept no more connections. @param end: called after C{timeouts.upgrade_drain} seconds."""
+        self._succession.retire(self.configuration.timeouts.upgrade_drain, end)
 
     def reload(self, read: Callable[[], Configuration]) -> str | None:
         """Replace the configuration, as a whole or not at all. The reactor waits meanwhile; see L{reload_beside}.
@@ -193,6 +252,8 @@ class ProxyService(Service):
         return why
 
     def _check_running(self) -> None:
+        if self._succession.over:
+            raise ConfigError("another process has taken over")
         if not self.running:
             raise ConfigError("the proxy is stopping")
 
@@ -202,6 +263,7 @@ class ProxyService(Service):
         @return: fires when all sockets are closed and all records are logged.
         """
         Service.stopService(self)
+        self._succession.stop()  # an upgrade that fails may make the listeners ready
         self.view.ready = False
         self.view.drains.stop()
         self._checker.stop()
@@ -221,8 +283,8 @@ class ProxyService(Service):
         self._closer.close_now()
 
     def reopen_logs(self) -> None:
-        """Open all log files again, after a log rotation."""
-        self._observers.reopen()
+        """Open all log files again, after a log rotation, also those of processes that this one has replaced."""
+        self._succession.reopen()
 
     def _apply(self, built: Built, warnings: Sequence[str]) -> None:
         """Apply a configuration. All that can fail comes first; if it raises, nothing has changed."""
@@ -244,18 +306,21 @@ class ProxyService(Service):
             self._connections.randoms,
             self._account,
             None if configuration.open_lines is None else self._observers.opened,
+            self._connections.faults,
         )
         with ExitStack() as undo:
-            change_observers = self._observers.prepare(configuration, built.admin, undo, built.token)
+            change_observers = self._observers.prepare(configuration, self._admin or built.admin, undo, built.token)
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built, self.warnings = built, warnings
+        self._context = context
         self._relays.use(relay, configuration.relay_threads)
         self._upstreams.reconfigure(
             configuration.health, built.written, plaintext_targets(configuration), check_headers(configuration)
         )
         built.resolvers.activate()
         self._connections.change(configuration.limits, self._descriptors)
+        self._connections.faults.change(configuration.faults)
         # A bridge may lead to a listener of this proxy, but a bridge that leads to a bridge is a loop.
         bridge_veto = DestinationVeto(self._bridge_guard)
         dialer = Dialer(self._reactor, bridge_veto.denies, self._closer, self._connections.add_descriptors)
@@ -270,6 +335,7 @@ class ProxyService(Service):
         bridges = [bridge for _, bridge in built.bridges.values()]
         for bridge in bridges:
             bridge.settle(addresses.get(bridge.name), bridges)
+        self._closed.change(configuration)
         self._checker.use_dialer(context.dialer)
         self._bridge_guard.change(bridge.address for bridge in bridges if bridge.address is not None)
 

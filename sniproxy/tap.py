@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import sys
-from collections.abc import Sequence
-from functools import partial
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
-from msgspec.structs import replace
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -20,26 +16,35 @@ from twisted.python import usage
 
 from sniproxy.config import Configuration, describe
 from sniproxy.config.diagnostics.permissions import root_warning
+from sniproxy.config.file import read_text
 from sniproxy.config.parser import from_options, parse
 from sniproxy.config.schema import ConfigError, shown
 from sniproxy.config.workers import CannotStart, for_worker
 from sniproxy.logs import twistd
-from sniproxy.logs.writer import STANDARD_OUTPUT, CannotOpen
+from sniproxy.logs.writer import CannotOpen
 from sniproxy.relay.selector import describe_relay
 from sniproxy.resolvers import makers
-from sniproxy.server import build
+from sniproxy.server import build, sdnotify
 from sniproxy.server.capability import check_user
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.server.reloader import Reloader
-from sniproxy.server.workers import post, sockets, stall, twistdoptions
+from sniproxy.server.signals import ProgramSignals
+from sniproxy.server.upgrade.command import ProgramUpgrade
+from sniproxy.server.upgrade.predecessor import NoOffer, Predecessor, read_offer
+from sniproxy.server.upgrade.program import CommandLine
+from sniproxy.server.workers import orders, post, sockets, stall, takeover, twistdoptions
+from sniproxy.server.workers.admin import channel
+from sniproxy.server.workers.handover import BadHandover
+from sniproxy.server.workers.takeover import Takeover
 from sniproxy.service import ProxyService
-from sniproxy.util.closedpipe import exit_on_broken_pipe
+from sniproxy.util.closedpipe import fail, say
 from sniproxy.util.gcpause import gc_paused, unfreeze
 from sniproxy.util.reactor import IReactor, global_reactor
 from sniproxy.util.text import counted, printable
 
 if TYPE_CHECKING:
     from sniproxy.server.workers.supervisor import Supervisor
+    from sniproxy.server.workers.upgrade import WorkersUpgrade
 
 log = Logger()
 
@@ -69,6 +74,11 @@ class Options(usage.Options):
     text: str = ""
     proxy: ProxyService | Supervisor
     post: post.SupervisorLink | None
+    command: CommandLine
+    keeper: sockets.SocketChannel | None
+    predecessor: Predecessor | None
+    takeover: Takeover | None = None
+    pid_file: str = ""
     warnings: list[str]
 
     def __init__(self) -> None:
@@ -91,19 +101,19 @@ class Options(usage.Options):
 
     def opt_help(self) -> NoReturn:
         """Display this help and exit."""
-        _say(str(self))
+        say(str(self))
 
     def opt_version(self) -> NoReturn:
         """Print the version and exit."""
         from sniproxy import __version__
 
-        _say(f"sniproxy {__version__}")
+        say(f"sniproxy {__version__}")
 
     def opt_help_resolvers(self) -> NoReturn:
         """List the resolver types, one per line, and exit."""
         from sniproxy.resolvers.describing import describe_all
 
-        _say(describe_all(makers()))
+        say(describe_all(makers()))
 
     def opt_help_resolver(self, name: str) -> NoReturn:
         """Print the options of a resolver type, as in --help-resolver dns, and exit."""
@@ -111,31 +121,41 @@ class Options(usage.Options):
 
         known = {maker.name: maker for maker in makers()}
         if name not in known:
-            _fail(f"--help-resolver: unknown type {shown(name)}; types: {', '.join(sorted(known))}")
-        _say(describe_one(known[name]))
+            fail(f"--help-resolver: unknown type {shown(name)}; types: {', '.join(sorted(known))}")
+        say(describe_one(known[name]))
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Read the options. Wrong usage prints one line instead of twistd's whole help."""
         try:
             usage.Options.parseOptions(self, options)
         except usage.UsageError as error:
-            _fail(f"{error}; twistd sniproxy --help lists the options")
+            fail(f"{error}; twistd sniproxy --help lists the options")
 
     def parseArgs(self, *arguments: str) -> None:
         """Refuse positional arguments."""
         if arguments:
             path = printable(arguments[0])
-            _fail(f"{path}: unexpected argument; for a configuration file, write --config {path}")
+            fail(f"{path}: unexpected argument; for a configuration file, write --config {path}")
 
     def postOptions(self) -> None:
         """Read the configuration, so that errors are reported before anything starts."""
         reactor = global_reactor()
+        self.post, self.keeper = post.from_environment(), sockets.from_environment()
+        try:
+            self.takeover = takeover.received()
+            self.predecessor = read_offer(self.keeper)
+        except (BadHandover, NoOffer) as error:
+            fail(str(error))
         if self.parent is not None:
             twistd.select_observer(self.parent, reactor)
+            if self.takeover is not None:
+                self.takeover.adjust(self.parent)
             twistdoptions.adjust_pid_file(self.parent, sys.argv)
             if not twistdoptions.set_steady_clock(reactor):
-                _fail(f"--reactor: {type(reactor).__name__} {twistdoptions.NO_STEADY_CLOCK}")
-        self.post = post.from_environment()
+                fail(f"--reactor: {type(reactor).__name__} {twistdoptions.NO_STEADY_CLOCK}")
+        self.command = CommandLine.current()
+        if self.predecessor is not None and self.parent is not None:
+            self.pid_file = twistdoptions.take_pid_file(self.parent)
         if self["config"] is not None and self.post is None:
             # twistd may change its working directory before a reload.
             self.path = os.path.abspath(self["config"])
@@ -144,40 +164,52 @@ class Options(usage.Options):
                 configuration = self.read()
                 self.proxy = self._made(configuration, reactor)
         except ConfigError as error:
-            _fail(str(error))
+            if self.predecessor is not None:
+                self.predecessor.refuse(str(error))
+            fail(str(error))
+        twistd.select_output(configuration.log_format, twistdoptions.uses_standard_output(configuration))
         self.warnings = [*self.proxy.warnings, *root_warning(self.parent)] if self.post is None else []
         if self.parent is not None and self.post is None:
             self.warnings += twistdoptions.log_rotation_warnings(self.parent, configuration)
         if self["check"]:
+            if self.takeover is not None:
+                self.takeover.answer()
             relay = describe_relay(configuration.relay, configuration.relay_threads)
-            _say(describe.report(configuration, self.warnings, self.path is not None, relay))
+            say(describe.report(configuration, self.warnings, self.path is not None, relay))
 
     def _made(self, configuration: Configuration, reactor: IReactor) -> ProxyService | Supervisor:
         check_user(configuration, self.parent)
         if configuration.workers == 1 or self.post is not None:
-            return ProxyService(configuration, reactor, keeper=sockets.from_environment())
+            return ProxyService(configuration, reactor, None, self.keeper, self.predecessor, channel.inherited(reactor))
         # Imported here: a single process does not need it.
         from sniproxy.server.workers.supervisor import Supervisor
 
+        if self.predecessor is not None:
+            twistdoptions.check_worker_count(configuration, 1)
         twistdoptions.check_workers(self.parent)
         arguments = twistdoptions.worker_arguments(str(self.path), self["access-log"])
-        return Supervisor(configuration, reactor, lambda: self.text, arguments)
+        handover = None if self.takeover is None else self.takeover.handover
+        return Supervisor(configuration, reactor, lambda: self.text, arguments, handover)
 
     def read(self) -> Configuration:
         """Read the configuration; in a worker, its own part of it. @raise ConfigError: it is invalid."""
-        configuration = _with_absolute_log(self._read())
+        configuration = twistdoptions.with_absolute_log(self._read())
         return configuration if self.post is None else for_worker(configuration, self.post.index)
 
     def again(self) -> Configuration:
         """Read the configuration for a reload. @raise ConfigError: it is invalid, or C{workers} has changed."""
         if self["config"] is None:
             raise ConfigError("the configuration came from the command line; there is no file to reload")
+        configuration = self.changed()
+        twistdoptions.check_worker_count(configuration, self.proxy.configuration.workers)
+        return configuration
+
+    def changed(self) -> Configuration:
+        """Read the configuration for an upgrade of workers. @raise ConfigError: it is invalid, or has no workers."""
         unfreeze()
         configuration = self.read()
-        before = self.proxy.configuration.workers
-        if configuration.workers != before:
-            cure = f"{before} at start; restart to change it"
-            raise ConfigError(f"{configuration.filename}: workers = {configuration.workers}: {cure}")
+        if configuration.workers == 1:
+            twistdoptions.check_worker_count(configuration, self.proxy.configuration.workers)
         return configuration
 
     def _read(self) -> Configuration:
@@ -190,27 +222,11 @@ class Options(usage.Options):
             return from_options(self._listen, self._routes, self["access-log"])
         if self._listen or self._routes:
             raise ConfigError("--config cannot be combined with --listen or --route; write them into the file")
-        try:
-            with open(path, encoding="utf-8-sig") as file:
-                self.text = file.read()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise ConfigError(f"{path}: cannot be read: {why}") from error
+        given = None if self.takeover is None else self.takeover.take_text()
+        self.text = read_text(path) if given is None else given
         return parse(
             self.text, path, access_log=self["access-log"], use=lambda found: build.try_build(found, global_reactor())
         )
-
-
-def _with_absolute_log(configuration: Configuration) -> Configuration:
-    """With an absolute access log path: twistd may change its working directory before the log is opened."""
-    path = configuration.access_log
-    if path is None or path == STANDARD_OUTPUT:
-        return configuration
-    return replace(configuration, access_log=os.path.abspath(path))
-
-
-class NotStarted(Exception):
-    """The program could not start; the message says why."""
 
 
 class Command(Service):
@@ -222,13 +238,27 @@ class Command(Service):
         self._post = options.post
         self._parent = options.parent
         self._daemon = options.parent is not None and not options.parent["nodaemon"]
-        self._stalls: stall.StallWatch | None = None
-        if isinstance(self._proxy, ProxyService):
-            self._stalls = stall.StallWatch(reactor)
+        self._stalls = stall.StallWatch(reactor) if isinstance(self._proxy, ProxyService) else None
         self._warnings = options.warnings
-        self._reloader = Reloader(reactor, options.proxy, options.again, options.path)
-        self._previous: dict[int, Any] = {}
-        self._stopping = False
+        # A worker has none: its supervisor took it out of the environment.
+        self._manager = sdnotify.from_environment(os.environ, os.getpid(), reactor, self._proxy.summary)
+        self._reloader = Reloader(reactor, options.proxy, options.again, options.path, self._manager)
+        self._predecessor = options.predecessor
+        self._pid_file = options.pid_file
+        self._takeover = options.takeover
+        self._keeper = options.keeper
+        self._program: ProgramUpgrade | None = None
+        self._upgrade: ProgramUpgrade | WorkersUpgrade
+        if isinstance(self._proxy, ProxyService):
+            self._program = self._upgrade = ProgramUpgrade(
+                reactor, self._proxy, options.command, options.parent, self._manager, self._retire, self._end
+            )
+            if self._post is None:
+                self._proxy.view.upgrade = self._upgrade.upgrade
+        else:
+            self._upgrade = self._proxy.upgrade_by(options.command, options.changed, self._surroundings)
+        at_upgrade = self._upgrade.at_signal if self._post is None else None
+        self._signals = ProgramSignals(reactor, self._proxy, self._reloader.reload, at_upgrade)
 
     def privilegedStartService(self) -> None:
         """Listen before twistd drops its privileges, so that ports below 1024 are allowed."""
@@ -242,8 +272,7 @@ class Command(Service):
             twistdoptions.chown_logs(self._parent, self._proxy.configuration)
         for warning in self._warnings:
             log.warn("warning: {warning}", warning=warning)
-        # The default action of HUP would end the process.
-        signal.signal(signal.SIGHUP, self._reload)
+        self._signals.prepare()
         self._reloader.start()
         # By then Twisted has installed its own signal handlers, which ours call.
         self._reactor.callWhenRunning(self._run)
@@ -253,93 +282,68 @@ class Command(Service):
         self._reloader.stop()
         if self._stalls is not None:
             self._stalls.stop()
-        return self._proxy.stopService()
+        stopped = self._proxy.stopService()
+        if self._manager is not None:
+            self._manager.stopping()
+            stopped.addBoth(self._manager.stop)
+        return stopped
 
     def _fail(self, message: str) -> NoReturn:
         """Log an error and exit."""
         log.critical("{message}", message=message)
+        if self._predecessor is not None:
+            self._predecessor.refuse(message)
         if self._daemon:
             # twistd's first process waits for a report, which an exit would not send.
-            raise NotStarted(message)
-        _fail(message)
+            raise twistdoptions.NotStarted(message)
+        fail(message)
 
     def _run(self) -> None:
-        for number, handler in (
-            (signal.SIGTERM, self._stop),
-            (signal.SIGINT, self._stop),
-            (signal.SIGUSR1, self._reopen),
-        ):
-            self._previous[number] = signal.getsignal(number)  # before ours: the signal may arrive at once
-            signal.signal(number, handler)
+        self._signals.start()
+        if self._takeover is not None:
+            takeover.unblock()
         if self._stalls is not None:
             self._stalls.start()
+        if self._post is not None and self._program is not None:  # also if it is never in charge: it may have tunnels
+            given = self._post, self._proxy, self._reloader, self._keeper, self._program, self._end
+            self._post.receive_orders(self._reactor, orders.Orders(*given).obey)
+        if self._predecessor is not None and self._program is not None:
+            self._program.take_over(self._pid_file, self._announce)
+        else:
+            self._announce()
+
+    def _announce(self) -> None:
+        """The proxy accepts connections."""
         log.info(
             "ready: {routes}, {descriptors} descriptors",
             routes=counted(len(self._proxy.configuration.routes), "route"),
             descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
+        if self._manager is not None:
+            self._manager.ready()
         if self._post is not None:
-            self._post.receive_orders(self._reactor, self._obey)
             self._post.report(post.READY)
+        if self._takeover is not None:
+            self._takeover.finish(self._parent)
+            if self._takeover.handover.reload:
+                self._reloader.reload()
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        """The first signal drains, the second stops at once. In a worker the supervisor decides that."""
-        if self._stopping:
-            if self._post is None:
-                self._reactor.callFromThread(self._proxy.end_now)
-        else:
-            self._stopping = True
-            self._pass_on(number, frame)
+    def _surroundings(self) -> tuple[Mapping[str, str], str]:
+        """See L{SupervisorReplacement}."""
+        pid_file = "" if self._parent is None else str(self._parent.get("pidfile", ""))
+        return {} if self._manager is None else self._manager.environment, pid_file
 
-    def _reload(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self._reloader.reload)
+    def _retire(self) -> None:
+        """Another process has taken over, and has the service manager and the file to watch."""
+        self._manager = None
+        self._reloader.stop()
 
-    def _reopen(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self._proxy.reopen_logs)
-        self._pass_on(number, frame)  # twistd rotates its log on this signal
-
-    def _obey(self, what: str, text: str) -> None:
-        """Obey an order of the supervisor."""
-        assert self._post is not None
-        if what == post.HEARTBEAT:
-            self._post.report(post.HEARTBEAT)
-        elif what == post.RELOAD:
-            self._post.text, report = text, self._post.report
-            self._reloader.reload().addCallback(lambda why: report(post.RELOADED if why is None else post.REFUSED))
-        elif what == post.REFUSED:
-            self._proxy.reload(partial(_raise, text))
-        elif what == post.REOPEN:
-            self._proxy.reopen_logs()
-        else:
-            if what == post.END:
-                self._proxy.end_now()
-            if not self._stopping:
-                self._stopping = True
-                self._reactor.stop()
-
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        previous = self._previous.get(number)
-        if callable(previous):
-            previous(number, frame)
+    def _end(self) -> None:
+        if not self._signals.stopping:
+            self._signals.stopping = True
+            self._reactor.stop()
 
 
 def makeService(options: Options) -> IService:
     """Make the service. twistd calls this."""
     return Command(options, global_reactor())
-
-
-def _raise(why: str) -> NoReturn:
-    raise ConfigError(why)
-
-
-def _say(text: str) -> NoReturn:
-    with exit_on_broken_pipe(sys.stdout):
-        print(text)
-    sys.exit(0)
-
-
-def _fail(message: str) -> NoReturn:
-    with exit_on_broken_pipe(*(() if sys.__stderr__ is None else (sys.__stderr__,))):
-        for line in message.split("\n"):
-            print(f"sniproxy: {line}", file=sys.__stderr__)
-    sys.exit(1)

@@ -17,6 +17,12 @@ static = LazyResolverMaker(
     "sniproxy.resolvers.static.make",
     "sniproxy.resolvers.static.OPTIONS",
 )
+refuse = LazyResolverMaker(
+    "refuse",
+    "refuses every name",
+    "sniproxy.resolvers.refuse.make",
+    "sniproxy.resolvers.refuse.OPTIONS",
+)
 file = LazyResolverMaker(
     "file",
     "names and targets from a file, reloaded when it changes",
@@ -48,5 +54,11 @@ zookeeper = LazyResolverMaker(
     "sniproxy.resolvers.zookeeper.resolver.OPTIONS",
     "sniproxy[zookeeper]",
     ("kazoo",),
+)
+kubernetes = LazyResolverMaker(
+    "kubernetes",
+    "pods of a Kubernetes Service, or TLSRoutes of a Gateway, from the Kubernetes API",
+    "sniproxy.resolvers.kubernetes.resolver.make",
+    "sniproxy.resolvers.kubernetes.options.OPTIONS",
 )
 client = LazyEndpointParser("sniproxy", "sniproxy.client.from_string")
