@@ -1,0 +1,5 @@
+"""A run that does not end, for a test."""
+
+import signal
+
+signal.pause()
