@@ -84,6 +84,11 @@ class Sender:
     def _said(self, lines: Sequence[str]) -> int:
         return sum(line.startswith('{"sending"') for line in lines)
 
+    @property
+    def log(self) -> list[str]:
+        """The lines of its log so far."""
+        return [line for line in self._child.lines if not line.startswith('{"')]
+
     def finish(self) -> Outcome:
         """Send and receive the last messages. Errors are in the log, too."""
         self._child.write("\n")

@@ -20,6 +20,7 @@ from tests.peers.jvm import java_command
 from tests.peers.lab import Lab
 from tests.peers.material import BROKER_NAMES, OTHER_BROKER_NAMES, OTHER_SERVICE_NAME, SERVICE_NAME
 from tests.peers.proxy import Proxy
+from tests.peers.service import Service
 
 #: Replicated both ways.
 NAMESPACE = "public/geo"
@@ -157,21 +158,29 @@ def ways(geo: Geo, proxy: Proxy) -> list[tuple[str, Proxy]]:
 class Traffic:
     """Two Java clients that produce to and consume from the topics, as java/PulsarTraffic.java describes.
 
-    `ways`: the service name and the proxy of each. `trust`: the CA that both trust. Raises ChildError.
+    `ways`: the service name and the proxy of each. `trust`: the CA that both trust. `log_level`: of the clients. Raises
+    ChildError.
     """
 
-    def __init__(self, trust: Path, topics: Sequence[str], ways: Sequence[tuple[str, Proxy]]) -> None:
+    def __init__(
+        self, trust: Path, topics: Sequence[str], ways: Sequence[tuple[str, Proxy | Service]], log_level: str = "warn"
+    ) -> None:
         options = {"trust": str(trust), "topics": ",".join(topics)}
         for site, (service_name, proxy) in zip("ab", ways, strict=True):
             options[f"{site}.url"] = f"pulsar+ssl://{service_name}:6651"
             options[f"{site}.proxy"] = proxy.url
         arguments = [f"{name}={value}" for name, value in options.items()]
-        self._child = Child([*java_command("PulsarTraffic", "160m", "warn"), *arguments])
+        self._child = Child([*java_command("PulsarTraffic", "160m", log_level), *arguments])
         try:
             self._child.wait_for_text("READY", 60.0)
         except BaseException:
             self._child.stop()
             raise
+
+    @property
+    def log(self) -> list[str]:
+        """The lines of the clients' log so far."""
+        return [line for line in self._child.lines if not line.startswith('{"')]
 
     def go(self) -> None:
         """Start sending numbered messages."""
@@ -203,7 +212,7 @@ class Traffic:
         self._child.wait_for(found, f"{count} more messages of each", 60.0)
 
     def finish(self) -> dict[str, Any]:
-        """Stop sending. Returns the counts `sent`, `crossed`, `missing`, `misordered` and `duplicates`."""
+        """Stop sending. Returns `sent`, `crossed`, `missing`, `misordered`, `duplicates` and `slowest_ms`."""
         self._child.write("stop\n")
         report = self._child.wait_for(lambda lines: next(iter(_told(lines, "report")), None), "the report", 120.0)
         return dict(report["report"])

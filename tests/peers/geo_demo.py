@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import sniproxy
-from sniproxy.demo.tour import TourPrinter
+from sniproxy.demo.printer import TourPrinter
 from tests.peers import lab, provide, versions
 from tests.peers.children import ChildError
 from tests.peers.cluster import Cluster, free_ports

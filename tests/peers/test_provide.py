@@ -75,7 +75,7 @@ class KeyTests(ProvideCase):
         """Names and keys of parts are unique; each version of Pulsar has its own."""
         parts = provide.parts()
         jars, classes = [[f"{kind}-{pulsar.name}" for pulsar in versions.ALL] for kind in ("jars", "classes")]
-        expected = [*jars, "python", *classes, "go", "go-proxyproto"]
+        expected = [*jars, "python", *classes, "go", "go-proxyproto", "kubernetes", "go-kubernetes"]
         self.assertEqual([part.name for part in parts if part.name != "java"], expected)
         stages = {part.name: part.stage for part in parts}
         self.assertEqual(list(stages.values()), sorted(stages.values()))

@@ -18,9 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.pulsar.commands import read, type_name, write
-from sniproxy.pulsar.frames import FrameReader
 from tests.peers import clients, lab, needs
 from tests.peers.case import PulsarTestCase
 from tests.peers.clients import Sender
@@ -30,6 +27,7 @@ from tests.peers.material import BROKER_NAMES, SERVICE_NAME
 from tests.peers.middleboxes import TIMEOUT_S
 from tests.peers.needs import require
 from tests.peers.proxy import Bridge, Program, Span
+from tests.peers.rawproducer import create_producer
 
 SETTINGS = {"haProxyProtocolEnabled": "true", "webServiceHaProxyProtocolEnabled": "true"}
 VERSIONS = ("v1", "v2")
@@ -190,20 +188,7 @@ class OwnHeaderTests(ReadingBrokerCase):
 
     def produce(self, sock: socket.socket) -> list[str]:
         """Send the header and create a producer. Returns the types of the answers, until the producer or the end."""
-        sock.settimeout(TIMEOUT_S)
-        connect = pb.CommandConnect(client_version="test", protocol_version=20)
-        producer = pb.CommandProducer(topic=self.TOPIC, producer_id=1, request_id=1, producer_name="claims")
-        sock.sendall(self.HEADER + write(connect) + write(producer))
-        reader, types = FrameReader(), list[str]()
-        while "PRODUCER_SUCCESS" not in types:
-            try:
-                data = sock.recv(65536)
-            except ConnectionResetError:
-                break
-            if not data:
-                break
-            types += [type_name(read(frame.command)) for frame in reader.feed(data)]
-        return types
+        return create_producer(sock, self.TOPIC, self.HEADER)
 
     def test_passthrough(self) -> None:
         """Where TLS passes through, the broker believes it: the proxy cannot see it."""

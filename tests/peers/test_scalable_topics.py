@@ -43,7 +43,8 @@ class ConsumerTests(ScalableTestCase):
                 self.assertEqual(numbered("sent", 6), client.receive(name, 6), name)
                 client.do(f"close {name}")
         client.do("open namespace all")
-        self.assertIn("sent-0", client.receive("all", 6))
+        while client.receive("all", 1) != ["sent-0"]:  # those of other topics may come first
+            pass
         self.assertEqual(0, client.finish())
         # Controllers and segments are at both brokers, and reached by their names.
         self.assertLessEqual(set(proxy.names(SERVICE_NAME)), {SERVICE_NAME, *BROKER_NAMES})

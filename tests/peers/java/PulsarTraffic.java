@@ -32,8 +32,8 @@ import org.apache.pulsar.client.api.SubscriptionInitialPosition;
  *
  * <p>While it sends it tells now and then {@code {"sent":{...},"crossed":{...}}}: by sender and topic
  * ({@code a persistent://...}) how many messages the brokers have confirmed, and how many different ones the other
- * has read. The report has sent, crossed, missing, misordered (came before an earlier one of its key) and
- * duplicates.
+ * has read. The report has sent, crossed, missing, misordered (came before an earlier one of its key), duplicates,
+ * and slowest_ms: the longest time until a message was confirmed.
  */
 public class PulsarTraffic {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -103,6 +103,7 @@ public class PulsarTraffic {
             report.put("missing", missing());
             report.put("misordered", readers.stream().mapToInt(one -> one.misordered).sum());
             report.put("duplicates", readers.stream().mapToInt(one -> one.duplicates).sum());
+            report.put("slowest_ms", senders.stream().mapToLong(one -> one.slowestMs).max().orElse(0));
             say(Map.of("report", report));
         }
     }
@@ -149,6 +150,7 @@ public class PulsarTraffic {
         final Producer<byte[]> producer;
         int number;
         int confirmed;
+        long slowestMs;
 
         Sender(String site, PulsarClient client, String topic) throws Exception {
             this.site = site;
@@ -160,11 +162,13 @@ public class PulsarTraffic {
 
         void next() {
             int mine = number++;
+            long start = System.nanoTime();
             producer.newMessage().key(Integer.toString(mine % KEYS)).property("site", site)
                     .value(Integer.toString(mine / KEYS).getBytes(StandardCharsets.US_ASCII)).sendAsync()
                     .thenRun(() -> {
                         synchronized (PulsarTraffic.this) {
                             confirmed++;
+                            slowestMs = Math.max(slowestMs, TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start));
                         }
                     });
         }
