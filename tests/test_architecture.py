@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import sniproxy
+from tests.support import programs
 
 SOURCE = Path(sniproxy.__file__).parent
 ROOT = SOURCE.parent
@@ -26,21 +26,34 @@ IMPURE_STDLIB = {
     "socketserver", "ssl", "subprocess", "tempfile", "threading", "time",
 }  # fmt: skip
 
-PURE_FOREIGN = {"attrs", "cryptography", "dns", "dpkt", "google", "msgspec", "prometheus_client", "tomli", "zope"}
+PURE_FOREIGN = {
+    "attrs",
+    "cryptography",
+    "dns",
+    "dpkt",
+    "google",
+    "msgspec",
+    "prometheus_client",
+    "tomli",
+    "tomlkit",
+    "yaml",
+    "zope",
+}
 """Packages without sockets, clock or threads in what we use of them."""
 
 PRIVATE = {
     "sniproxy.resolvers.cache": {"sniproxy.server.resolverset", "sniproxy.cli.explain.resolvers", "sniproxy.testing"},
     "sniproxy.resolvers.dns": set(),
-    "sniproxy.resolvers.http": {"sniproxy.resolvers.pulsar"},
-    "sniproxy.resolvers.pulsar": {"sniproxy.resolvers.zookeeper"},
+    "sniproxy.resolvers.http": {"sniproxy.resolvers.kubernetes", "sniproxy.resolvers.pulsar"},
+    "sniproxy.resolvers.kubernetes": set(),
+    "sniproxy.resolvers.pulsar": {"sniproxy.resolvers.kubernetes", "sniproxy.resolvers.zookeeper"},
     "sniproxy.resolvers.zookeeper": set(),
     "sniproxy.inspector.capture": {"sniproxy.ctl", "sniproxy.cli"},
     "sniproxy.server.workers": {"sniproxy.tap"},
     "sniproxy.tap": set(),
     "sniproxy.ctl": set(),
     "sniproxy.demo": set(),
-    "sniproxy.testing": set(),
+    "sniproxy.testing": {"sniproxy.demo"},
 }
 """Rooms inside rooms, and entry points, with the only modules outside them that may import them."""
 
@@ -50,7 +63,7 @@ PROGRAMS = (
     "sniproxy.tap",
     "sniproxy.demo.tour",
     "sniproxy.cli.reactor",
-    "sniproxy.testing",
+    "sniproxy.testing.resolvers",
     "sniproxy.server.workers.lines",  # twistd calls its observer without arguments
 )
 """Only these call L{sniproxy.util.reactor.global_reactor}. Everything else gets the reactor by constructor."""
@@ -237,7 +250,7 @@ class RoomTests(SynchronousTestCase):
             "bad = {'twisted.internet.reactor', 'sniproxy.tap', 'sniproxy.service', 'sniproxy.resolvers.static'}\n"
             "print(sorted(bad & set(sys.modules)))"
         )
-        ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+        ran = programs.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
         self.assertEqual((ran.stdout, ran.returncode), ("[]\n", 0), ran.stderr)
 
     def test_plain_configuration(self) -> None:
@@ -255,7 +268,7 @@ class RoomTests(SynchronousTestCase):
             "       'sniproxy.config.bridges', 'sniproxy.config.allowed', 'sniproxy.resolvers.cache.cache'}\n"
             "print(sorted(bad & set(sys.modules)), list(options.proxy.addresses))"
         )
-        ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+        ran = programs.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
         self.assertEqual(("[] ['tcp:0:interface=127.0.0.1']\n", 0), (ran.stdout, ran.returncode), ran.stderr)
 
 

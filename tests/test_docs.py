@@ -21,6 +21,7 @@ from sniproxy.config.schema import File
 from sniproxy.ctl import parse
 from sniproxy.interfaces import Refused, Request, Target
 from sniproxy.testing import question
+from tests.support import programs
 from tests.support.sockets import TIMEOUT_S, in_thread
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +100,7 @@ class CommandTests(SynchronousTestCase):
                 for line in re.findall(r"(?:^|\$ |\| )sniproxyctl (.*)$", block.replace("\\\n", " "), re.MULTILINE):
                     found += 1
                     try:
-                        parse(shlex.split(line))
+                        parse(shlex.split(line.partition(" > ")[0]))
                     except SystemExit:
                         self.fail(f"{page.relative_to(ROOT)}: sniproxyctl {line}")
         self.assertGreater(found, 8)
@@ -136,7 +137,7 @@ class KeyTests(SynchronousTestCase):
             tables = [each for each in (kind, *typing.get_args(kind)) if isinstance(each, type)]
             structs = [each for each in tables if issubclass(each, msgspec.Struct)]
             if structs:
-                expected[name] = set(structs[0].__struct_fields__)
+                expected[name] = set(structs[0].__struct_encode_fields__)
             elif name != "resolver":
                 expected[""].add(name)
         self.assertEqual(expected, self.documented())
@@ -199,17 +200,33 @@ class ProgramTests(TestCase):
         file = Path(self.mktemp())
         file.write_text(self.program("howto/embed.md", 0))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
-        process = subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, env=environment, text=True)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
+        process: subprocess.Popen[str] = programs.start(
+            self, [sys.executable, str(file)], stdout=subprocess.PIPE, env=environment, text=True
+        )
         assert process.stdout is not None
-        self.addCleanup(process.stdout.close)
-        listening = await in_thread(process.stdout.readline)
-        (port,) = re.findall(r"^listening on port (\d+)$", listening, re.MULTILINE)
-        await in_thread(self.ask, int(port))
-        self.assertEqual("ended: nobody.example.com no_route\n", await in_thread(process.stdout.readline))
+        with programs.killed_after(process):
+            listening = await in_thread(process.stdout.readline)
+            (port,) = re.findall(r"^listening on port (\d+)$", listening, re.MULTILINE)
+            await in_thread(self.ask, int(port))
+            self.assertEqual("ended: nobody.example.com no_route\n", await in_thread(process.stdout.readline))
         process.send_signal(signal.SIGTERM)
         await in_thread(process.wait, TIMEOUT_S)
+
+    async def test_client_test(self) -> None:
+        """The test with trial of the guide for tests of clients passes."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "test_guide.py").write_text(self.program("howto/test-a-client.md", 2))
+        path = os.pathsep.join(["", *(p or os.getcwd() for p in sys.path)])
+        command = [sys.executable, "-m", "twisted.trial", "test_guide"]
+        options: dict[str, typing.Any] = {
+            "cwd": folder,
+            "env": {**os.environ, "PYTHONPATH": path},
+            "text": True,
+            "capture_output": True,
+        }
+        ran = await in_thread(lambda: programs.run(command, **options))
+        self.assertIn("PASSED (successes=1)", ran.stdout, ran.stderr)
 
     def ask(self, port: int) -> None:
         address = ("127.0.0.1", port)

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,10 +18,10 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from sniproxy.config.diagnostics.advice import operator_warnings
 from sniproxy.config.parser import parse
-from sniproxy.demo.cluster import DemoCluster
 from sniproxy.relay.engine import MODULE
 from sniproxy.resolvers.namefile import parse_toml
 from sniproxy.server.build import build
+from sniproxy.testing.pulsar import PulsarCluster
 from tests.inspector.capture.recorded import CAPTURES
 from tests.support.configerrors import LISTENER
 from tests.support.proxies import Proxy
@@ -51,13 +50,6 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
         for match in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
             if match[1] == language:
                 yield f"{page.name}:{text.count(chr(10), 0, match.start()) + 1}", match[2]
-
-
-def manifests() -> Iterator[tuple[str, str]]:
-    """The configurations in YAML manifests."""
-    for place, text in blocks("yaml"):
-        for match in re.finditer(r"^( *)\S+\.toml: \|\n((?:\1 +.*\n|\n)+)", text, re.MULTILINE):
-            yield place, textwrap.dedent(match[2])
 
 
 def run(*arguments: str, cwd: Path = ROOT) -> tuple[int, str]:
@@ -116,24 +108,17 @@ class ExampleTests(TestCase):
             else:
                 self.build(place, whole)
 
-    def test_manifests(self) -> None:
-        """Each configuration in a manifest is valid, and has a route for the service name."""
-        found = list(manifests())
-        self.assertTrue(found)
-        for place, text in found:
-            warned = [one for one in self.build(place, text) if "no route seems" in one]
-            self.assertEqual([], warned, place)
-
     def test_commands(self) -> None:
-        """Each twistd command line without a file, or with a file of etc/, is valid."""
+        """Each command line of run or twistd without a file, or with a file of etc/, is valid."""
         found = []
         for place, text in blocks(""):
             for line in text.replace("\\\n", " ").splitlines():
-                words = shlex.split(line.removeprefix("$ "), comments=True) if "twistd -n sniproxy" in line else []
+                command = re.match(r"(?:\$ )?(?:sniproxyctl run|twistd -n sniproxy)( .*)", line)
+                words = shlex.split(command[1], comments=True) if command else []
                 files = [word for word in words if word.endswith(".toml")]
-                if words[:3] == ["twistd", "-n", "sniproxy"] and all((ROOT / file).exists() for file in files):
+                if command and all((ROOT / file).exists() for file in files):
                     found.append(place)
-                    status, out = run(*words[3:], *([] if "--check" in words or "--help" in words else ["--check"]))
+                    status, out = run(*words, *([] if "--check" in words or "--help" in words else ["--check"]))
                     self.assertEqual(0, status, f"{place}: {out}")
         self.assertGreater(len(found), 2)
 
@@ -199,7 +184,7 @@ class ToolTests(TestCase):
         """Lookups and explanations with the embedded cluster are as in the manual."""
         from tests.support.reactor import reactor
 
-        cluster = DemoCluster(reactor)
+        cluster = PulsarCluster(reactor=reactor, tls=True, behind_proxy=True)
         cluster.start()
         self.addCleanup(cluster.stop)
         one, two = (f"{host}:{port}" for host, port in cluster.addresses.values())

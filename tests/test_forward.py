@@ -11,8 +11,8 @@ from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.config.parser import parse
 from sniproxy.demo.client import Connected, DemoClient, ReadBack, Step
-from sniproxy.demo.cluster import DemoCluster
 from sniproxy.events import Result
+from sniproxy.testing.pulsar import PulsarCluster
 from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.support.conversation import ConversationCase
 from tests.support.hellos import hello
@@ -238,7 +238,7 @@ class ChainTests(ForwardCase):
 
         @param targets: of the first proxy; ``PORT`` is the second one's port.
         """
-        cluster = DemoCluster(reactor, service_name="vip.pulsar.test")
+        cluster = PulsarCluster(reactor=reactor, tls=True, behind_proxy=True, service_name="vip.pulsar.test")
         cluster.start()
         self.addCleanup(cluster.stop)
         where = {name: f"{host}:{port}" for name, (host, port) in cluster.addresses.items()}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
 from sniproxy.interfaces import (
     BadOption,
     IServerNameResolver,
     IWatchingResolver,
+    IWritingResolver,
     Refused,
     Request,
     Resolution,
     Target,
     Unavailable,
     WatchState,
+    start_watching,
 )
 
 
@@ -66,3 +71,33 @@ class ValueTests(SynchronousTestCase):
         """A watching resolver is a resolver; by default its state has no error."""
         self.assertTrue(IWatchingResolver.extends(IServerNameResolver))
         self.assertEqual((WatchState("3 brokers").summary, WatchState("3 brokers").error), ("3 brokers", None))
+
+
+class StartTests(SynchronousTestCase):
+    """Starting a watching resolver."""
+
+    def test_read_only(self) -> None:
+        """A resolver that writes to its source can be started without; others start in one way."""
+        for interface, read_only, called in (
+            (IWatchingResolver, False, "start"),
+            (IWatchingResolver, True, "start"),
+            (IWritingResolver, False, "start"),
+            (IWritingResolver, True, "start_reading"),
+        ):
+            resolver = _Recorder()
+            directlyProvides(resolver, interface)
+            start_watching(cast(IWatchingResolver, resolver), lambda: None, read_only)
+            self.assertEqual([called], resolver.called)
+
+
+class _Recorder:
+    """Records which method started it."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def start(self, changed: object) -> None:
+        self.called.append("start")
+
+    def start_reading(self, changed: object) -> None:
+        self.called.append("start_reading")

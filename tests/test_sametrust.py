@@ -46,7 +46,7 @@ ROUTE = '[[route]]\nserver_name = "a.test"\ntarget = "b.test:1"\n'
 class SameTrustTests(TestCase):
     """A server whose certificate an intermediate CA has issued, and each client of it."""
 
-    timeout = 60
+    timeout = 120
 
     def setUp(self) -> None:
         self.root = trustme.CA(key_type=trustme.KeyType.ECDSA)

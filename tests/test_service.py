@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import socket
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 from msgspec.structs import replace
 from twisted.logger import capturedLogs
@@ -17,7 +20,9 @@ from sniproxy.config.schema import ConfigError
 from sniproxy.events import Result
 from sniproxy.logs.writer import CannotOpen
 from sniproxy.relay import engine
+from sniproxy.relay.state import NOBODY
 from sniproxy.server import resolverset
+from sniproxy.server.upgrade.program import CannotStart
 from tests.support.conversation import NAME, route
 from tests.support.fakeengine import use_fake, use_none
 from tests.support.hellos import hello
@@ -52,6 +57,47 @@ class StartTests(SocketTestCase):
             Proxy(self, '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n')
         found = [event["log_format"] for event in logged if "listening on" in str(event.get("log_format"))]
         self.assertEqual(["listener {name}: listening on {where}", "admin: listening on {where}"], found)
+
+
+class ClosedTests(SocketTestCase):
+    """Listeners with closed_when_down."""
+
+    async def test_closed(self) -> None:
+        """The port refuses while the health checks find no target up, also after a reload, and accepts again."""
+        backend = Backend(self)
+        backend.sock.close()
+        backend.sock = socket.create_server(("127.0.0.1", 0))  # its port can be used again at once
+        where = backend.sock.getsockname()
+        with socket.create_server(("127.0.0.1", 0)) as reserved:
+            port = reserved.getsockname()[1]
+        text = (
+            f'[[listener]]\nname = "public"\nendpoint = "tcp:{port}:interface=127.0.0.1"\nclosed_when_down = "{NAME}"\n'
+            + route(f"127.0.0.1:{where[1]}")
+            + '[health]\ncheck = "tcp"\ninterval = 1\nrise = 1\nfall = 1\n'
+        )
+        proxy = Proxy(self, text)
+        service, address = proxy.service, ("127.0.0.1", port)
+        (await in_thread(backend.accept)).close()  # the first health check
+        client, upstream = await open_tunnel(self, proxy, backend, NAME)
+        backend.sock.close()
+        await self.until(lambda: "public" in service._listeners.closed)
+        await in_thread(int)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
+        client.sendall(b"stays")
+        self.assertEqual(b"stays", await in_thread(read_exactly, upstream, 5))
+        status = service.view.status()
+        self.assertTrue(next(iter(status.listeners)).closed)
+        self.assertIn("listener public: closed: no target", status.warnings[0])
+        self.assertIsNone(service.reload(lambda: parse(text + "# changed\n", "test.toml")))
+        self.assertIn("public", service._listeners.closed)
+        with socket.create_server(where):
+            await self.until(lambda: not service._listeners.closed)
+            socket.create_connection(address).close()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Run the reactor until a condition holds."""
+        while not condition():
+            await in_thread(int)
 
 
 class RelayTests(SocketTestCase):
@@ -144,7 +190,7 @@ class RelayTests(SocketTestCase):
         self.assertIsNone(proxy.service.reload(lambda: replace(before, relay_threads=2)))
         status = proxy.service.view.relay_status()
         self.assertEqual(("engine", 1, 1), (status.relay, status.threads, status.tunnels))
-        fake.finish(fake.opened[0], engine.OK, side=engine.BOTH)
+        fake.finish(fake.opened[0], engine.OK, side=NOBODY)
         self.assertEqual(Result.OK, (await proxy.ended()).result)
 
     async def test_bridge(self) -> None:
@@ -332,3 +378,61 @@ class ReloadTests(SocketTestCase):
         proxy = Proxy(self, "")
         await proxy.service.stopService()
         self.assertEqual("the proxy is stopping", self.reload(proxy, ""))
+
+
+class UpgradeTests(SocketTestCase):
+    """Upgrades; tests/server/upgrade has all else."""
+
+    def start(self) -> NoReturn:
+        raise CannotStart("no memory")
+
+    async def test_failure(self) -> None:
+        """An upgrade that fails has a reason, and the proxy continues; one that stops or was replaced begins none."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        service = proxy.service
+
+        async def why() -> str | None:
+            report = await service.upgrade(self.start, lambda pid: None, lambda: None)
+            return report.why
+
+        self.assertEqual("no memory", await why())
+        with proxy.connect():
+            pass
+        service._succession.over = True
+        self.assertEqual("another process has taken over", await why())
+        self.assertEqual("another process has taken over", service.reload(lambda: service.configuration))
+        service._succession.over = False
+        await service.stopService()
+        self.assertEqual("the proxy is stopping", await why())
+
+    async def test_take_over(self) -> None:
+        """A process with a predecessor listens, but accepts nothing before it is in charge."""
+        commits: list[Callable[[object], None]] = []
+        settled: list[Callable[[], None]] = []
+
+        def begin(
+            reactor: object, adopt: object, commit: Callable[[object], None], settle: Callable[[], None], *more: object
+        ) -> object:
+            commits.append(commit)
+            settled.append(settle)
+            return SimpleNamespace(open=False, close=lambda: None)
+
+        def nothing(*given: object) -> None:
+            pass
+
+        predecessor: Any = SimpleNamespace(
+            take=nothing, take_admin=nothing, keep=nothing, forget=nothing, forget_rest=nothing, begin=begin
+        )
+        proxy = Proxy(self, route("127.0.0.1:9"), predecessor=predecessor)
+        taken: list[bool] = []
+        proxy.service.take_over(taken.append)
+        with proxy.connect() as client:
+            client.sendall(hello(name="nowhere.test"))
+            for _ in range(5):
+                await in_thread(int)
+            self.assertEqual((0, False, []), (proxy.service.connections, proxy.service.view.ready, taken))
+            commits[0](None)
+            self.assertEqual([], taken)
+            settled[0]()
+            self.assertEqual(([True], True), (taken, proxy.service.view.ready))
+            self.assertNotEqual(b"", await in_thread(read_to_end, client))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import programs
 
 
 class TalkTests(SynchronousTestCase):
@@ -19,7 +20,7 @@ class TalkTests(SynchronousTestCase):
             "from sniproxy.client import brokers, failures\n"
             "print(Access is brokers.Access, TalkFailed is failures.TalkFailed)"
         )
-        ran = subprocess.run(
+        ran = programs.run(
             [sys.executable, "-W", "default", "-c", program], capture_output=True, text=True, check=False
         )
         self.assertEqual("True True\n", ran.stdout)

@@ -14,8 +14,10 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from sniproxy import __version__
+from tests.server.workers.running import held_port
+from tests.support import programs
 from tests.support.hellos import hello
-from tests.support.sockets import TIMEOUT_S
+from tests.support.sockets import TIMEOUT_S, read_to_end
 from tests.support.twistdprocess import ENVIRONMENT, TWISTD, TwistdProcess
 
 
@@ -69,6 +71,48 @@ class CollectingTests(TestCase):
         )
         ran = run_with_file(self, program)
         self.assertEqual(("True False\nTrue True\n0\n", ""), (ran.stdout, ran.stderr))
+
+
+class ServiceManagerTests(TestCase):
+    """A unit of ``Type=notify``."""
+
+    def started(self, more: str = "") -> tuple[socket.socket, TwistdProcess, Path]:
+        """@return: the service manager's socket, the process that it started, and its configuration file."""
+        path = Path(self.mktemp())
+        port = held_port(self) if more else 0
+        path.write_text(
+            f'{more}[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n[default]\ntarget = "a.test"\n'
+        )
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.settimeout(TIMEOUT_S)
+        name = f"sniproxy-tap-{os.getpid()}-{path.name}"
+        manager.bind(f"\0{name}")
+        environment = {"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "1000000000"}
+        return manager, TwistdProcess(self, ["--config", str(path)], environment), path
+
+    def test_states(self) -> None:
+        """Ready when the ports are bound, reloading and ready again, with the reason of a failure, and stopping."""
+        manager, process, path = self.started()
+        ready = f"READY=1\nMAINPID={process.process.pid}\nSTATUS=0 tunnels"
+        self.assertEqual(ready, manager.recv(4096).decode())
+        path.write_text("[[listener]]\n")
+        process.process.send_signal(signal.SIGHUP)
+        self.assertTrue(manager.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC="))
+        failed = manager.recv(4096).decode()
+        self.assertTrue(failed.startswith("READY=1\nSTATUS=reload failed, keeping the current configuration"), failed)
+        self.assertIn("listener[0].endpoint: missing", failed)
+        process.finish(signal.SIGTERM)
+        self.assertEqual("STOPPING=1\nSTATUS=draining", manager.recv(4096).decode())
+
+    def test_workers(self) -> None:
+        """The supervisor alone reports, once all workers listen."""
+        manager, process, _ = self.started("workers = 2\n")
+        self.assertEqual(
+            f"READY=1\nMAINPID={process.process.pid}\nSTATUS=2 of 2 workers, 0 tunnels", manager.recv(4096).decode()
+        )
+        process.finish(signal.SIGTERM)
+        self.assertEqual("STOPPING=1\nSTATUS=draining", manager.recv(4096).decode())
 
 
 class SignalTests(TestCase):
@@ -220,6 +264,34 @@ class ProcessTests(TestCase):
         proxy.refused()
         _, said = proxy.finish(signal.SIGINT)
         self.assertIn('"result": "no_route"', said)
+
+    def test_two_outputs(self) -> None:
+        """The access log on standard output is not mixed with the program's log."""
+        for words in (["run"], None):
+            program = (
+                TWISTD if words is None else (sys.executable, "-c", "from sniproxy.ctl import main; main()", *words)
+            )
+            process: subprocess.Popen[str] = programs.start(
+                self,
+                [*program, "--listen", "tcp:0:interface=127.0.0.1", "--access-log", "-"], env=ENVIRONMENT, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            timer = threading.Timer(TIMEOUT_S, programs.kill_group, (process,))
+            timer.start()
+            self.addCleanup(timer.cancel)
+            assert process.stderr is not None
+            port = 0
+            for line in process.stderr:
+                port = int(line.rpartition(":")[2]) if "listening on" in line else port
+                if "ready:" in line:
+                    break
+            with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
+                client.sendall(hello(name="nobody.test"))
+                read_to_end(client)
+            process.terminate()
+            out, error = process.communicate(timeout=TIMEOUT_S)
+            self.assertEqual(["no_route"], [json.loads(line)["result"] for line in out.splitlines()])
+            self.assertIn("stopped: 1 no_route", error)
 
     def test_own_log(self) -> None:
         """Without an access log, each connection is a line in the program's log."""

@@ -1,48 +1,24 @@
-"""Options and Command of sniproxy.tap, in the process of the test; test_tap runs the program."""
+"""Options of sniproxy.tap, in the process of the test; test_tap runs the program."""
 
 from __future__ import annotations
 
 import gc
-import signal
-import sys
-from collections.abc import Callable
-from io import StringIO
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError
-from twisted.logger import LogEvent, Logger, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
-
 from sniproxy import __version__, tap
-from sniproxy.config.model import Configuration
-from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
-from sniproxy.config.workers import CannotStart
-from sniproxy.server.workers import post, twistdoptions
+from sniproxy.server.upgrade.predecessor import NoOffer
+from sniproxy.server.workers import post, takeover, twistdoptions
+from sniproxy.server.workers.handover import BadHandover
 from sniproxy.server.workers.supervisor import Supervisor
+from sniproxy.server.workers.takeover import Takeover
 from sniproxy.service import ProxyService
-from sniproxy.tap import Command, NotStarted, Options
-from sniproxy.util.reactor import IReactor
-
-SHARED = '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n'
-LISTENER = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
-
-
-class OutputCase(SynchronousTestCase):
-    """Reads what is printed."""
-
-    def setUp(self) -> None:
-        self.out, self.err = StringIO(), StringIO()
-        self.patch(sys, "stdout", self.out)
-        self.patch(sys, "__stderr__", self.err)
-
-    def ended(self, function: Callable[..., object], *args: Any) -> tuple[object, str, str]:
-        """Call a function that ends the program. @return: exit status, standard output, standard error."""
-        error = self.assertRaises(SystemExit, function, *args)
-        return error.code, self.out.getvalue(), self.err.getvalue()
+from sniproxy.tap import Options
+from tests.server.workers.handovers import handover
+from tests.support.tapcommand import LISTENER, SHARED, OutputCase
 
 
 class OptionsTests(OutputCase):
@@ -116,6 +92,35 @@ class OptionsTests(OutputCase):
         self.assertEqual(f"{path}: workers = 2: 1 at start; restart to change it", str(error))
         self.assertEqual("-", self.options("--listen", "tcp:1", "--access-log", "-").proxy.configuration.access_log)
 
+    def test_takeover(self) -> None:
+        """A supervisor's new program has the configuration of the workers, at a reload the file's; a check answers."""
+        reads, writes = os.pipe()
+        self.addCleanup(os.close, reads)
+        self.addCleanup(os.close, writes)
+        given = Takeover(handover(text=f"workers = 2\n{SHARED}"), writes)
+        self.patch(takeover, "received", lambda: given)
+        path = self.file(f"workers = 2\n{SHARED}[timeouts]\nhello = 3\n")
+        options = self.options("--config", path)
+        self.assertEqual(10.0, options.proxy.configuration.timeouts.hello)
+        self.assertEqual(3.0, options.again().timeouts.hello)
+        Path(path).write_text(f"workers = 3\n{SHARED}")
+        self.assertEqual(3, options.changed().workers)
+        for text, read in ((f"workers = 3\n{SHARED}", options.again), (SHARED, options.changed)):
+            Path(path).write_text(text)
+            self.assertIn("restart to change it", str(self.assertRaises(ConfigError, read)))
+        self.patch(takeover, "received", lambda: Takeover(given.handover, writes))
+        self.assertEqual(0, self.ended(self.options, "--config", path, "--check")[0])
+        self.assertEqual(b"ok\n", os.read(reads, 16))
+
+    def test_bad_takeover(self) -> None:
+        """A document that this program cannot read ends it."""
+
+        def received() -> None:
+            raise BadHandover("another version")
+
+        self.patch(takeover, "received", received)
+        self.assertEqual((1, "", "sniproxy: another version\n"), self.ended(self.options, "--listen", "tcp:1"))
+
     def test_no_file(self) -> None:
         """A configuration of the command line has no file to reload."""
         options = self.options("--listen", "tcp:0:interface=127.0.0.1", "--route", "a.test=b.test")
@@ -146,179 +151,24 @@ class OptionsTests(OutputCase):
         status, _, err = self.ended(lambda: self.options(*arguments, parent=parent))
         self.assertEqual((1, "sniproxy: --reactor: "), (status, err[:21]))
 
+    def test_no_offer(self) -> None:
+        """A process that an upgrade has started ends if the old one does not offer what it can take."""
 
-class FakeProxy:
-    """A proxy that records its calls. @param error: raised at the start. @param refuses: why it refuses a reload."""
+        def read(keeper: object) -> None:
+            raise NoOffer("upgrade: restart instead")
 
-    def __init__(self, error: Exception | None = None, refuses: str | None = None) -> None:
-        self.calls: list[str] = []
-        self.configuration = parse(LISTENER, "x.toml")
-        self.error = error
-        self.refuses = refuses
+        self.patch(tap, "read_offer", read)
+        self.assertEqual((1, "", "sniproxy: upgrade: restart instead\n"), self.ended(self.options, "-c", "x.toml"))
 
-    def startService(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-    def stopService(self) -> Deferred[None]:
-        self.calls.append("stop")
-        return succeed(None)
-
-    def end_now(self) -> None:
-        self.calls.append("end")
-
-    def reopen_logs(self) -> None:
-        self.calls.append("reopen")
-
-    def reload_beside(self, read: Callable[[], Configuration]) -> Deferred[str | None]:
-        try:
-            read()
-        except ConfigError as error:
-            self.calls.append(f"reload: {error}")
-            return succeed(str(error))
-        self.calls.append("reload")
-        return succeed(self.refuses)
-
-    def reload(self, read: Callable[[], Configuration]) -> str | None:
-        why: list[str | None] = []
-        self.reload_beside(read).addCallback(why.append)
-        return why[0]
-
-
-class FakeLink:
-    """A worker's link that records its reports."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.reports: list[str] = []
-        self.obey: Callable[[str, str], None] = lambda what, text: None
-
-    def receive_orders(self, reactor: object, obey: Callable[[str, str], None]) -> None:
-        self.obey = obey
-
-    def report(self, what: str) -> None:
-        self.reports.append(what)
-
-
-class FakeReactor:
-    """Calls at once. @ivar stopped: how often it was stopped."""
-
-    stopped = 0
-
-    def callWhenRunning(self, function: Callable[[], None]) -> None:
-        function()
-
-    def callFromThread(self, function: Callable[[], object]) -> None:
-        function()
-
-    def stop(self) -> None:
-        self.stopped += 1
-
-
-class CommandTests(OutputCase):
-    """Command: signals, and orders of a supervisor."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.proxy, self.reactor = FakeProxy(), FakeReactor()
-        self.handlers: dict[int, Callable[..., None]] = {}
-        self.passed: list[int] = []
-        self.patch(signal, "signal", self.handlers.__setitem__)
-        self.patch(signal, "getsignal", lambda number: lambda number, frame: self.passed.append(number))
-
-    def command(self, link: FakeLink | None = None, parent: dict[str, Any] | None = None, *warnings: str) -> Command:
-        options = SimpleNamespace(
-            proxy=self.proxy,
-            post=link,
-            parent=parent,
-            warnings=list(warnings),
-            again=lambda: self.proxy.configuration,
-            path=None,
-        )
-        return Command(cast(Options, options), cast(IReactor, self.reactor))
-
-    def start(self, link: FakeLink | None = None) -> Command:
-        command = self.command(link)
-        command.privilegedStartService()
-        return command
-
-    def send(self, number: int) -> None:
-        self.handlers[number](number, None)
-
-    def test_start(self) -> None:
-        """Warnings are logged before it is ready; a stop drains."""
-        logged: list[LogEvent] = []
-        keep: Any = logged.append
-        self.patch(tap, "log", Logger("tap", observer=keep))  # trial takes an event with a warning for Python's own
-        command = self.command(None, {"nodaemon": True}, "take care")
-        command.privilegedStartService()
-        said = [formatEvent(event) for event in logged]
-        self.assertEqual("warning: take care", said[0])
-        self.assertTrue(said[1].startswith("ready: 0 routes, "), said)
-        self.successResultOf(command.stopService())
-        self.assertEqual(["stop"], self.proxy.calls)
-
-    def test_not_started(self) -> None:
-        """What cannot start is one line and status 1; a daemon raises, so that twistd reports it."""
-        for error, said in (
-            (CannotListenError("127.0.0.1", 1, OSError(99, "why")), "cannot listen on 127.0.0.1 port 1: why"),
-            (CannotStart("no room"), "no room"),
-        ):
-            super().setUp()
-            self.proxy = FakeProxy(error)
-            self.assertEqual((1, "", f"sniproxy: {said}\n"), self.ended(self.command().privilegedStartService))
-            daemon = self.command(None, {"nodaemon": False})
-            self.assertEqual(said, str(self.assertRaises(NotStarted, daemon.privilegedStartService)))
-
-    def test_signals(self) -> None:
-        """The first TERM or INT goes to twistd, which drains; the second one ends at once; HUP and USR1."""
-        self.start()
-        self.send(signal.SIGHUP)
-        self.send(signal.SIGUSR1)
-        self.send(signal.SIGTERM)
-        self.assertEqual(["reload", "reopen"], self.proxy.calls)
-        self.assertEqual([signal.SIGUSR1, signal.SIGTERM], self.passed)
-        self.send(signal.SIGINT)
-        self.assertEqual(["reload", "reopen", "end"], self.proxy.calls)
-        self.assertEqual([signal.SIGUSR1, signal.SIGTERM], self.passed)
-
-    def test_default_handlers(self) -> None:
-        """A signal for which nobody had a handler is passed on to nobody."""
-        self.patch(signal, "getsignal", lambda number: signal.SIG_DFL)
-        self.start()
-        self.send(signal.SIGUSR1)
-        self.assertEqual(["reopen"], self.proxy.calls)
-
-    def test_signals_of_a_worker(self) -> None:
-        """In a worker the second signal does nothing: the supervisor decides."""
-        self.start(FakeLink())
-        self.send(signal.SIGTERM)
-        self.send(signal.SIGTERM)
-        self.assertEqual(([signal.SIGTERM], []), (self.passed, self.proxy.calls))
-
-    def test_orders(self) -> None:
-        """A worker reports that it is ready, beats, and obeys."""
-        link = FakeLink()
-        self.start(link)
-        link.obey(post.HEARTBEAT, "")
-        link.obey(post.RELOAD, "text")
-        self.proxy.refuses = "no"
-        link.obey(post.RELOAD, "other text")
-        self.assertEqual([post.READY, post.HEARTBEAT, post.RELOADED, post.REFUSED], link.reports)
-        self.assertEqual("other text", link.text)
-        link.obey(post.REFUSED, "why")
-        link.obey(post.REOPEN, "")
-        self.assertEqual(["reload", "reload", "reload: why", "reopen"], self.proxy.calls)
-
-    def test_stop_orders(self) -> None:
-        """The order to stop drains, once; the order to end ends at once, too."""
-        link = FakeLink()
-        self.start(link)
-        for what, ends, stops in ((post.STOP, 0, 1), (post.STOP, 0, 1), (post.END, 1, 1)):
-            link.obey(what, "")
-            self.assertEqual((ends, stops), (self.proxy.calls.count("end"), self.reactor.stopped))
-
-    def test_made(self) -> None:
-        """twistd's makeService gives the command for these options."""
-        options = SimpleNamespace(proxy=self.proxy, post=None, parent=None, warnings=[], again=None, path=None)
-        self.assertIsInstance(tap.makeService(cast(Options, options)), Command)
+    def test_predecessor(self) -> None:
+        """It gets the old process, and its pid file; if its configuration is invalid, the old process knows why."""
+        refused: list[str] = []
+        predecessor = SimpleNamespace(refuse=refused.append, take_admin=None)
+        self.patch(tap, "read_offer", lambda keeper: predecessor)
+        parent: dict[str, Any] = {"pidfile": "twistd.pid", "nodaemon": False}
+        options = self.options("--config", self.file(LISTENER), parent=parent)
+        self.assertEqual((predecessor, "twistd.pid", ""), (options.predecessor, options.pid_file, parent["pidfile"]))
+        self.assertEqual([], refused)
+        status, _, said = self.ended(self.options, "--config", self.file("x = 1"))
+        lines = "".join(f"sniproxy: {line}\n" for line in refused[0].split("\n"))
+        self.assertEqual((1, lines), (status, said))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.before import checkout
 from bench.childprocess import SKIPPED, LoadError
+from tests.support import programs
 
 
 class CheckoutTests(SynchronousTestCase):
@@ -22,8 +22,8 @@ class CheckoutTests(SynchronousTestCase):
             (root / name / "code.py").write_text("before")
         identity = ["-c", "user.name=x", "-c", "user.email=x@example.test", "-c", "commit.gpgsign=false"]
         for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "x"]):
-            subprocess.run(["git", "-C", root, *words], check=True)
-        said = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+            programs.run(["git", "-C", str(root), *words], check=True)
+        said = programs.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
         return root, said.stdout.strip()
 
     def test_checkout(self) -> None:

@@ -61,6 +61,12 @@ class ClientTests(SynchronousTestCase):
         self.figures(sample, "p50, µs", "p99, µs", "system CPU, µs")
         self.assertLessEqual(sample["p50, µs"], sample["p99, µs"])
 
+    def test_slow_machine(self) -> None:
+        """Each rate is of one message or tunnel at least, also if none ends in time."""
+        self.assertGreater(echo(self.destination("echo"), 0)["p99, µs"], 0)
+        self.assertGreater(echoes(self.destination("echo"), 0, 1)["messages/s"], 0)
+        self.assertGreater(tunnels(self.destination("first"), 0, 1)["tunnels/s"], 0)
+
     def test_echoes(self) -> None:
         """Several connections give messages per second."""
         sample = echoes(self.destination("echo"), SHORT, 4)

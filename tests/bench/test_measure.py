@@ -21,6 +21,7 @@ from bench.measure import (
     spread,
     system_cpu_seconds,
 )
+from tests.support import programs
 
 
 class SpreadTests(SynchronousTestCase):
@@ -60,11 +61,11 @@ class SystemTests(SynchronousTestCase):
     def test_family(self) -> None:
         """A process comes first, then its children and theirs."""
         command = ["sh", "-c", "sh -c 'echo; read line; exit' & read line <&0; exit"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None and process.stdin is not None
+        process = programs.start(self, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        with programs.killed_after(process):
+            assert process.stdout is not None
             process.stdout.readline()
-            pids = family(process.pid)
-            process.stdin.close()
+        pids = family(process.pid)
         self.assertEqual((len(pids), pids[0]), (2, process.pid))
         self.assertRaises(OSError, family, 1 << 30)
 
@@ -73,12 +74,13 @@ class SystemTests(SynchronousTestCase):
         found = []
         for count in (1, 30_000_000):
             command = [sys.executable, "-c", f"held = b'x' * {count}; print(flush=True); input()"]
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-                assert process.stdout is not None and process.stdin is not None
+            process = programs.start(self, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            with programs.killed_after(process):
+                assert process.stdout is not None
                 process.stdout.readline()
-                found.append(proportional([process.pid]))
-                found.append(proportional([process.pid, process.pid]))
-                process.stdin.write(b"\n")
+            found.append(proportional([process.pid]))
+            found.append(proportional([process.pid, process.pid]))
+            programs.kill(process)
         self.assertGreater(found[2], found[0] + 25_000_000)
         self.assertGreater(found[3], found[1] + 50_000_000)
         self.assertRaises(OSError, proportional, [1 << 30])
@@ -109,6 +111,6 @@ class PinnedTests(SynchronousTestCase):
         before = os.sched_getaffinity(0)
         with pinned() as cpu:
             code = "import os; print(os.sched_getaffinity(0))"
-            said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+            said = programs.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
             self.assertEqual(said.strip(), str({cpu}))
         self.assertEqual(os.sched_getaffinity(0), before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench import ROOT
 from bench.pythons import CHOICE, Python, asked, best, chosen, environment
+from tests.support import programs
 
 PLAIN = Python("/a", "CPython 3.11.7", ("--enable-shared",))
 PACKAGED = Python("/b", "CPython 3.11.2", ("--prefix=/usr", "CC=gcc"))
@@ -44,7 +44,7 @@ class PythonTests(SynchronousTestCase):
     def test_chosen(self) -> None:
         """The chosen one runs the code of this checkout. An environment variable overrides the choice."""
         command = [chosen().program, "-c", "import sniproxy; print(sniproxy.__file__)"]
-        said = subprocess.run(command, env=environment(ROOT), cwd="/", capture_output=True, text=True, check=True)
+        said = programs.run(command, env=environment(ROOT), cwd="/", capture_output=True, text=True, check=True)
         self.assertEqual(Path(said.stdout.strip()).parent, ROOT / "sniproxy")
         self.patch(os, "environ", {**os.environ, CHOICE: sys.executable})
         chosen.cache_clear()

@@ -47,7 +47,7 @@ class NoNames:
 class BrokersCase(TestCase):
     """Has an authority, servers and clients."""
 
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         self.authority = trustme.CA()

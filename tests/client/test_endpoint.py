@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 import sniproxy
 from sniproxy.client.endpoint import SniProxyEndpoint, client_certificate, from_string, sends_server_name, trust_root
-from sniproxy.demo.cluster import DemoCluster
+from sniproxy.testing.pulsar import PulsarCluster
 from tests.support.proxies import Proxy
 from tests.support.reactor import reactor
 from tests.support.tlsservers import GUESTS, Guest, SayingFactory, ServerTLS, listen, trust, write_pem
@@ -43,7 +43,7 @@ class Noting:
 class ClientCase(TestCase):
     """Has an authority, a folder, and clients."""
 
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         self.authority = trustme.CA()
@@ -64,8 +64,8 @@ class ClientCase(TestCase):
 class ThroughProxyTests(ClientCase):
     """The endpoint and its string form, with a proxy and two brokers."""
 
-    def proxy(self) -> tuple[Proxy, DemoCluster]:
-        cluster = DemoCluster(reactor, names=BROKERS)
+    def proxy(self) -> tuple[Proxy, PulsarCluster]:
+        cluster = PulsarCluster(BROKERS, reactor=reactor, tls=True, behind_proxy=True)
         cluster.start()
         self.addCleanup(cluster.stop)
         self.ca.write_bytes(cluster.authority_pem)
@@ -106,7 +106,7 @@ class ManualTests(ClientCase):
 
     async def test_example(self) -> None:
         """The program of the manual prints what the manual shows."""
-        cluster = DemoCluster(reactor, names=BROKERS)
+        cluster = PulsarCluster(BROKERS, reactor=reactor, tls=True, behind_proxy=True)
         cluster.start()
         self.addCleanup(cluster.stop)
         self.ca.write_bytes(cluster.authority_pem)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import Any
 
@@ -12,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.client.endpointparser import LazyEndpointParser
+from tests.support import programs
 
 
 def parts(reactor: Any, host: str, port: str = "1") -> Any:
@@ -47,5 +47,5 @@ class LazyEndpointParserTests(SynchronousTestCase):
             "bad = {'twisted.internet.reactor', 'sniproxy.client.endpoint', 'OpenSSL', 'service_identity'}\n"
             "print(sorted(bad & set(sys.modules)))"
         )
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        ran = programs.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         self.assertEqual(ran.stdout, "[]\n", ran.stderr)

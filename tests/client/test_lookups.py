@@ -43,7 +43,7 @@ def owner(name: str) -> Owner:
 class LookupsCase(TestCase):
     """Has a real proxy to scripted brokers."""
 
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         self.authority = trustme.CA()

@@ -11,10 +11,10 @@ from sniproxy.client.brokers import Access, Brokers
 from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.messages import produce, subscribe
 from sniproxy.client.session import BrokerSession
-from sniproxy.demo.cluster import DemoCluster
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode_section
+from sniproxy.testing.pulsar import PulsarCluster
 from tests.client.scripted import Script, Scripted, polite
 from tests.support.reactor import reactor
 from tests.support.tlsservers import listen
@@ -25,7 +25,7 @@ TOPIC = "persistent://public/default/t"
 class MessagesCase(TestCase):
     """Has sessions."""
 
-    timeout = 20
+    timeout = 120
 
     async def session(self, host: str, port: int, **keys: Any) -> BrokerSession:
         brokers = Brokers(reactor, Access(tls=False, **keys))
@@ -47,7 +47,7 @@ class ClusterTests(MessagesCase):
 
     async def test_ids(self) -> None:
         """Producers and consumers are numbered by connection: those of other connections take no numbers."""
-        cluster = DemoCluster(reactor, names=["b1.test"], tls=False)
+        cluster = PulsarCluster(["b1.test"], reactor=reactor)
         cluster.start()
         self.addCleanup(cluster.stop)
         for _ in range(2):
@@ -58,7 +58,7 @@ class ClusterTests(MessagesCase):
 
     async def test_there_and_back(self) -> None:
         """Messages are received in order, from the earliest or the latest; acknowledged ones are not redelivered."""
-        cluster = DemoCluster(reactor, names=["b1.test"], tls=False)
+        cluster = PulsarCluster(["b1.test"], reactor=reactor)
         cluster.start()
         self.addCleanup(cluster.stop)
         session = await self.session(*cluster.addresses["b1.test"], timeout_s=5)

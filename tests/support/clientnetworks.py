@@ -23,6 +23,7 @@ from pathlib import Path
 from sniproxy.proxyprotocol.header import Address
 from sniproxy.proxyprotocol.writer import write_v2
 from sniproxy.tls.alerts import Alert, fatal_alert
+from tests.support import programs
 from tests.support.hellos import hello
 from tests.support.sockets import TIMEOUT_S, read_exactly, read_to_end
 from tests.support.twistdprocess import ENVIRONMENT, TWISTD
@@ -86,7 +87,7 @@ def why_not() -> str | None:
     if missing := [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]:
         return f"no {' or '.join(missing)}"
     make = ["unshare", "-rn", "sh", "-c", "ip link add back type veth peer name far && ip rule add iif back lookup 100"]
-    tried = subprocess.run(make, capture_output=True, text=True)
+    tried = programs.run(make, capture_output=True, text=True)
     return None if tried.returncode == 0 else f"no network namespace with veth and rules: {tried.stderr.strip()}"
 
 
@@ -96,7 +97,7 @@ def inside() -> list[str]:
 
 
 def _run(*words: str) -> None:
-    subprocess.run(" ".join(words).split(), check=True)
+    programs.run(" ".join(words).split(), check=True)
 
 
 @contextmanager
@@ -105,22 +106,10 @@ def _child(role: str) -> Iterator[subprocess.Popen[str]]:
     command = ["unshare", "-n", sys.executable, "-m", "tests.support.clientnetworks", role]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
     try:
-        _wait_for(child, "here")
+        programs.read_until(child, "here")
         yield child
     finally:
-        child.kill()
-        child.communicate()
-
-
-def _wait_for(child: subprocess.Popen[str], text: str) -> str:
-    """Read a process's output up to a line with a text. @return: what it said."""
-    assert child.stdout is not None
-    said = ""
-    for line in child.stdout:
-        said += line
-        if text in line:
-            return said
-    raise AssertionError(f"it ended without {text!r}: {said}")
+        programs.kill(child)
 
 
 def _go(child: subprocess.Popen[str], text: str) -> None:
@@ -128,7 +117,7 @@ def _go(child: subprocess.Popen[str], text: str) -> None:
     assert child.stdin is not None
     child.stdin.write("go\n")
     child.stdin.flush()
-    _wait_for(child, text)
+    programs.read_until(child, text)
 
 
 def _link(name: str, child: subprocess.Popen[str], here: tuple[str, str], there: tuple[str, str]) -> None:
@@ -198,14 +187,13 @@ def main() -> None:
         command = [*TWISTD, "--config", str(file)]
         proxy = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
         try:
-            _wait_for(proxy, "ready:")
+            programs.read_until(proxy, "ready:")
             _go(near, "right")
             proxy.terminate()
             proxy.communicate(timeout=TIMEOUT_S)
             _check_log(log)
         finally:
-            proxy.kill()
-            proxy.wait()
+            programs.kill(proxy)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.config.parser import parse
 from sniproxy.events import Connection
@@ -21,7 +21,7 @@ LISTENER = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public
 class Backend:
     """A listening loopback socket. Call L{accept} in a thread."""
 
-    def __init__(self, case: TestCase) -> None:
+    def __init__(self, case: SynchronousTestCase) -> None:
         self.sock = socket.socket()
         self.sock.bind(("127.0.0.1", 0))
         self.sock.listen(8)

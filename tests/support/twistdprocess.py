@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from twisted.trial.unittest import TestCase
 
+from tests.support import programs
 from tests.support.hellos import hello
 from tests.support.sockets import TIMEOUT_S, read_to_end
 
@@ -26,15 +26,16 @@ ENVIRONMENT = {
 
 
 class TwistdProcess:
-    """A twistd process, once it listens. @ivar said: its output so far. @ivar address: of its first listener."""
+    """A twistd process, once it listens. @ivar said: its output so far. @ivar address: of its first listener.
 
-    def __init__(self, case: TestCase, arguments: Sequence[str]) -> None:
-        # A shell makes its background jobs ignore SIGINT, and their child processes inherit that.
-        self.process = subprocess.Popen(
-            [*TWISTD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    @param environment: more environment variables.
+    """
+
+    def __init__(self, case: TestCase, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        self.process: subprocess.Popen[str] = programs.start(
+            case, [*programs.DEFAULT_SIGINT, *TWISTD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, env={**ENVIRONMENT, **(environment or {})},
         )  # fmt: skip
-        case.addCleanup(self._kill)
         self.said = ""
         self.wait_for("ready:")
         found = [line for line in self.said.splitlines() if "listening on" in line]
@@ -44,12 +45,7 @@ class TwistdProcess:
 
     def wait_for(self, text: str) -> None:
         """Read its output up to a line with this text."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.said += line
-            if text in line:
-                return
-        raise AssertionError(f"the process ended without a line with {text!r}: {self.said}")
+        self.said += programs.read_until(self.process, text)
 
     def refused(self) -> None:
         """Make a connection that the proxy refuses."""
@@ -59,11 +55,6 @@ class TwistdProcess:
 
     def finish(self, number: int) -> tuple[int, str]:
         """Send a signal and wait for the exit. @return: the exit status and all output."""
-        self.process.send_signal(number)
-        assert self.process.stdout is not None
-        self.said += self.process.stdout.read()
-        return self.process.wait(TIMEOUT_S), self.said
-
-    def _kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        status, rest = programs.finish(self.process, number)
+        self.said += rest
+        return status, self.said
