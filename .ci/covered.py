@@ -2,7 +2,10 @@
 """Runs tests as trial does, and checks that each test file covers its own source file: `tests/a/test_b.py`, with
 `test_b_more.py` beside it, takes 90 % of the branches of `sniproxy/a/b.py`.
 
-    .venv/bin/python .ci/covered.py [TEST ...]     TEST: modules or packages; without one, all but peers and bench
+    .venv/bin/python .ci/covered.py [-j PROCESSES] [TEST ...]
+
+TEST: modules; without one, all but those of peers and bench. Each of the processes runs a share of them. Their output
+follows at the end.
 
 The suite runs once. Code that other test files or child processes run does not count; what importing runs counts. In a
 file without branches, the figure counts statements. Prints the files below the bound. The status is 1 if a test fails,
@@ -11,10 +14,12 @@ if a file below the bound is not in EXCEPTIONS or is below its floor there, or i
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -68,9 +73,14 @@ def module_of(test) -> str:
     return test.id().rsplit(".", 2)[0]
 
 
-def run(coverage: Coverage, tests: list[str]) -> tuple[bool, set[str]]:
-    """Run tests, with the module of each as the context. @return: whether all passed, and the modules that ran."""
-    ran = set()
+def start(data: str) -> Coverage:
+    """The measurement of one process, into a file."""
+    return Coverage(data_file=data, config_file=False, branch=True, source=[str(SOURCE)], messages=False)
+
+
+def run(data: str, tests: list[str]) -> bool:
+    """Run tests in this process, with the module of each as the context. @return: whether all passed."""
+    coverage = start(data)
 
     class Reporter(TreeReporter):
         context = ""
@@ -79,17 +89,34 @@ def run(coverage: Coverage, tests: list[str]) -> tuple[bool, set[str]]:
             module = module_of(method)
             if module != self.context:
                 self.context = module
-                ran.add(module)
                 coverage.switch_context(module)
             super().startTest(method)
 
     coverage.start()
     try:
-        suite = TestLoader().loadByNames(tests, recurse=True)
-        result = TrialRunner(Reporter).run(suite)
+        result = TrialRunner(Reporter).run(TestLoader().loadByNames(tests, recurse=True))
     finally:
         coverage.stop()
-    return result.wasSuccessful(), ran
+        coverage.save()
+    return result.wasSuccessful()
+
+
+def run_shares(processes: int, tests: list[str], scratch: str) -> tuple[bool, Coverage]:
+    """Run a share of the tests in each process. @return: whether all passed, and what they covered."""
+    children, files = [], []
+    for number in range(min(processes, len(tests))):
+        files.append(os.path.join(scratch, f"data-{number}"))
+        command = [sys.executable, __file__, "--share", files[-1], *tests[number::processes]]
+        # Into a file, because a process stops at a full pipe.
+        with open(f"{files[-1]}.log", "w") as output:
+            children.append(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT))
+    passed = True
+    for child, file in zip(children, files, strict=True):
+        passed = child.wait() == 0 and passed
+        print(Path(f"{file}.log").read_text(errors="replace"), flush=True)
+    coverage = start(os.path.join(scratch, "data"))
+    coverage.combine(files)
+    return passed, coverage
 
 
 def percentage(coverage: Coverage, path: Path, scratch: str) -> float:
@@ -105,11 +132,17 @@ def percentage(coverage: Coverage, path: Path, scratch: str) -> float:
 def main() -> int:
     os.chdir(ROOT)
     sys.path[0] = str(ROOT)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tests", nargs="*")
+    parser.add_argument("-j", type=int, default=1, dest="processes")
+    parser.add_argument("--share", help="the file for what this process covers; it judges nothing")
+    chosen = parser.parse_args()
+    if chosen.share:
+        return 0 if run(chosen.share, chosen.tests) else 1
+    tests = chosen.tests or default_tests()
     with tempfile.TemporaryDirectory() as scratch:
-        data = os.path.join(scratch, "data")
-        coverage = Coverage(data_file=data, config_file=False, branch=True, source=[str(SOURCE)], messages=False)
-        passed, ran = run(coverage, sys.argv[1:] or default_tests())
-        judged = [path for path in sources() if own_module(path) in ran]
+        passed, coverage = run_shares(chosen.processes, tests, scratch)
+        judged = [path for path in sources() if own_module(path) in tests]
         figures = {path: percentage(coverage, path, scratch) for path in judged}
     bad = 0
     print(f"\nbranches that a test file covers of its own source file, below {MIN_PERCENT:.0f} % or wrong:")
