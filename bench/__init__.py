@@ -12,6 +12,8 @@ them, ``clients`` and ``targets`` are the two ends, ``cases`` lists what is meas
 ``instructions`` counts with callgrind, ``meanwhile`` measures an echo beside other work, some of which is in ``busy``;
 ``choice`` measures what needs no sockets. ``report`` writes RESULTS.md and the manual's summary from the results, with
 ``goals`` and ``plots``.
+``upgrade`` replaces running proxies: ``upgradeways`` knows how; ``upgradeload`` has the tunnels, in two processes
+(``upgradeprocesses``), with their ends in ``upgradeends`` and ``upgradetls``; ``upgradedemo`` shows it.
 ``pulsar`` measures the same with real brokers and clients from ``tests/peers``.
 """
 

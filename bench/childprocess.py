@@ -11,6 +11,10 @@ SKIPPED = "skipped: "
 """The start of the reason of a `LoadError` if something is missing here, and nothing went wrong."""
 
 
+_END_TIMEOUT_S = 60.0
+"""Seconds for a process to exit after its result."""
+
+
 class LoadError(Exception):
     """A run failed, or was skipped. The message gives the reason."""
 
@@ -26,7 +30,8 @@ def run_in_process(context: BaseContext, who: str, work: Callable[[], object]) -
     except EOFError:
         raise LoadError(f"the {who} exited without a result") from None
     finally:
-        process.join()
+        process.join(_END_TIMEOUT_S)
+        process.kill()
         ours.close()
     if isinstance(told, str):
         raise LoadError(told)

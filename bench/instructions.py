@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 16
 _MESSAGE = bytes(64)
+_CONTROL_TIMEOUT_S = 600.0
 _SETTLE_S = 0.5
 _TOTAL = re.compile(r"^(?:summary|totals): (\d+)", re.MULTILINE)
 
@@ -76,7 +77,7 @@ def _counted(running: Running, work: Callable[[int], None], count: int) -> int:
 
 def _control(running: Running, order: str) -> None:
     command = ["callgrind_control", order, str(running.pids[0])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_CONTROL_TIMEOUT_S, check=False)
     if done.returncode:
         raise LoadError(f"callgrind_control {order}: {(done.stdout + done.stderr).strip()[-200:]}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from threading import Timer
 
 from bench import ROOT, pythons
 from bench.measure import cpu_seconds
@@ -15,6 +16,9 @@ from sniproxy.config.parser import parse
 from sniproxy.server.workers import twistdoptions
 from sniproxy.service import ProxyService
 from sniproxy.util.reactor import global_reactor
+
+_TIMEOUT_S = 120.0
+"""Seconds to wait for a start or an end."""
 
 
 class Proxy:
@@ -35,7 +39,12 @@ class Proxy:
         assert self._process.stdin is not None and self._process.stdout is not None
         with self._process.stdin as stdin:
             stdin.write(configuration)
-        self.ports: dict[str, int] = json.loads(self._process.stdout.readline())
+        late = Timer(_TIMEOUT_S, self._process.kill)
+        late.start()
+        try:
+            self.ports: dict[str, int] = json.loads(self._process.stdout.readline())
+        finally:
+            late.cancel()
 
     @property
     def cpu(self) -> float:
@@ -45,7 +54,10 @@ class Proxy:
     def stop(self) -> None:
         """End its process."""
         self._process.terminate()
-        self._process.wait()
+        try:
+            self._process.wait(_TIMEOUT_S)
+        finally:
+            self._process.kill()
         assert self._process.stdout is not None
         self._process.stdout.close()
 

@@ -24,7 +24,8 @@ class Running:
     """A running peer.
 
     ``before``: a command that runs the peer's command; ``{folder}`` in it is the
-    peer's folder. ``seconds``: from its start until it accepted a connection.
+    peer's folder. ``command``: the peer's command. ``main``: the process that was started.
+    ``seconds``: from its start until it accepted a connection.
     ``relay``: which of our relays serves; None: it does not say. Raises `LoadError` if it does not listen, or does not
     run as asked.
     """
@@ -44,7 +45,7 @@ class Running:
         self.folder = folder = Path(self._folder.name)
         folder.chmod(0o755)  # for workers with another user
         self.port = free_port()
-        command = peer.start(program, Plan(folder, self.port, routes, more, workers))
+        self.command = command = peer.start(program, Plan(folder, self.port, routes, more, workers))
         self._said = (folder / "said").open("w+b")
         began = time.perf_counter()
         self._process = subprocess.Popen(
@@ -55,6 +56,7 @@ class Running:
             stderr=self._said,
             start_new_session=True,
         )
+        self.main = self._process.pid
         try:
             self._wait(peer.name, "listen", self._listens)
             self.seconds = time.perf_counter() - began

@@ -92,7 +92,7 @@ def client_hello(name: str) -> bytes:
     return outgoing.read()
 
 
-class _Source:
+class Source:
     """The bytes of a seed and a direction: to send, or to compare with received bytes."""
 
     def __init__(self, seed: int, direction: str) -> None:
@@ -132,7 +132,7 @@ class _End:
         self.sock = sock
         self.plan = plan
         receives = "down" if sends == "up" else "up"
-        self._out, self._in = _Source(plan.seed, sends), _Source(plan.seed, receives)
+        self._out, self._in = Source(plan.seed, sends), Source(plan.seed, receives)
         self._room = memoryview(bytearray(_MOST))
         self._to_send = plan.up if sends == "up" else plan.down
         self._to_come = plan.down if sends == "up" else plan.up
