@@ -1,15 +1,18 @@
 # make run     the proxy with an embedded cluster, and a tour through it    (PORT=4443, ONCE=1: end after the tour)
-# make test    all tests that this machine can run
+# make test    all tests that this machine can run                          (TESTS=tests.net: some; JOBS: processes)
 # make engine  build the native relay (needs Rust); without it, tunnels are relayed in Python
+# make simulate  run seeds of the simulated world                           (SEEDS=1000; SEED=7: the story of one)
 # make docs    build the manual in build/docs, and run its samples
 # make peers   fetch the real peers for tests/peers: three versions of Pulsar, its Java, Python and Go clients
+# make upgrade-demo  100 upgrades in a row with 300 tunnels open: none is cut    (UPGRADES, TUNNELS, ONCE=1: a short one)
+# make chaos   our proxy and HAProxy over a bad line, with killed workers: each byte is compared  (SECONDS, SEED, WAY)
 # make geo-demo  two real Pulsar clusters that replicate to each other through the proxy (needs make peers; PORT, ONCE)
 PYTHON ?= python3
 PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev engine engine-check engine-races wheels
+.PHONY: run test simulate chaos peers peers-long geo-demo upgrade-demo lint docs man proto fuzz bench bench-pulsar bench-quick bench-upgrade soak dist clean venv dev engine engine-check engine-races wheels
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -31,10 +34,15 @@ $(VENV)/.made-%: setup.cfg pyproject.toml $(LOCK)
 run: $(firstword $(wildcard $(VENV)/.made-dev $(VENV)/.made-test) $(VENV)/.made-run)
 	@exec $(BIN)/python -u -m sniproxy.demo --port $(PORT) $(if $(ONCE),--once)
 
-# TRIAL: another program that runs the tests.
-TRIAL ?= $(BIN)/trial
+# JOBS: processes at once. TRIAL: another program that runs the tests.
+TRIAL ?= $(BIN)/python -m tests.run $(if $(JOBS),-j$(JOBS))
 test: venv
 	$(TRIAL) $(if $(TESTS),$(TESTS),tests)
+
+# The proxy's code on a simulated kernel, clock and network: docs/explanation/simulation.md.
+SEEDS ?= 1000
+simulate: venv
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) $(if $(JOBS),--jobs $(JOBS)))
 
 # The native relay, into the sources. Nothing else here compiles it.
 ENGINE := engine/target/release/lib_engine.so
@@ -67,6 +75,19 @@ peers-long: peers
 geo-demo: venv
 	@exec $(BIN)/python -u -m tests.peers.geo_demo --port $(PORT) $(if $(ONCE),--once)
 
+# WAY: ours, ours-python (the Python relay), ours-workers.
+UPGRADES ?= $(if $(ONCE),3,100)
+TUNNELS ?= $(if $(ONCE),30,300)
+upgrade-demo: venv
+	@exec $(BIN)/python -u -m bench.upgradedemo --upgrades $(UPGRADES) --tunnels $(TUNNELS) $(if $(WAY),--way $(WAY))
+
+# The program in a network namespace of its own, over a line that loses, delays, reorders and duplicates packets. WAY: engine,
+# python, tls, workers, bridge, haproxy.
+SECONDS ?= 60
+SEED ?= 1
+chaos: venv
+	@exec $(BIN)/python -u -m tests.chaos --seconds $(SECONDS) --seed $(SEED) $(foreach way,$(WAY),--way $(way))
+
 lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -76,6 +97,10 @@ lint: dev
 docs: dev
 	$(BIN)/sphinx-build -q -E -W --keep-going docs build/docs
 	$(BIN)/trial tests.test_docs tests.test_examples
+
+# The man pages, in docs/man, from the help of both programs. A test compares them.
+man: dev
+	$(BIN)/python -m docs.manpages
 
 proto: dev
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. sniproxy/pulsar/commands.proto
@@ -102,6 +127,10 @@ bench-quick: dev
 	$(BIN)/python -m bench.inspector --quick
 	$(BIN)/python -m bench.bridge --quick
 	$(BIN)/python -m bench.datapath --quick
+
+# Replaces our proxy, HAProxy and nginx with tunnels open, ten times each; ten minutes. Writes its table into docs.
+bench-upgrade: dev
+	$(BIN)/python -m bench.upgrade --write
 
 # Half an hour of mixed traffic, kills and reloads; fails when a byte is lost. SOAK='--relay engine --open 2000'.
 soak: dev
