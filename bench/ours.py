@@ -38,7 +38,7 @@ def our_peer(name: str, needs: str, relay: str | None = None, root: Callable[[],
         ours,
         ("sniproxy", "--version"),
         lambda workers: 1 if workers == 1 else 1 + workers,
-        lambda folder: " ready: " in our_log(folder),
+        lambda folder: "] ready: " in our_log(folder),  # not that of a worker, "] worker 0: ready: "
         lambda folder: None if relay is None else relays.refused(our_log(folder), relay),
         lambda folder: relays.serving(our_log(folder)),
         root,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -33,8 +33,6 @@ class Proxy:
         self._idle = 600
         self.log = folder / "access.jsonl"
         self.said = folder / "proxy.log"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
         self._write()
         twistd = Path(sys.executable).with_name("twistd")
         with self.said.open("w") as out:
@@ -43,7 +41,7 @@ class Proxy:
                 cwd=folder, env=pythons.environment(ROOT), stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
         try:
-            self._wait()
+            self.port = self._listening()
             # Otherwise the test would prove the wrong relay.
             if relay in (relays.ENGINE, relays.PYTHON) and (why := relays.refused(self.said.read_text(), relay)):
                 raise SystemExit(why)
@@ -51,17 +49,16 @@ class Proxy:
             self.stop()
             raise
 
-    def _wait(self) -> None:
-        """Wait until it listens."""
+    def _listening(self) -> int:
+        """Wait until it is ready. Returns its port."""
         deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                return
-            except ConnectionRefusedError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"the proxy did not start:\n{self.said.read_text()}") from None
-                Event().wait(0.05)
+        while "ready:" not in (said := self.said.read_text()):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"the proxy did not start:\n{self.said.read_text()}")
+            Event().wait(0.05)
+        found = re.search(r"listener soak: listening on \S+:(\d+)", said)
+        assert found is not None, said
+        return int(found[1])
 
     def _write(self) -> None:
         relay = f"relay = {json.dumps(self._relay)}\n" if self._relay else ""
@@ -71,7 +68,7 @@ class Proxy:
         text = f"""{relay}
 [[listener]]
 name = "soak"
-endpoint = "tcp:{self.port}:interface=127.0.0.1"
+endpoint = "tcp:0:interface=127.0.0.1"
 
 {routes}[timeouts]
 idle = {self._idle}

@@ -49,6 +49,8 @@ class OursTests(SynchronousTestCase):
         peer = our_peer("x", "it", "engine")
         self.assertEqual(our_log(folder), "")
         self.assertFalse(peer.ready(folder))
+        (folder / "log").write_text("12:00 [-] worker 0: ready: 1 route\n")
+        self.assertFalse(peer.ready(folder))  # the supervisor has no admin endpoint yet
         (folder / "log").write_text("12:00 [-] relay: python: not built\n12:00 [-] ready: 1 route\n")
         self.assertTrue(peer.ready(folder))
         self.assertEqual(peer.relay(folder), "python")

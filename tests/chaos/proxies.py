@@ -171,7 +171,7 @@ def start(ways: Sequence[Way], wire: Wire, folder: Path) -> list[Proxy]:
 
 def _ready(proxy: Proxy, wire: Wire) -> bool:
     if proxy.way.name != HAPROXY:
-        return "ready:" in proxy.said()
+        return "] ready:" in proxy.said()  # not that of a worker
     with wire.other_side():
         return f":{proxy.way.port:04X} " in Path("/proc/thread-self/net/tcp").read_text()
 
