@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -106,26 +107,46 @@ class Tests(TestCase):
 """
 
 HANGS = """
+import os
 import threading
+from pathlib import Path
 from unittest import TestCase
 import tests
 
 class Tests(TestCase):
     def test_that_hangs(self):
+        Path(os.environ["PYTHONPATH"].split(os.pathsep)[0], "hangs").touch()
         threading.Event().wait()
 """
+
+LATE = """
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from tests import run
+
+def monotonic():
+    return time.monotonic() + (run.LIMIT_S if Path("hangs").exists() else 0)
+
+run.time = SimpleNamespace(**{**vars(time), "monotonic": monotonic})
+sys.exit(run.main(sys.argv[1:]))
+"""
+"""Runs tests with a clock by which the limit has passed once the test hangs, however long the start took."""
 
 
 class TrialTests(SynchronousTestCase):
     """One run of trial, in processes of its own."""
 
-    def ran(self, code: str, *options: str) -> subprocess.CompletedProcess[str]:
+    def ran(
+        self, code: str, *options: str, program: Sequence[str] = ("-m", "tests.run")
+    ) -> subprocess.CompletedProcess[str]:
         """The run of a module."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         (folder / "written.py").write_text(code)
         return subprocess.run(
-            [sys.executable, "-m", "tests.run", "-j2", *options, "written"],
+            [sys.executable, *program, "-j2", *options, "written"],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(run.ROOT)])},
             capture_output=True,
@@ -134,7 +155,7 @@ class TrialTests(SynchronousTestCase):
 
     def test_hangs(self) -> None:
         """A run that does not end is killed, and tells where it was."""
-        ended = self.ran(HANGS, "--limit=1")
+        ended = self.ran(HANGS, program=("-c", LATE))
         self.assertEqual(1, ended.returncode)
         self.assertIn("in test_that_hangs", ended.stdout)
         self.assertRegex(ended.stdout, r"FAILED \(errors=1\)")
@@ -142,7 +163,7 @@ class TrialTests(SynchronousTestCase):
     def test_orphan(self) -> None:
         """A program that a test has left is killed. It has the output of a worker, whose end trial waits for."""
         ended = self.ran(ORPHAN, "--program-limit=1")
-        self.assertRegex(ended.stdout, r"killed after \d s: process \d+: sleep 4321")
+        self.assertRegex(ended.stdout, r"killed after \d+ s: process \d+: sleep 4321")
         self.assertEqual(0, ended.returncode, ended.stdout)
 
     def test_crash(self) -> None:
