@@ -1,9 +1,9 @@
 """Runs worlds with mutated code, and reports at which seed each mutation is found.
 
-    python -m tests.simulation.mutate [--seeds 10000] [--jobs 2] [WORD ...]
+    python -m tests.simulation.mutate [--seeds 10000] [--jobs 2] [--write] [WORD ...]
 
 A mutation is applied to the source when its module is imported, in a process of its own. WORD selects mutations whose
-description has it.
+description has it. --write puts the table of all mutations into docs/explanation/simulation.md.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from bench.table import markdown, write_into
 from tests.simulation.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "explanation" / "simulation.md"
+HEADS = ("break", "file", "found at seed")
 PROCESS_LIMIT_S = 7200.0
 
 
@@ -99,22 +102,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=10_000)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--one", type=int)
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("words", nargs="*")
     options = parser.parse_args(arguments)
+    if options.write and options.words:
+        parser.error("--write: the table has all mutations; leave WORD out")
     if options.one is not None:
         found = find(options.one, options.seeds)
         print("none" if found is None else f"{found[0]} {found[1]}")
         return 0
     chosen = [n for n, one in enumerate(MUTATIONS) if all(word in one.what for word in options.words)]
+    rows: list[tuple[str, str, str]] = []
     missed = 0
-    print("| mutation | file | found at seed | by |\n|---|---|---:|---|")
     with ThreadPoolExecutor(options.jobs) as pool:
         for number, (seed, why, _) in zip(chosen, pool.map(lambda n: report(n, options.seeds), chosen), strict=True):
             missed += seed is None
             mutation = MUTATIONS[number]
             where = f"not in {options.seeds:,}" if seed is None and not why else "the run failed"
             where = where if seed is None else f"{seed:,}"
-            print(f"| {mutation.what} | `{mutation.path}` | {where} | {why[:100].replace('|', '/')} |", flush=True)
+            rows.append((mutation.what, f"`{mutation.path}`", where))
+            print(f"{where}: {mutation.what}, in {mutation.path}: {why[:100]}", flush=True)
+    if options.write:
+        write_into(DOCUMENT, "mutations", f"{len(rows) - missed} of {len(rows)} are found.\n\n{markdown(HEADS, rows)}")
     print(f"\n{len(chosen) - missed} of {len(chosen)} found")
     return 1 if missed else 0
 
