@@ -13,6 +13,8 @@ import attrs
 from tests.simulation.faults import KINDS, Fault
 
 TARGETS = tuple(f"10.1.0.{number}" for number in range(1, 6))
+OF_LATE_ANSWERS = "10.1.0.99"
+"""The address in a resolver's answers to queries that were cancelled before. No connection may lead there."""
 PORT = 6651
 
 Step = tuple[Any, ...]

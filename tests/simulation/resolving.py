@@ -19,7 +19,7 @@ from sniproxy.interfaces import (
     WatchState,
 )
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
-from tests.simulation.plan import PORT, TARGETS
+from tests.simulation.plan import OF_LATE_ANSWERS, PORT, TARGETS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -78,8 +78,8 @@ class WorldResolver:
 
         def cancel(deferred: Deferred[Any]) -> None:
             self._world.open_queries.pop(deferred, None)
-            if deaf:  # it answers although it was cancelled
-                deferred.callback(answer)
+            if deaf:  # it answers although it was cancelled: nobody may use this
+                deferred.callback(Resolution([Target(OF_LATE_ANSWERS, PORT)]))
 
         done: Deferred[Any] = Deferred(cancel)
         self._world.open_queries[done] = self._world.reactor.seconds()

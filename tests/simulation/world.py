@@ -26,7 +26,7 @@ from tests.simulation.model import BrokenContract, Half, TunnelModel
 from tests.simulation.moving import Line
 from tests.simulation.patches import LaterOffload, inside
 from tests.simulation.peers import Peer
-from tests.simulation.plan import Client, Plan
+from tests.simulation.plan import OF_LATE_ANSWERS, Client, Plan
 from tests.simulation.reactor import SimulatedReactor, Stuck
 from tests.simulation.settings import configuration
 
@@ -238,6 +238,8 @@ class World:
     def _dialled(self, end: End, peer: End) -> None:
         host = end.peer_address[0]
         now = self.clock()
+        if host == OF_LATE_ANSWERS:
+            self.fail(f"{end.name} leads to an address that the resolver gave after its query was cancelled")
         outage = next((one for one in self.plan.outages if one.target == host and one.since <= now < one.until), None)
         if outage is not None:
             self.note(f"{end.name} to {host}: {outage.how}")
