@@ -79,15 +79,16 @@ class FirstMessage(FirstBytes[bytes]):
         return data
 
 
-async def read_proxy_header(conn: Lifecycle, settings: AcceptProxy) -> bytes:
+async def read_proxy_header(conn: Lifecycle, settings: AcceptProxy, believed: bool) -> bytes:
     """Read the header of a connection, if it has one. From then on the client is the one that the header names.
 
+    @param believed: whether the peer's header is believed. Then the connection counts for its client from now on, not
+        for its peer.
     @return: the bytes that were read behind it.
     @raise Refusal: the header is malformed, is missing, or comes from a peer that is not believed; it did not come
         before C{timeouts.hello}; or a limit of the client is reached.
     """
     record, peer = conn.record, conn.record.client
-    believed = settings.believes(peer)
     found, received = _read_at_once(conn) if believed else (None, b"")
     if found is None:
         found, received = await _read(conn, received, None if believed else peer)
@@ -96,7 +97,7 @@ async def read_proxy_header(conn: Lifecycle, settings: AcceptProxy) -> bytes:
     if header is not None:
         record.proxied = Proxied(peer, header.tlvs, header.destination)
         if header.source is not None:
-            record.client = host_port(*header.source)
+            record.client = host_port(header.source.host, header.source.port)
     elif settings.required:
         raise _refusal(f"no PROXY protocol header from {_host(peer)}, and proxy_protocol requires one")
     if conn.permit is not None and believed:
