@@ -40,7 +40,10 @@ async def handle_tls(
 
     @raise Refusal: there is no tunnel.
     """
-    begun = None if proxy_protocol is None else await read_proxy_header(conn, proxy_protocol, believed)
+    begun = None
+    if proxy_protocol is not None:
+        read = read_proxy_header(conn, proxy_protocol, believed)
+        begun = read if isinstance(read, bytes) else await read
     hello, received = await read_hello(conn, begun)
     route = conn.context.routing.choose(hello, conn.record.listener)
     if terminator is not None:
@@ -75,7 +78,8 @@ async def handle_plaintext(
     """
     received = b""
     if proxy_protocol is not None:
-        received = await read_proxy_header(conn, proxy_protocol, believed)
+        read = read_proxy_header(conn, proxy_protocol, believed)
+        received = read if isinstance(read, bytes) else await read
         proxied = conn.record.proxied
         if not received and proxied is not None and proxied.destination is None:
             received = await read_first_message(conn)

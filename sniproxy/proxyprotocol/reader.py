@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 
 from sniproxy.proxyprotocol import tlvs
@@ -25,7 +25,7 @@ _ADDRESS_BYTES = {0x11: _IPV4_BYTES, 0x12: _IPV4_BYTES, 0x21: _IPV6_BYTES, 0x22:
 """Bytes of both addresses, by family and transport: IPv4, IPv6 and unix sockets, each as a stream or datagrams."""
 
 _PLAIN_V4, _PLAIN_V4_BYTES = V2_SIGNATURE + b"\x21\x11\x00\x0c", 28  # TCP over IPv4, without fields
-_V4, _V6 = struct.Struct("!4s4s2H"), struct.Struct("!16s16s2H")
+_read_v4, _read_v6 = struct.Struct("!4s4s2H").unpack_from, struct.Struct("!16s16s2H").unpack_from
 _V1_VERSIONS = {b"TCP4": 4, b"TCP6": 6}
 _ZERO = ord("0")
 _MAX_REMEMBERED = 1024  # addresses; clients and load balancers come again
@@ -38,7 +38,8 @@ def read_header(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     @raise NoHeader: the bytes begin no header. @raise HeaderError: the header is malformed or too long.
     """
     if data.startswith(_PLAIN_V4) and len(data) >= _PLAIN_V4_BYTES:  # most are; the short way
-        return _with_addresses(data, _V4, NO_TLVS), _PLAIN_V4_BYTES
+        source, destination, port, at_port = _read_v4(data, _FIXED_BYTES)
+        return ProxyHeader(2, Address(_v2_host(source), port), _v2_address(destination, at_port)), _PLAIN_V4_BYTES
     if data.startswith(V1_BEGIN):
         return _read_v1(bytes(data[:MAX_V1_BYTES]))
     if data.startswith(V2_SIGNATURE):
@@ -132,12 +133,9 @@ def _read_v2(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     fields = NO_TLVS if size == start else tlvs.named(_checked_fields(bytes(data[:size]), start))
     if addresses == _UNIX_BYTES:
         return ProxyHeader(2, tlvs=fields), size
-    return _with_addresses(data, _V4 if addresses == _IPV4_BYTES else _V6, fields), size
-
-
-def _with_addresses(data: bytes | bytearray, layout: struct.Struct, fields: Mapping[str, str]) -> ProxyHeader:
-    source, destination, port, at_port = layout.unpack_from(data, _FIXED_BYTES)
-    return ProxyHeader(2, Address(_v2_host(source), port), _v2_address(destination, at_port), fields)
+    read = _read_v4 if addresses == _IPV4_BYTES else _read_v6
+    source, destination, port, at_port = read(data, _FIXED_BYTES)
+    return ProxyHeader(2, Address(_v2_host(source), port), _v2_address(destination, at_port), fields), size
 
 
 def _checked_fields(whole: bytes, start: int) -> Iterator[tuple[int, int, bytes]]:
