@@ -9,9 +9,9 @@ documents; ``childprocess`` runs a function in a process of its own.
 ``datapath`` compares the proxy with others: ``peers`` has their configurations and ``ours`` our own, ``running`` starts
 them, ``clients`` and ``targets`` are the two ends, ``cases`` lists what is measured, ``results`` stores figures.
 ``pythons`` finds the Python for our proxy, ``before`` an older revision, and ``relays`` reads which relay serves.
-``instructions`` counts with callgrind, ``meanwhile`` measures an echo beside other work, some of which is in ``busy``;
-``choice`` measures what needs no sockets. ``report`` writes RESULTS.md and the manual's summary from the results, with
-``goals`` and ``plots``.
+``instructions`` counts with callgrind, ``headers`` compares listeners with and without PROXY protocol headers,
+``meanwhile`` measures an echo beside other work, some of which is in ``busy``; ``choice`` measures what needs no
+sockets. ``report`` writes RESULTS.md and the manual's summary from the results, with ``goals`` and ``plots``.
 ``upgrade`` replaces running proxies: ``upgradeways`` knows how; ``upgradeload`` has the tunnels, in two processes
 (``upgradeprocesses``), with their ends in ``upgradeends`` and ``upgradetls``; ``upgradedemo`` shows it.
 ``pulsar`` measures the same with real brokers and clients from ``tests/peers``.

@@ -8,23 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from statistics import median
 
 from attrs import evolve, frozen
 
 from bench.childprocess import SKIPPED, LoadError
-from bench.clients import Destination, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
+from bench.clients import CONCURRENT, Destination, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
+from bench.headers import header_instructions, headers
 from bench.instructions import instructions
 from bench.meanwhile import meanwhile, reload
-from bench.measure import ratios
 from bench.ours import with_toml
 from bench.peer import DIRECT, Peer
 from bench.peers import OTHERS
 from bench.relays import ENGINE, note
-from bench.running import Running, free_port
+from bench.running import Running
 from bench.targets import KINDS, Target, client_hello
-from sniproxy.proxyprotocol.header import Address
-from sniproxy.proxyprotocol.writer import write_v1, write_v2
 
 
 @frozen
@@ -166,7 +163,7 @@ def _names(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     found = {}
     for count in lengths.names:
         with bed.running(peer, _more_names(count)) as running:
-            sample = tunnels(bed.through(running, "first"), lengths.seconds, _CONCURRENT)
+            sample = tunnels(bed.through(running, "first"), lengths.seconds, CONCURRENT)
             found[f"{count:,} names: proxy CPU, µs"] = sample["proxy CPU, µs"]
             found[f"{count:,} names: tunnels/s"] = sample["tunnels/s"]
     return found
@@ -184,8 +181,8 @@ def _workers(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     for count in (1, 2):
         with bed.running(peer, workers=count) as running:
             for sample in (
-                tunnels(bed.through(running, "first"), lengths.seconds, _CONCURRENT),
-                echoes(bed.through(running, "echo"), lengths.seconds, _CONCURRENT),
+                tunnels(bed.through(running, "first"), lengths.seconds, CONCURRENT),
+                echoes(bed.through(running, "echo"), lengths.seconds, CONCURRENT),
             ):
                 found.update({f"{count}: {figure}": value for figure, value in sample.items() if "/s" in figure})
     return found
@@ -199,41 +196,13 @@ def _refusals(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
         with bed.running(with_toml(peer, more=more)) as running:
             assert running is not None
             destination = Destination(running.port, client_hello(name), running.pids)
-            sample = refused(destination, lengths.seconds, _CONCURRENT)
+            sample = refused(destination, lengths.seconds, CONCURRENT)
             found.update({f"{what}: {figure}": sample[figure] for figure in ("proxy CPU, µs", "refusals/s")})
     return found
 
 
 _ONE = "[limits]\nrate_per_client = 0.001\nburst_per_client = 1\n"
 """Refuses all clients but the first, which is the check that the proxy listens."""
-
-
-def _proxy_protocol(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
-    """New tunnels of two listeners of one proxy, in turn: one reads a PROXY protocol header, one does not."""
-    if peer is None or peer.name != "ours":
-        raise LoadError(f"{SKIPPED}headers are configured for our proxy only")
-    port = free_port()
-    more = f'[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\nproxy_protocol = "required"\n'
-    address = Address("127.0.0.1", 50123)
-    headers = {"without": b"", "v1": write_v1(address, address), "v2": write_v2(address, address, {})}
-    runs: dict[str, list[Sample]] = {what: [] for what in headers}
-    with bed.running(with_toml(peer, more=more)) as running:
-        plain = bed.through(running, "first")
-        for _ in range(_TURNS):
-            for what, header in headers.items():
-                destination = evolve(plain, port=port if header else plain.port, hello=header + plain.hello)
-                runs[what].append(tunnels(destination, lengths.seconds / _TURNS, _CONCURRENT))
-    found = {}
-    for figure in ("proxy CPU, µs", "tunnels/s"):
-        each = {what: [run[figure] for run in of] for what, of in runs.items()}
-        found.update({f"{what}: {figure}": median(values) for what, values in each.items()})
-        found[f"v1: {figure}, times without"] = ratios(each["v1"], each["without"]).median
-        found[f"v2: {figure}, times without"] = ratios(each["v2"], each["without"]).median
-    return found
-
-
-_TURNS = 4
-"""Turns of the listeners in one run, so that a disturbance meets all of them."""
 
 
 def _threads(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
@@ -245,15 +214,14 @@ def _threads(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
             if ours and (running is None or running.relay != ENGINE):
                 raise LoadError(f"{SKIPPED}the engine does not serve, and only it has threads")
             for sample in (
-                echoes(bed.through(running, "echo"), lengths.seconds, _CONCURRENT),
-                bulk(bed.through(running, "sink"), lengths.seconds, _CONCURRENT),
+                echoes(bed.through(running, "echo"), lengths.seconds, CONCURRENT),
+                bulk(bed.through(running, "sink"), lengths.seconds, CONCURRENT),
             ):
                 found.update({f"{count}: {figure}": value for figure, value in sample.items() if "/s" in figure})
     return found
 
 
 _QUICK_YARDSTICKS = "haproxy", "haproxy-log"
-_CONCURRENT = 16
 _LINE = ("ours", *OTHERS, DIRECT)
 _OURS = ("ours", "ours-python", "ours-before")
 _BESIDE = (*_OURS, DIRECT)
@@ -268,7 +236,7 @@ _LOADS = (
     Case(
         "echo16",
         "64-byte echo, 16 connections",
-        _loaded("echo", partial(echoes, connections=_CONCURRENT)),
+        _loaded("echo", partial(echoes, connections=CONCURRENT)),
         "messages/s",
         True,
         _LINE,
@@ -276,7 +244,7 @@ _LOADS = (
     Case(
         "tunnels",
         "New tunnels",
-        _loaded("first", partial(tunnels, at_once=_CONCURRENT)),
+        _loaded("first", partial(tunnels, at_once=CONCURRENT)),
         "tunnels/s",
         True,
         (*_LINE, *_LOGGING),
@@ -317,11 +285,20 @@ CASES: dict[str, Case] = {
         Case(
             "proxy-protocol",
             "New tunnels with a PROXY protocol header",
-            _proxy_protocol,
+            headers,
             "v2: proxy CPU, µs",
             False,
             ("ours",),
             pinned=True,
+        ),
+        Case(
+            "header-instructions",
+            "Instructions in user space, with a PROXY protocol header",
+            header_instructions,
+            "v2: instructions",
+            False,
+            ("ours",),
+            rounds=1,
         ),
         Case("workers", "1 and 2 workers", _workers, "2: tunnels/s", True, _SERVERS),
         Case("threads", "1 and 2 relay threads", _threads, "2: messages/s", True, ("ours", "haproxy")),

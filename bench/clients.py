@@ -26,6 +26,9 @@ from bench.targets import AFTERWARDS, COUNT
 Sample = dict[str, float]
 """The result of one run: values by the names of the figures."""
 
+CONCURRENT = 16
+"""Tunnels or connections at once, where a case has several."""
+
 _TIMEOUT_S = 30.0
 _CHUNK_BYTES = 1 << 20
 _BATCH = 64

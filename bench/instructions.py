@@ -30,17 +30,26 @@ _TOTAL = re.compile(r"^(?:summary|totals): (\d+)", re.MULTILINE)
 
 def instructions(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     """Instructions of a message, one way, and of a tunnel from accept to end. Raises `LoadError` without valgrind."""
-    program = shutil.which("valgrind")
-    if program is None:
-        raise LoadError(f"{SKIPPED}no valgrind")
-    before = [program, "--tool=callgrind", "--callgrind-out-file={folder}/callgrind", "--instr-atstart=no"]
-    with bed.running(peer, before=before) as running:
+    with bed.running(peer, before=callgrind()) as running:
         if running is None:
             raise LoadError(f"{SKIPPED}no proxy")
         echo, first = bed.through(running, "echo"), bed.through(running, "first")
         with echo.connect() as sock:
             turn = _each(running, lambda count: _echo(sock, count), 4 * lengths.calls)
-        return {"a message": turn / 2, "a tunnel": _each(running, lambda count: _tunnels(first, count), lengths.calls)}
+        return {"a message": turn / 2, "a tunnel": of_tunnel(running, first, lengths.calls)}
+
+
+def callgrind() -> list[str]:
+    """The command before a proxy's command that counts its instructions. Raises `LoadError` without valgrind."""
+    program = shutil.which("valgrind")
+    if program is None:
+        raise LoadError(f"{SKIPPED}no valgrind")
+    return [program, "--tool=callgrind", "--callgrind-out-file={folder}/callgrind", "--instr-atstart=no"]
+
+
+def of_tunnel(running: Running, destination: Destination, count: int) -> float:
+    """Instructions of a tunnel, from accept to end. ``running``: with `callgrind`. ``count``: tunnels to open."""
+    return _each(running, lambda tunnels: _tunnels(destination, tunnels), count)
 
 
 def total(text: str) -> int:

@@ -5,7 +5,8 @@ and ``target_source``. Pure.
 from __future__ import annotations
 
 import ipaddress
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,7 +28,7 @@ _MAX_REMEMBERED = 1024
 _VERSIONS = {"v1": 1, "v2": 2}
 
 
-class AcceptProxy(msgspec.Struct, frozen=True):
+class AcceptProxy(msgspec.Struct, frozen=True, dict=True):
     """How a listener treats PROXY protocol headers.
 
     @ivar required: a connection without a header is refused.
@@ -44,10 +45,14 @@ class AcceptProxy(msgspec.Struct, frozen=True):
 
     def believes(self, client: str) -> bool:
         """Whether the header of a peer is believed. @param client: ``192.0.2.7:50123``, or ``unix``."""
-        return not self.networks or _is_in(client.rpartition(":")[0], self.networks)
+        return not self.networks or self._lists(client.rpartition(":")[0])
+
+    @cached_property
+    def _lists(self) -> Callable[[str], bool]:
+        # A cache of its own, because the hash of networks, as a part of the key, takes longer than the rest.
+        return lru_cache(_MAX_REMEMBERED)(partial(_is_in, networks=self.networks))
 
 
-@lru_cache(_MAX_REMEMBERED)
 def _is_in(host: str, networks: tuple[Network, ...]) -> bool:
     """@param host: an IP address, with or without brackets. Empty: a client of a unix socket."""
     if not host:

@@ -29,16 +29,21 @@ async def handle_tls(
     terminator: Terminator | None = None,
     directions: DirectionFactory | None = None,
     proxy_protocol: AcceptProxy | None = None,
+    believed: bool = False,
 ) -> None:
     """Handle a connection of a TLS listener.
 
     @param terminator: None: TLS stays end to end.
     @param directions: look at the tunnel's bytes. None: nothing does.
     @param proxy_protocol: None: the client sends no PROXY protocol header.
+    @param believed: whether the header of this client is believed.
 
     @raise Refusal: there is no tunnel.
     """
-    begun = None if proxy_protocol is None else await read_proxy_header(conn, proxy_protocol)
+    begun = None
+    if proxy_protocol is not None:
+        read = read_proxy_header(conn, proxy_protocol, believed)
+        begun = read if isinstance(read, bytes) else await read
     hello, received = await read_hello(conn, begun)
     route = conn.context.routing.choose(hello, conn.record.listener)
     if terminator is not None:
@@ -60,18 +65,21 @@ async def handle_plaintext(
     route: LiveRoute,
     directions: DirectionFactory | None = None,
     proxy_protocol: AcceptProxy | None = None,
+    believed: bool = False,
 ) -> None:
     """Handle a connection of a plaintext listener.
 
     @param route: the listener's own route.
     @param directions: look at the tunnel's bytes. None: nothing does.
     @param proxy_protocol: None: the client sends no PROXY protocol header.
+    @param believed: whether the header of this client is believed.
 
     @raise Refusal: there is no tunnel.
     """
     received = b""
     if proxy_protocol is not None:
-        received = await read_proxy_header(conn, proxy_protocol)
+        read = read_proxy_header(conn, proxy_protocol, believed)
+        received = read if isinstance(read, bytes) else await read
         proxied = conn.record.proxied
         if not received and proxied is not None and proxied.destination is None:
             received = await read_first_message(conn)

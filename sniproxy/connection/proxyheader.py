@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Proxied, Refusal, Result
@@ -79,24 +80,45 @@ class FirstMessage(FirstBytes[bytes]):
         return data
 
 
-async def read_proxy_header(conn: Lifecycle, settings: AcceptProxy) -> bytes:
+def read_proxy_header(conn: Lifecycle, settings: AcceptProxy, believed: bool) -> bytes | Coroutine[Any, Any, bytes]:
     """Read the header of a connection, if it has one. From then on the client is the one that the header names.
 
-    @return: the bytes that were read behind it.
+    @param believed: whether the peer's header is believed. Then the connection counts for its client from now on, not
+        for its peer.
+    @return: the bytes that were read behind it. Most headers arrive as a whole, and are read without the reactor or a
+        deadline; otherwise a coroutine of these bytes, which may raise the same.
     @raise Refusal: the header is malformed, is missing, or comes from a peer that is not believed; it did not come
         before C{timeouts.hello}; or a limit of the client is reached.
     """
+    assert conn.sock is not None
+    data = b""
+    if believed:
+        found: Found | None = None
+        try:
+            data = conn.sock.recv(READ_BYTES)
+            found = read_header(data)
+        except NoHeader:
+            found = None, 0
+        except BlockingIOError:
+            pass
+        except HeaderError as error:
+            raise _refusal(str(error)) from error
+        except OSError as error:
+            raise _unread(ClientGone(error.strerror)) from error
+        if found is not None:
+            return _record(conn, settings, believed, found, data)
+    return _wait_for_header(conn, settings, believed, data)
+
+
+def _record(conn: Lifecycle, settings: AcceptProxy, believed: bool, found: Found, received: bytes) -> bytes:
+    """Record what the header says. @return: the bytes behind it."""
     record, peer = conn.record, conn.record.client
-    believed = settings.believes(peer)
-    found, received = _read_at_once(conn) if believed else (None, b"")
-    if found is None:
-        found, received = await _read(conn, received, None if believed else peer)
     header, size = found
     record.received = len(received) - size
     if header is not None:
         record.proxied = Proxied(peer, header.tlvs, header.destination)
         if header.source is not None:
-            record.client = host_port(*header.source)
+            record.client = host_port(header.source.host, header.source.port)
     elif settings.required:
         raise _refusal(f"no PROXY protocol header from {_host(peer)}, and proxy_protocol requires one")
     if conn.permit is not None and believed:
@@ -123,38 +145,18 @@ async def read_first_message(conn: Lifecycle) -> bytes:
     return received
 
 
-def _read_at_once(conn: Lifecycle) -> tuple[Found | None, bytes]:
-    """Read the header of a believed peer if it has arrived as a whole, as most have: without the reactor or a deadline.
-
-    @return: None: it is not complete; and the bytes that have arrived.
-    """
-    assert conn.sock is not None
-    data = b""
-    try:
-        data = conn.sock.recv(READ_BYTES)
-        return read_header(data), data
-    except NoHeader:
-        return (None, 0), data
-    except BlockingIOError:
-        return None, data
-    except HeaderError as error:
-        raise _refusal(str(error)) from error
-    except OSError as error:
-        raise _unread(ClientGone(error.strerror)) from error
-
-
-async def _read(conn: Lifecycle, data: bytes, peer: str | None) -> tuple[Found, bytes]:
-    """@param data: what has arrived. @param peer: as for L{HeaderStage}."""
-    context = conn.context
+async def _wait_for_header(conn: Lifecycle, settings: AcceptProxy, believed: bool, data: bytes) -> bytes:
+    """L{read_proxy_header} of a header that is not complete. @param data: what has arrived."""
+    context, peer = conn.context, None if believed else conn.record.client
     assert conn.sock is not None
     stage = HeaderStage(context.reactor, conn.sock, context.timeouts.hello, context.account, peer)
     try:
         found = (stage.take(data) if data else None) or await stage.first()
-        return found, bytes(stage.received)
     except (ClientGone, ReadTimeout) as error:
         raise _unread(error) from error
     except HeaderError as error:
         raise _refusal(str(error)) from error
+    return _record(conn, settings, believed, found, bytes(stage.received))
 
 
 def _unread(error: ClientGone | ReadTimeout) -> Refusal:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 
 from sniproxy.proxyprotocol import tlvs
@@ -26,10 +25,10 @@ _ADDRESS_BYTES = {0x11: _IPV4_BYTES, 0x12: _IPV4_BYTES, 0x21: _IPV6_BYTES, 0x22:
 """Bytes of both addresses, by family and transport: IPv4, IPv6 and unix sockets, each as a stream or datagrams."""
 
 _PLAIN_V4, _PLAIN_V4_BYTES = V2_SIGNATURE + b"\x21\x11\x00\x0c", 28  # TCP over IPv4, without fields
-_V4, _V6 = struct.Struct("!8B2H"), struct.Struct("!16s16s2H")
-_MAX_REMEMBERED = 1024  # addresses
-
-_PORT = re.compile(r"0|[1-9][0-9]{0,4}")
+_read_v4, _read_v6 = struct.Struct("!4s4s2H").unpack_from, struct.Struct("!16s16s2H").unpack_from
+_V1_VERSIONS = {b"TCP4": 4, b"TCP6": 6}
+_ZERO = ord("0")
+_MAX_REMEMBERED = 1024  # addresses; clients and load balancers come again
 
 
 def read_header(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
@@ -39,11 +38,12 @@ def read_header(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     @raise NoHeader: the bytes begin no header. @raise HeaderError: the header is malformed or too long.
     """
     if data.startswith(_PLAIN_V4) and len(data) >= _PLAIN_V4_BYTES:  # most are; the short way
-        return _read_v4(data, NO_TLVS), _PLAIN_V4_BYTES
-    if data.startswith(V2_SIGNATURE):
-        return _read_v2(data)
+        source, destination, port, at_port = _read_v4(data, _FIXED_BYTES)
+        return ProxyHeader(2, Address(_v2_host(source), port), _v2_address(destination, at_port)), _PLAIN_V4_BYTES
     if data.startswith(V1_BEGIN):
         return _read_v1(bytes(data[:MAX_V1_BYTES]))
+    if data.startswith(V2_SIGNATURE):
+        return _read_v2(data)
     if begins_header(data) is None:
         return None
     raise NoHeader("no PROXY protocol header")
@@ -59,38 +59,52 @@ def begins_header(data: bytes | bytearray) -> bool | None:
 
 def _read_v1(data: bytes) -> tuple[ProxyHeader, int] | None:
     """Section 2.1: one line of text."""
-    end = data.find(b"\r\n")
-    if end < 0:
+    line, end, _ = data.partition(b"\r\n")
+    if not end:
         if len(data) >= MAX_V1_BYTES:
             raise HeaderError(f"the header (v1) has no line end within {MAX_V1_BYTES} bytes")
         return None
-    line = data[:end].decode("latin-1")
-    words = line.split(" ")
-    if words[1] == "UNKNOWN":
-        return ProxyHeader(1), end + 2
-    if len(words) != 6 or words[1] not in ("TCP4", "TCP6"):
-        raise HeaderError(f"the header (v1) is malformed: {bounded(line)!r}")
-    source = Address(_v1_host(words[1], words[2]), _v1_port(words[4]))
-    return ProxyHeader(1, source, _shared(_v1_host(words[1], words[3]), _v1_port(words[5]))), end + 2
+    words, size = line.split(b" "), len(line) + 2
+    if words[1] == b"UNKNOWN":
+        return ProxyHeader(1), size
+    if len(words) != 6 or words[1] not in _V1_VERSIONS:
+        raise HeaderError(f"the header (v1) is malformed: {_shown(line)}")
+    _, family, host, at_host, port, at_port = words
+    source = Address(_v1_host(family, host), _v1_port(port))
+    return ProxyHeader(1, source, _v1_address(family, at_host, at_port)), size
 
 
 @lru_cache(_MAX_REMEMBERED)
-def _v1_host(family: str, host: str) -> str:
-    """The address in its shortest form. Clients and load balancers come again, and parsing takes long."""
+def _v1_address(family: bytes, host: bytes, port: bytes) -> Address:
+    """Clients come to few addresses: idle tunnels share one object for each."""
+    return Address(_v1_host(family, host), _v1_port(port))
+
+
+@lru_cache(_MAX_REMEMBERED)
+def _v1_host(family: bytes, host: bytes) -> str:
+    """The address in its shortest form."""
+    text = host.decode("latin-1")
     try:
         # A zone ("%eth0") is valid for ipaddress, but not here.
-        address = ipaddress.ip_address("" if "%" in host else host)
+        address = ipaddress.ip_address("" if "%" in text else text)
     except ValueError:
-        raise HeaderError(f"the header (v1) has the address {bounded(host)!r}") from None
-    if f"TCP{address.version}" != family:
-        raise HeaderError(f"the header (v1) says {family} and has the address {address}")
-    return _host(address)
+        raise HeaderError(f"the header (v1) has the address {_shown(host)}") from None
+    if address.version != _V1_VERSIONS[family]:
+        raise HeaderError(f"the header (v1) says {family.decode()} and has the address {address}")
+    return _shortest(address)
 
 
-def _v1_port(port: str) -> int:
-    if not _PORT.fullmatch(port) or int(port) > 65535:
-        raise HeaderError(f"the header (v1) has the port {bounded(port)!r}")
-    return int(port)
+def _v1_port(port: bytes) -> int:
+    # int takes more: signs, spaces and underscores.
+    if port.isdigit() and len(port) <= 5 and (port[0] != _ZERO or len(port) == 1):
+        number = int(port)
+        if number <= 65535:
+            return number
+    raise HeaderError(f"the header (v1) has the port {_shown(port)}")
+
+
+def _shown(data: bytes) -> str:
+    return repr(bounded(data.decode("latin-1")))
 
 
 def _read_v2(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
@@ -117,17 +131,11 @@ def _read_v2(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     start = _FIXED_BYTES + addresses
     # Most headers have no fields.
     fields = NO_TLVS if size == start else tlvs.named(_checked_fields(bytes(data[:size]), start))
-    if addresses == _IPV4_BYTES:
-        return _read_v4(data, fields), size
     if addresses == _UNIX_BYTES:
         return ProxyHeader(2, tlvs=fields), size
-    source, destination, port, at_port = _V6.unpack_from(data, _FIXED_BYTES)
-    return ProxyHeader(2, Address(_v6_host(source), port), _shared(_v6_host(destination), at_port), fields), size
-
-
-def _read_v4(data: bytes | bytearray, fields: Mapping[str, str]) -> ProxyHeader:
-    a, b, c, d, e, f, g, h, port, at_port = _V4.unpack_from(data, _FIXED_BYTES)
-    return ProxyHeader(2, Address(f"{a}.{b}.{c}.{d}", port), _shared(f"{e}.{f}.{g}.{h}", at_port), fields)
+    read = _read_v4 if addresses == _IPV4_BYTES else _read_v6
+    source, destination, port, at_port = read(data, _FIXED_BYTES)
+    return ProxyHeader(2, Address(_v2_host(source), port), _v2_address(destination, at_port), fields), size
 
 
 def _checked_fields(whole: bytes, start: int) -> Iterator[tuple[int, int, bytes]]:
@@ -143,15 +151,21 @@ def _checked_fields(whole: bytes, start: int) -> Iterator[tuple[int, int, bytes]
 
 
 @lru_cache(_MAX_REMEMBERED)
-def _v6_host(address: bytes) -> str:
-    return _host(ipaddress.IPv6Address(address))
+def _v2_address(packed: bytes, port: int) -> Address:
+    """As L{_v1_address}."""
+    return Address(_v2_host(packed), port)
 
 
-def _host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+@lru_cache(_MAX_REMEMBERED)
+def _v2_host(packed: bytes) -> str:
+    """@param packed: 4 or 16 bytes."""
+    if len(packed) == 4:  # without ipaddress: a proxy may have more clients than the cache has places
+        a, b, c, d = packed
+        return f"{a}.{b}.{c}.{d}"
+    return _shortest(ipaddress.IPv6Address(packed))
+
+
+def _shortest(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     """An IPv4 address in an IPv6 one (RFC 4291, section 2.5.5.2) is IPv4, as for the proxy's own connections."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
-
-
-_shared = lru_cache(_MAX_REMEMBERED)(Address)
-"""Clients come to few addresses: idle tunnels share one object for each."""

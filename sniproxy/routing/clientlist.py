@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 
 import attrs
 
@@ -18,6 +20,7 @@ ENDPOINT_TLVS = ("aws_vpce_id", "azure_link_id", "gcp_psc_id")
 
 _ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,}")
 _KEY = "only_from"
+_MAX_REMEMBERED = 1024  # addresses
 
 
 @attrs.frozen
@@ -32,16 +35,22 @@ class ClientList:
 
         @param tlvs: of a believed PROXY protocol header.
         """
-        if any(tlvs.get(name) in self.endpoints for name in ENDPOINT_TLVS):
+        if tlvs and any(tlvs.get(name) in self.endpoints for name in ENDPOINT_TLVS):
             return True
-        try:
-            address = plain_address(client.rpartition(":")[0])
-        except ValueError:
-            return False
-        return any(one.version == address.version and address in one for one in self.networks)
+        address = _address(client.rpartition(":")[0])
+        return address is not None and any(one.version == address.version and address in one for one in self.networks)
 
     def __str__(self) -> str:
         return ", ".join([*map(str, self.networks), *sorted(self.endpoints)])
+
+
+@lru_cache(_MAX_REMEMBERED)
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """None: it is no IP address. Clients come again, and to parse an address takes longer than to look for it."""
+    try:
+        return plain_address(host)
+    except ValueError:
+        return None
 
 
 def make_client_list(texts: Iterable[str] | None) -> ClientList | None:

@@ -144,25 +144,28 @@ class ConnectionManager:
             handler = partial(handle_plaintext, route=route)
         elif terminator is not None:
             handler = partial(handle_tls, terminator=terminator)
+        believing = handler
         if headers is not None:
             handler = partial(handler, proxy_protocol=headers)
+            believing = partial(handler, believed=True)
         from sniproxy.relay.pacing import Paced, pace_of
         from sniproxy.relay.tee import tapped_directions
 
         def accepted(sock: socket.socket, client: str) -> None:
             # A load balancer's connections count for the clients that its headers name.
-            permit = self.admission.admit(None if headers is not None and headers.believes(client) else client)
+            believed = headers is not None and headers.believes(client)
+            permit = self.admission.admit(None if believed else client)
             if permit is None:
                 refuse(sock)
                 return
             conn = Lifecycle(context, sock, self._record(listener.name, client))
             inspector = self._inspector() if listener.inspect else None
-            tap, stages = None, handler
+            tap, stages = None, believing if believed else handler
             if inspector is not None:
                 # A client of a plaintext listener names no broker; brokers advertise the address where it listens.
                 place = None if route is None else _bound(sock)
                 tap = Paced(pace_of(context.reactor), inspector.tap(conn.record, place), context.account)
-                stages = partial(handler, directions=tapped_directions(tap))
+                stages = partial(stages, directions=tapped_directions(tap))
             if route is None or headers is not None:
                 permit.wait_for_hello(conn)
             self._begin(conn, stages, permit, tap)

@@ -47,20 +47,6 @@ class CaseTests(SynchronousTestCase):
                 error = self.assertRaises(LoadError, CASES["refusals"].run, bed, other, SHORT)
                 self.assertIn("for our proxy only", str(error))
 
-    def test_proxy_protocol(self) -> None:
-        """New tunnels with and without a header have a cost; they are measured for our proxy only."""
-        with ExitStack() as stack:
-            bed = TestBed(stack)
-            found = CASES["proxy-protocol"].run(bed, PEERS["ours"], SHORT)
-            for figure in ("proxy CPU, µs", "tunnels/s"):
-                for what in ("v1", "v2"):
-                    self.assertLessEqual({f"{what}: {figure}", f"{what}: {figure}, times without"}, found.keys())
-                self.assertIn(f"without: {figure}", found)
-            self.assertGreater(min(found.values()), 0)
-            for other in (None, PEERS["haproxy"]):
-                error = self.assertRaises(LoadError, CASES["proxy-protocol"].run, bed, other, SHORT)
-                self.assertIn("for our proxy only", str(error))
-
     def test_peers(self) -> None:
         """The peers of cases are known, and ours comes first."""
         for case in CASES.values():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Network
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.describe import describe
@@ -81,6 +83,25 @@ class ProxyProtocolTests(SynchronousTestCase):
         ):
             self.assertEqual(believed, settings.believes(client), client)
         self.assertTrue(AcceptProxy(True, ()).believes("127.0.0.1:1"))
+
+    def test_remembers(self) -> None:
+        """A peer's address is compared with the networks once, and each listener remembers its own peers."""
+        asked: list[object] = []
+
+        class Counting(IPv4Network):
+            def __contains__(self, address: object) -> bool:
+                asked.append(address)
+                return super().__contains__(address)
+
+            def __hash__(self) -> int:
+                raise AssertionError("for each connection, this takes longer than the rest")
+
+        settings = AcceptProxy(True, (Counting("10.0.0.0/8"),))
+        for port in range(3):
+            self.assertTrue(settings.believes(f"10.1.2.3:{port}"))
+            self.assertFalse(settings.believes(f"11.1.2.3:{port}"))
+        self.assertEqual([IPv4Address("10.1.2.3"), IPv4Address("11.1.2.3")], asked)
+        self.assertFalse(AcceptProxy(True, (IPv4Network("192.0.2.0/24"),)).believes("10.1.2.3:1"))
 
 
 class SendProxyTests(SynchronousTestCase):

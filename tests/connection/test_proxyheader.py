@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import sys
+from collections import Counter
+from types import FrameType
 
 from sniproxy.config.parser import parse
 from sniproxy.events import Proxied, Result
@@ -10,7 +13,7 @@ from sniproxy.proxyprotocol.header import V2_SIGNATURE, Address
 from sniproxy.proxyprotocol.writer import write_v1, write_v2
 from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.hellos import hello
-from tests.support.proxies import Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import HandClock, in_thread, read_exactly, read_to_end
 
 SOURCE, DESTINATION = Address("192.0.2.7", 50123), Address("198.51.100.1", 4443)
@@ -184,6 +187,44 @@ class HeaderTests(ProxyHeaderCase):
         self.assertEqual(
             (Result.HELLO_TIMEOUT, "no complete first message within 10 s"), (record.result, record.reason)
         )
+
+
+class CallTests(ProxyHeaderCase):
+    """What a header costs."""
+
+    async def calls(self, proxy: Proxy, listener: str, data: bytes, size: int) -> Counter[str]:
+        """Open a tunnel. @return: the calls of functions that may have to do with a header, by name."""
+        found: Counter[str] = Counter()
+        rooms = tuple(f"sniproxy.{room}" for room in ("proxyprotocol.", "connection.", "config.", "net.", "util.names"))
+
+        def count(frame: FrameType, event: str, arg: object) -> None:
+            if event == "call" and frame.f_globals.get("__name__", "").startswith(rooms):
+                found[frame.f_code.co_qualname] += 1
+
+        with proxy.connect(listener) as client:
+            client.sendall(data)  # it has arrived before the proxy accepts: both are in this thread
+            before = sys.getprofile()
+            sys.setprofile(count)
+            try:
+                upstream = await in_thread(self.backend.accept)
+            finally:
+                sys.setprofile(before)
+            with upstream:
+                await in_thread(read_exactly, upstream, size)
+        return found
+
+    async def test_calls(self) -> None:
+        """A header that arrives with the hello costs a handful of calls: it is parsed at once, without waiting, and the
+        peer is looked up once."""
+        proxy = Proxy(self, listener() + LISTENER.replace("public", "plain") + route(self.backend.address))
+        data = hello(name=NAME)
+        headers = V1, write_v2(SOURCE, DESTINATION, {})
+        for _ in range(2):  # the first round fills caches
+            without = await self.calls(proxy, "plain", data, len(data))
+            more = [await self.calls(proxy, "public", header + data, len(data)) - without for header in headers]
+        for calls in more:
+            self.assertIn("read_header", calls)
+            self.assertLessEqual(sum(calls.values()), 8, calls)
 
 
 class RefusalTests(ProxyHeaderCase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.proxyprotocol.header import Address, HeaderError, NoHeader, ProxyHeader
@@ -18,6 +20,12 @@ class HeaderTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """A header may have neither addresses nor fields."""
         self.assertEqual(ProxyHeader(2, None, None, {}), ProxyHeader(2))
+
+    def test_no_garbage(self) -> None:
+        """Idle tunnels keep addresses, which the garbage collector need not look at."""
+        one = Address("192.0.2.7", 50123)
+        self.assertFalse(gc.is_tracked(one) or gc.is_tracked(ProxyHeader(1, one, one)))
+        self.assertEqual({one}, {Address("192.0.2.7", 50123)})
 
     def test_errors(self) -> None:
         """A missing header is an error of its own kind."""

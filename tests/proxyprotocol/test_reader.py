@@ -66,6 +66,9 @@ HEADERS = {
         for line, (source, destination) in AWS_CLASSIC.items()
     },
     V1_LINE: ProxyHeader(1, SOURCE, DESTINATION),
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 0 65535\r\n": ProxyHeader(
+        1, Address("192.0.2.7", 0), Address("198.51.100.1", 65535)
+    ),
     V1_LINE_6: ProxyHeader(1, SOURCE_6, DESTINATION_6),
     b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:198.51.100.1 50123 4443\r\n": ProxyHeader(1, SOURCE, DESTINATION),
     b"PROXY UNKNOWN\r\n": ProxyHeader(1),
@@ -101,6 +104,12 @@ MALFORMED = {
     b"PROXY TCP4 192.0.2.7 198.51.100.1 65536 4443\r\n": "port",
     b"PROXY TCP4 192.0.2.7 198.51.100.1 -1 4443\r\n": "port",
     b"PROXY TCP4 192.0.2.7 198.51.100.1 050 4443\r\n": "port",
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 00 4443\r\n": "port",
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 +1 4443\r\n": "port",
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 1_0 4443\r\n": "port",
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 \t1 4443\r\n": "port",
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 0000000001 4443\r\n": "port",
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 50123 65536\r\n": "port",
     b"PROXY TCP4 192.0.2.7 198.51.100.1 \xb2 4443\r\n": "port",
     b"PROXY UNKNOWN".ljust(MAX_V1_BYTES, b" "): "line end",
     v2(0x11, 0x11, V4): "version and command 0x11",
@@ -162,6 +171,14 @@ class ReadHeaderTests(SynchronousTestCase):
         self.assertRaises(HeaderError, read_header, V2_SIGNATURE + b"\x31")
         self.assertRaises(HeaderError, read_header, V2_SIGNATURE + b"\x21\x77")
         self.assertRaises(HeaderError, read_header, V2_SIGNATURE + b"\x21\x11\xff\xff")
+
+    def test_shared(self) -> None:
+        """Idle tunnels of clients that came to one address share its object."""
+        for data in (V1_LINE, V1_LINE_6, v2(0x21, 0x11, V4), v2(0x21, 0x21, V6)):
+            one, other = read_header(data), read_header(data)
+            assert one is not None and other is not None
+            self.assertIsNotNone(one[0].destination)
+            self.assertIs(one[0].destination, other[0].destination)
 
     def test_largest(self) -> None:
         """Headers of exactly the allowed size are read."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import BadValue
+from sniproxy.routing import clientlist
 from sniproxy.routing.clientlist import ClientList, check_client, client_text, make_client_list
 from sniproxy.tls.alerts import Alert
+from sniproxy.util.names import plain_address
 
 
 class ClientListTests(SynchronousTestCase):
@@ -32,6 +36,21 @@ class ClientListTests(SynchronousTestCase):
             ("unix", False),
         ):
             self.assertEqual(allowed, clients.allows(client, {}), client)
+
+    def test_remembers(self) -> None:
+        """The address of a client that comes again is not parsed again."""
+        parsed: list[str] = []
+
+        def parse(host: str) -> IPv4Address | IPv6Address:
+            parsed.append(host)
+            return plain_address(host)
+
+        self.patch(clientlist, "plain_address", parse)
+        clients, others = self.made("203.0.113.0/24"), self.made("10.0.0.0/8")
+        for port in range(3):
+            self.assertTrue(clients.allows(f"203.0.113.77:{port}", {}))
+            self.assertFalse(others.allows(f"203.0.113.77:{port}", {}))
+        self.assertEqual(["203.0.113.77"], parsed)
 
     def test_endpoints(self) -> None:
         """A client is listed by the id of its private endpoint."""

@@ -254,9 +254,14 @@ def to_record(connection: Connection) -> Record:
         connection.hello_s,
         connection.resolve_s,
         connection.connect_s,
-        None if proxied is None else (proxied.peer, dict(proxied.tlvs), proxied.destination),
+        None if proxied is None else _to_tuple(proxied),
         connection.upstream,
     )
+
+
+def _to_tuple(proxied: Proxied) -> tuple[str, dict[str, str], tuple[str, int] | None]:
+    destination = proxied.destination
+    return proxied.peer, dict(proxied.tlvs), None if destination is None else (destination.host, destination.port)
 
 
 def from_record(record: Record, target: Target, bytes_up: int, bytes_down: int) -> Connection:
