@@ -163,6 +163,13 @@ class ServiceView:
         rule = self.faults.add(values, pulsar_listeners(self._built.configuration))
         return next(one for one in self.faults.document() if one["name"] == rule.fault.name)
 
+    def take_fault(self, values: Mapping[str, str], matched: int, applied: int, added: bool) -> None:
+        """Continue with a fault of the process before this one. @raise BadValue: a value is wrong here."""
+        from sniproxy.config.faults import pulsar_listeners
+
+        listeners = pulsar_listeners(self._built.configuration)
+        self.faults.take_over(values, listeners, matched, applied, added)
+
     def readiness(self) -> Readiness:
         """Whether the proxy is ready, its workers and its drains."""
         return Readiness(self.ready, self._built.configuration.workers, self.drains.status())

@@ -5,9 +5,10 @@ from __future__ import annotations
 from sniproxy.admin.sources import Readiness, UnknownDrainTarget
 from sniproxy.admin.upgrades import OldProcess
 from sniproxy.config.schema import ConfigError
+from sniproxy.interfaces import BadValue
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
-from tests.support.proxies import Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread
 from tests.support.targetsof import targets_of
 
@@ -59,6 +60,14 @@ class ViewTests(SocketTestCase):
         self.assertEqual([], view.status().old_processes)
         view.find_old_processes = lambda: [OldProcess(7, 3)]
         self.assertEqual([OldProcess(7, 3)], view.status().old_processes)
+
+    async def test_take_fault(self) -> None:
+        """A fault of the process before this one continues, if this configuration allows it."""
+        proxy = Proxy(self, LISTENER + route("127.0.0.1:1"))
+        view = proxy.service.view
+        view.take_fault({"action": "cut", "name": "a", "listener": "public"}, 3, 2, True)
+        self.assertEqual([("a", 3, 2)], [(one["name"], one["matched"], one["applied"]) for one in view.status().faults])
+        self.assertRaises(BadValue, view.take_fault, {"action": "cut", "listener": "gone"}, 3, 2, True)
 
     async def test_drain(self) -> None:
         """Live connections are listed, and can be drained by the name of their route."""
