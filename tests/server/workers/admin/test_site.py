@@ -186,6 +186,12 @@ class WorkersSiteTests(SiteTestCase):
             code, text = await self.said(path, method="POST", headers=headers)
             self.assertEqual((409, True), (code, text.startswith("faults are counted in one process")), text)
 
+    async def test_record(self) -> None:
+        """Workers are not recorded."""
+        self.site.token = TOKEN.encode()
+        code, text = await self.said("/record", method="POST", headers={"Authorization": f"Bearer {TOKEN}"})
+        self.assertEqual((409, True), (code, text.startswith("a recording is of one process")), text)
+
     async def test_drain(self) -> None:
         """A drain needs the token, reaches both workers, and is shown as one."""
         path = "/drain?name=a.test&rate=8"
