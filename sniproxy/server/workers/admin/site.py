@@ -130,7 +130,7 @@ class WorkersSite(GuardedSite):
             query = "/who?" + urlencode([("address", one) for one in texts_of(request, b"address")])
             return JSON, self._merged(query, query, lambda _: documents.who)
         if path == "/faults":
-            return JSON, _dumped({"time": self._now(), "faults": [], "counts": {}})
+            return JSON, self._merged(path, path, lambda _: documents.faults)
         raise not_found()
 
     def act(self, request: Request, path: str) -> tuple[str, Body]:
