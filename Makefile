@@ -108,7 +108,7 @@ proto: dev
 # Seconds for each target; not part of the tests.
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.made-fuzz
-	for target in hello layouts headers frames inspection commands reassembly segments; do \
+	for target in hello layouts headers frames inspection commands reassembly segments silent faulty recording conversation; do \
 		$(BIN)/python -m fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 
 # An hour on an idle machine; writes its tables into bench/RESULTS.md, plots and summary into docs. bench-pulsar: with real brokers and clients.

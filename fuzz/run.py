@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
 import atheris
 
 with atheris.instrument_imports(include=["sniproxy"]):
+    from fuzz.conversations import conversation, recording
+    from fuzz.faults import faulty, silent
+    from fuzz.inputs import pieces
     from sniproxy.inspector.capture.packets import ACK, FIN, RST, SYN, Segment
     from sniproxy.inspector.capture.streams import Data, Ended, Gap, Piece, Reassembly
     from sniproxy.inspector.format import json_line, readable_line
@@ -29,13 +32,6 @@ with atheris.instrument_imports(include=["sniproxy"]):
 
 from tests.pulsar import streams
 from tests.support import hellos
-
-
-def pieces(data: bytes) -> Iterator[bytes]:
-    """The data after its first byte, in pieces of that size."""
-    size = max(data[0], 1) if data else 1
-    for at in range(1, len(data), size):
-        yield data[at : at + size]
 
 
 def hello(data: bytes) -> None:
@@ -222,8 +218,12 @@ def segments(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (hello, layouts, headers, frames, inspection, commands, reassembly, segments)
-}
+    target.__name__: target
+    for target in (
+        hello, layouts, headers, frames, inspection, commands, reassembly, segments,
+        silent, faulty, recording, conversation,
+    )
+}  # fmt: skip
 
 
 if __name__ == "__main__":

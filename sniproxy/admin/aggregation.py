@@ -36,6 +36,7 @@ def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "refusals": _refusals(documents),
         "old_processes": [one for document in documents for one in document.get("old_processes", ())],
         "drains": merged_drains([one for document in documents for one in document["drains"]]),
+        "faults": merged_faults([one for document in documents for one in document.get("faults", ())]),
         "warning_count": max(len(warnings), *(document["warning_count"] for document in documents)),
         "warnings": warnings,
     }
@@ -54,6 +55,20 @@ def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             before[name] += drain[name]
         before["clients"] = [*before["clients"], *drain["clients"]]
         before["since"] = min(before["since"], drain["since"])
+    return list(found.values())
+
+
+def merged_faults(faults: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Merge the faults of several instances; adds up the counts of those that are the same."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for fault in faults:
+        key = fault["name"], fault["action"], fault["trigger"]
+        before = found.get(key)
+        if before is None:
+            found[key] = dict(fault)
+            continue
+        for name in ("matched", "applied"):
+            before[name] += fault[name]
     return list(found.values())
 
 

@@ -15,8 +15,8 @@ ADD, REMOVE = "/faults/add", "/faults/remove"
 FAULT_ACTIONS = (ADD, REMOVE)
 """The paths that change faults."""
 
-ONE_PROCESS = "faults are counted in one process: start the proxy without workers"
-"""Why a supervisor of workers has none."""
+ONE_PROCESS = "with workers, a command changes no faults: write [[fault]] in the configuration, and reload"
+"""Why a supervisor of workers adds and removes none."""
 
 
 def faults_document(source: StatusSource, now: float) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from sniproxy.admin.upgrades import Upgrade, UpgradeRequests
 
 log = Logger()
 
-ACTIONS = ("/drain", "/undrain", "/upgrade", "/faults/add", "/faults/remove")
+ACTIONS = ("/drain", "/undrain", "/upgrade", "/record", "/faults/add", "/faults/remove")
 """The paths that change state."""
 
 JSON = "application/json"

@@ -20,6 +20,7 @@ from sniproxy.admin.livecounts import LiveCounts
 from sniproxy.admin.metrics import CONTENT_TYPE, Metrics
 from sniproxy.admin.query import ErrorAnswer, number_of, optional_text_of, rate_of, text_of, texts_of, values_of
 from sniproxy.admin.recentrefusals import RecentRefusals
+from sniproxy.admin.recording import RECORD, record
 from sniproxy.admin.rejections import Rejections
 from sniproxy.admin.sampler import Sampler
 from sniproxy.admin.slices import Steps
@@ -104,9 +105,11 @@ class AdminSite(GuardedSite):
         raise not_found()
 
     def act(self, request: Request, path: str) -> tuple[str, Body]:
-        """Drain, cancel a drain, upgrade the program, or add or remove faults."""
+        """Drain, cancel a drain, upgrade the program, record, or add or remove faults."""
         if path == "/upgrade":
             return self.begin_upgrade(request, self.proxy.upgrade)
+        if path == RECORD:
+            return record(request, self.proxy)
         if path in FAULT_ACTIONS:
             return JSON, _dumped(change_faults(self.proxy, path, values_of(request)))
         name = text_of(request, b"name")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from sniproxy.admin.messagestream import Send as Send
 from sniproxy.admin.reloads import Reloads as Reloads
 from sniproxy.admin.slices import Steps
 from sniproxy.admin.upgrades import OldProcess as OldProcess
@@ -16,6 +17,9 @@ from sniproxy.events import Connection
 from sniproxy.faults.active import ActiveFaults
 from sniproxy.routing.targetstats import TargetStats, TargetStatsTable
 from sniproxy.util.names import host_port
+
+if TYPE_CHECKING:
+    from sniproxy.conversation.recorder import Recording
 
 
 class LiveConnection(Protocol):
@@ -274,6 +278,9 @@ class StatusSource(Protocol):
         @raise BadValue: a value is wrong.
         """
         ...
+
+    def record(self, listeners: Sequence[str], what: Recording, send: Send) -> tuple[list[str], Callable[[], None]]:
+        """Begin a recording. @return: the listeners, and what ends it. @raise CannotRecord: it cannot begin."""
 
     @property
     def reloads(self) -> Reloads:

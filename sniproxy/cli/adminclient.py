@@ -171,7 +171,7 @@ def _post(url: str, path: str, query: dict[str, str], token: str | None) -> dict
     return _document(url, f"{path}?{urllib.parse.urlencode(query)}", "POST", token)
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket. @ivar path: the path of the socket."""
 
     path = ""
@@ -192,8 +192,8 @@ class _UnixHandler(urllib.request.HTTPHandler):
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connection, request)
 
-    def _connection(self, host: str, /, **options: Any) -> _UnixConnection:
-        connection = _UnixConnection(host, **options)
+    def _connection(self, host: str, /, **options: Any) -> UnixConnection:
+        connection = UnixConnection(host, **options)
         connection.path = self._path
         return connection
 

@@ -20,7 +20,7 @@ def add_fault_command(commands: Any) -> argparse.ArgumentParser:
         "Lists, adds or removes faults on purpose of a running proxy. The keys of a fault are those of [[fault]] in "
         "the configuration, as in action=delay seconds=2 on=LOOKUP_RESPONSE nth=3. An added fault applies to "
         "connections that are opened afterwards, and to those that another fault concerns already. It survives a "
-        "reload, but not a restart. Changes need the unix socket or the token of the admin endpoint.",
+        "reload and an upgrade, but not a restart. Changes need the unix socket or the token of the admin endpoint.",
     )
     parser.add_argument("what", choices=(LIST, ADD, REMOVE), help="what to do")
     parser.add_argument(

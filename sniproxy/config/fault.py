@@ -89,13 +89,15 @@ def fault_values(fault: Fault) -> dict[str, Any]:
     return {key: value for key, value in shown.items() if value is not None}
 
 
-def fault_warnings(faults: Sequence[Fault]) -> list[str]:
-    """The warning that faults are configured. Empty: none is."""
+def fault_warnings(faults: Sequence[Fault], workers: int = 1) -> list[str]:
+    """The warning that faults are configured. Empty: none is. @param workers: processes that count for themselves."""
     if not faults:
         return []
     many = "a fault on purpose is" if len(faults) == 1 else f"{len(faults)} faults on purpose are"
     names = ", ".join(f"{one.name} ({one.action})" for one in faults[:5])
     more = ", ..." if len(faults) > 5 else ""
+    counts = f"; each of {workers} workers counts for itself" if workers > 1 else ""
     return [
-        f"{many} configured: {names}{more}: only for tests of clients; remove [[fault]] before clients depend on it"
+        f"{many} configured: {names}{more}{counts}: only for tests of clients; remove [[fault]] before clients depend "
+        "on it"
     ]

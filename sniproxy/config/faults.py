@@ -85,15 +85,12 @@ def with_faults(
     check: Check, configuration: Configuration, entries: Sequence[FaultEntry], workers: int
 ) -> Configuration:
     """The configuration with the faults of its file. @raise ConfigError: a value is wrong."""
-    if workers > 1:
-        cure = "faults are counted in one process; remove workers, or all [[fault]] tables"
-        raise check.error("workers", workers, cure)
     listeners = pulsar_listeners(configuration)
     faults: dict[str, Fault] = {}
     for number, entry in enumerate(entries):
         fault = check.converted(f"fault[{number}]", partial(make_fault, entry, listeners, faults))
         faults[fault.name] = fault
-    notes = (*configuration.notes, *fault_warnings(list(faults.values())))
+    notes = (*configuration.notes, *fault_warnings(list(faults.values()), workers))
     return replace(configuration, faults=tuple(faults.values()), notes=notes)
 
 

@@ -26,6 +26,7 @@ from sniproxy.conversation.wire import (
     encode,
     raw_fields,
     struck_size,
+    total_struck,
 )
 from sniproxy.proxyprotocol.tlvs import crc32c
 from sniproxy.pulsar import commands_pb2 as pb
@@ -41,6 +42,7 @@ MAX_KEPT_PAYLOAD_BYTES = 8 << 20
 """Payloads that are larger are struck out in any case."""
 
 _MEMBERS = {"command", "fields", "broker_entry", "checksum", "metadata", "payload", "section", "exact"}
+_OF_MESSAGE = ("metadata", "payload", "broker_entry", "checksum")
 _UNKNOWN = re.compile(r"TYPE_([1-9][0-9]{0,6})", re.ASCII)
 _SIZE_BYTES = 4
 _PAYLOAD_SIZE_TAG = b"\x18"
@@ -116,6 +118,8 @@ def build(entry: Tree) -> Frame:
     if unknown:
         raise EntryError(f"unknown member {quoted(unknown[0])}; members: {', '.join(sorted(_MEMBERS))}")
     number = number_of(entry.get("command"))
+    if total_struck(entry) > MAX_STRUCK_BYTES:
+        raise EntryError(f"over {MAX_STRUCK_BYTES:,} bytes were struck out; write smaller numbers")
     try:
         command = b"\x08" + varint(number)
         if "fields" in entry:
@@ -157,12 +161,15 @@ def _exact(entry: Tree) -> Frame | None:
 
 
 def _build_section(entry: Tree) -> bytes:
+    message = [member for member in _OF_MESSAGE if member in entry]
     if "section" in entry:
         data, struck = bytes_of(entry["section"]), struck_size(entry["section"])
         if data is None and struck is None:
             raise EntryError('section: write {"base64": TEXT}')
+        if message:
+            raise EntryError(f"section: a message has none; remove it, or {message[0]}")
         return bytes(struck or 0) if data is None else data
-    if "metadata" not in entry and "payload" not in entry:
+    if not message:
         return b""
     metadata = encode(_METADATA, entry.get("metadata", {}))
     payload = _payload(entry.get("payload", {"bytes": 0}), entry.get("metadata"))

@@ -68,6 +68,12 @@ class Recorder:
         self._start: float | None = None
         self._head = header_line(client, broker, started, recording.keep)
 
+    @property
+    def held(self) -> int:
+        """Bytes of unfinished frames, and characters of lines that wait for a wanted topic."""
+        lines = self._size if self._held else 0
+        return lines + sum(reader.held for reader in self._readers.values())
+
     def feed(self, side: Side, data: bytes, time: float) -> None:
         """Take bytes of one side. @param time: seconds of any clock that does not jump."""
         if self.over or not data:

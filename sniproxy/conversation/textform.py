@@ -16,7 +16,6 @@ import attrs
 
 from sniproxy.conversation.entry import EntryError, build
 from sniproxy.conversation.schema import Secrecy
-from sniproxy.pulsar.frames import Frame
 from sniproxy.util.text import quoted
 
 FORMAT = 1
@@ -42,14 +41,13 @@ class Line:
     """One recorded frame.
 
     @ivar number: of the line in the file, counted from 1. @ivar time: seconds since the beginning.
-    @ivar side: who sent it. @ivar entry: its object. @ivar frame: its bytes; zeros for what was struck out.
+    @ivar side: who sent it. @ivar entry: its object, of which C{build} makes a frame.
     """
 
     number: int
     time: float
     side: Side
     entry: dict[str, Any] = attrs.field(repr=False)
-    frame: Frame = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -103,6 +101,8 @@ def read_conversation(lines: Iterable[str]) -> Conversation:
                 found.append(_line(number, value))
         except EntryError as error:
             raise ConversationError(f"line {number}: {error}") from None
+        except RecursionError:
+            raise ConversationError(f"line {number}: the nesting is too large") from None
     if head is None:
         raise ConversationError("the file has no conversation; record one with `sniproxyctl record`")
     return Conversation(_text(head.get("client")), _text(head.get("broker")), tuple(found), end)
@@ -145,7 +145,8 @@ def _line(number: int, value: dict[str, Any]) -> Line:
     if not good or not (0 <= time <= MAX_TIME_S and math.isfinite(time)):
         raise EntryError("time: write seconds since the beginning, such as 0.25")
     entry = {key: each for key, each in value.items() if key not in ("time", "from")}
-    return Line(number, float(time), "client" if side == "client" else "broker", entry, build(entry))
+    build(entry)  # checks it; kept, it would need as much memory as all payloads that were struck out
+    return Line(number, float(time), "client" if side == "client" else "broker", entry)
 
 
 def _text(value: Any) -> str:

@@ -111,6 +111,17 @@ def struck_size(value: Any) -> int | None:
     return size if isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= MAX_STRUCK_BYTES else None
 
 
+def total_struck(tree: Any) -> int:
+    """The number of bytes that were struck out of a tree."""
+    total, left = 0, [tree]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict | list):
+            total += struck_size(value) or 0
+            left.extend(value.values() if isinstance(value, dict) else value)
+    return total
+
+
 def bytes_of(value: Any) -> bytes | None:
     """The bytes of ``{"base64": TEXT}``. None: the value is another one."""
     text = value.get("base64") if isinstance(value, dict) and len(value) == 1 else None

@@ -65,6 +65,35 @@ class ActiveFaults:
         log.warn("fault {name} added: {action}: {trigger}", **_words(rule.fault))
         return rule
 
+    def states(self) -> Iterator[tuple[dict[str, str], FaultRule]]:
+        """The faults for another process: values that L{take_over} reads, and what has counted."""
+        if not self.rules:
+            return
+        from sniproxy.config.fault import fault_values
+
+        for rule in self.rules:
+            yield {key: str(value) for key, value in fault_values(rule.fault).items()}, rule
+
+    def take_over(
+        self, values: Mapping[str, str], listeners: Mapping[str, bool], matched: int, applied: int, added: bool
+    ) -> None:
+        """Continue with a fault of another process. One of the configuration goes on counting if it is the same here.
+
+        @param values: see L{add}. @param listeners: see L{add}. The others are those of its C{FaultRule}.
+        @raise BadValue: a value is wrong here.
+        """
+        from sniproxy.config.faults import fault_entry, make_fault
+        from sniproxy.faults.rules import FaultRule
+
+        fault = make_fault(fault_entry(values), listeners, ())
+        rule = next((one for one in self.rules if one.fault.name == fault.name), None)
+        if rule is None and added:
+            rule = FaultRule(fault, added=True)
+            self.rules.append(rule)
+            log.warn("fault {name} taken over: {action}: {trigger}", **_words(fault))
+        if rule is not None and rule.fault == fault:
+            rule.matched, rule.applied = matched, applied
+
     def remove(self, name: str) -> FaultRule:
         """Remove a fault, also of the configuration. @raise UnknownFault: there is none."""
         for rule in self.rules:

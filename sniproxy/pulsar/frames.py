@@ -71,6 +71,11 @@ class FrameReader:
         """The bytes of an unfinished frame; after a `FrameError`, all bytes from the bad frame on."""
         return bytes(self._held)
 
+    @property
+    def held(self) -> int:
+        """Number of bytes of `rest`."""
+        return len(self._held)
+
     def feed(self, data: bytes) -> list[Frame]:
         """Take the next bytes of the stream. Return the frames that they complete, oldest first.
 

@@ -39,7 +39,8 @@ from sniproxy.util.names import host_port
 if TYPE_CHECKING:
     from sniproxy.bridge.runtime import BridgeRuntime
     from sniproxy.inspector.live import Inspector
-    from sniproxy.relay.pacing import Paced
+    from sniproxy.relay.pacing import Paced, Tap
+    from sniproxy.server.recordings import LiveRecording
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors kept for the reactor, the relay threads and the logs."""
@@ -65,6 +66,7 @@ class ConnectionManager:
     @param ended: called after a connection has ended. @param account: counts buffered bytes, for C{max_buffered}.
     @ivar live: the connections that have not ended, the oldest first.
     @ivar admission: admits connections. @ivar randoms: finds loops through other proxies. @ivar faults: on purpose.
+    @ivar recording: records new inspected connections. None: no recording has begun.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class ConnectionManager:
         self.live = live
         self.randoms = LiveRandoms()
         self.faults = ActiveFaults()
+        self.recording: LiveRecording | None = None
+        self.account = account
         self._log = RefusalLog(reactor)
         self.admission = Admission(reactor.seconds, self._log.add_refusal, _end, account)
         self._when_over = self._over  # one bound method for all connections
@@ -148,7 +152,6 @@ class ConnectionManager:
         if headers is not None:
             handler = partial(handler, proxy_protocol=headers)
             believing = partial(handler, believed=True)
-        from sniproxy.relay.pacing import Paced, pace_of
         from sniproxy.relay.tee import tapped_directions
 
         def accepted(sock: socket.socket, client: str) -> None:
@@ -164,7 +167,7 @@ class ConnectionManager:
             if inspector is not None:
                 # A client of a plaintext listener names no broker; brokers advertise the address where it listens.
                 place = None if route is None else _bound(sock)
-                tap = Paced(pace_of(context.reactor), inspector.tap(conn.record, place), context.account)
+                tap = self._tap(context, inspector, conn.record, place)
                 stages = partial(stages, directions=tapped_directions(tap))
             if route is None or headers is not None:
                 permit.wait_for_hello(conn)
@@ -206,7 +209,6 @@ class ConnectionManager:
 
     def _accepting_bridge(self, context: ConnectionContext, bridge: Bridge, runtime: BridgeRuntime) -> Accepted:
         from sniproxy.bridge.handler import handle_bridge
-        from sniproxy.relay.pacing import Paced, pace_of
 
         def accepted(sock: socket.socket, client: str) -> None:
             permit = self.admission.admit(client)
@@ -218,13 +220,21 @@ class ConnectionManager:
             tap, observe = None, None
             if inspector is not None:
                 # All brokers behind a bridge are of one cluster, whatever their names.
-                tap = Paced(pace_of(context.reactor), inspector.tap(record, bridge.name), context.account)
+                tap = self._tap(context, inspector, record, bridge.name)
                 observe = inspector.lookup_tap(record)
             conn = Lifecycle(context, sock, record)
             permit.wait_for_hello(conn)
             self._begin(conn, partial(handle_bridge, bridge=runtime, tap=tap, observe=observe), permit, tap)
 
         return accepted
+
+    def _tap(self, context: ConnectionContext, inspector: Inspector, record: Connection, place: str | None) -> Paced:
+        from sniproxy.relay.pacing import Paced, pace_of
+
+        tap: Tap = inspector.tap(record, place)
+        if self.recording is not None:
+            tap = self.recording.tap(tap, record)
+        return Paced(pace_of(context.reactor), tap, context.account)
 
     def _record(self, listener: str, client: str) -> Connection:
         self._count += 1

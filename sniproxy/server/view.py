@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -19,6 +19,7 @@ from sniproxy.admin.sources import (
     Reloads,
     ResolverStatus,
     RouteStatus,
+    Send,
     Status,
     TargetStatus,
 )
@@ -36,6 +37,10 @@ from sniproxy.server.observers import Observers
 from sniproxy.server.routecheck import RouteCheck
 from sniproxy.server.statecounts import StateCounts
 from sniproxy.server.targetview import TargetView
+from sniproxy.util.text import quoted
+
+if TYPE_CHECKING:
+    from sniproxy.conversation.recorder import Recording
 
 
 class ServiceView:
@@ -162,6 +167,35 @@ class ServiceView:
 
         rule = self.faults.add(values, pulsar_listeners(self._built.configuration))
         return next(one for one in self.faults.document() if one["name"] == rule.fault.name)
+
+    def take_fault(self, values: Mapping[str, str], matched: int, applied: int, added: bool) -> None:
+        """Continue with a fault of the process before this one. @raise BadValue: a value is wrong here."""
+        from sniproxy.config.faults import pulsar_listeners
+
+        listeners = pulsar_listeners(self._built.configuration)
+        self.faults.take_over(values, listeners, matched, applied, added)
+
+    def record(self, listeners: Sequence[str], what: Recording, send: Send) -> tuple[list[str], Callable[[], None]]:
+        """Record conversations of inspected listeners and bridges. @param listeners: their names; empty: of all.
+
+        @return: the names, and a function that ends the recording. @raise CannotRecord: it cannot begin.
+        """
+        from sniproxy.admin.recording import CannotRecord
+        from sniproxy.server.recordings import LiveRecording
+
+        inspected = [one.name for one in self._built.configuration.entrances if one.inspect]
+        if not inspected:
+            raise CannotRecord('no listener is inspected; write inspect = "pulsar" in its table, and reload')
+        for name in listeners:
+            if name not in inspected:
+                raise CannotRecord(f"{quoted(name)} is no inspected listener; inspected: {', '.join(inspected)}")
+        current = self._connections.recording
+        if current is not None and not current.over:
+            raise CannotRecord("another recording is running; end it first")
+        names = list(dict.fromkeys(listeners)) or inspected
+        recording = LiveRecording(names, what, send, self._reactor.seconds, self._connections.account)
+        self._connections.recording = recording
+        return names, recording.stop
 
     def readiness(self) -> Readiness:
         """Whether the proxy is ready, its workers and its drains."""

@@ -10,6 +10,7 @@ import attrs
 
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.recentrefusals import RecentRefusals
+from sniproxy.admin.recording import CannotRecord
 from sniproxy.admin.site import AdminSite
 from sniproxy.admin.slices import Steps
 from sniproxy.admin.sources import (
@@ -21,12 +22,14 @@ from sniproxy.admin.sources import (
     Reloads,
     ResolverStatus,
     RouteStatus,
+    Send,
     Status,
     TargetStatus,
     UnknownDrainTarget,
 )
 from sniproxy.admin.topics import Topics
 from sniproxy.admin.upgrades import OldProcess, Upgrade
+from sniproxy.conversation.recorder import Recording
 from sniproxy.events import Connection, Proxied, Result, packed_address
 from sniproxy.faults.active import ActiveFaults
 from sniproxy.inspector.ledger import Ledger
@@ -71,6 +74,7 @@ class SampleProxy:
     upgrade: Upgrade | None = None
     old_processes: list[OldProcess] = attrs.field(factory=list)
     faults: ActiveFaults = attrs.field(factory=ActiveFaults)
+    recordings: list[tuple[Recording, Send]] = attrs.field(factory=list)
 
     def status(self) -> Status:
         """Three listeners, one of them not on TCP."""
@@ -98,6 +102,13 @@ class SampleProxy:
         """Add a fault, to any listener."""
         name = self.faults.add(values, dict.fromkeys(self.listener_names, True)).fault.name
         return next(one for one in self.faults.document() if one["name"] == name)
+
+    def record(self, listeners: Sequence[str], what: Recording, send: Send) -> tuple[list[str], Callable[[], None]]:
+        """Refuse a listener named C{none}; otherwise note the recording."""
+        if "none" in listeners:
+            raise CannotRecord("no listener is inspected")
+        self.recordings.append((what, send))
+        return [*listeners] or ["public"], lambda: self.recordings.remove((what, send))
 
     @property
     def listener_names(self) -> list[str]:

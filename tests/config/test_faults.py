@@ -121,15 +121,17 @@ class FileTests(SynchronousTestCase):
         found = parse(text, "a.toml")
         self.assertEqual([("fault-1", "drop"), ("fault-2", "stop")], [(one.name, one.action) for one in found.faults])
         self.assertIn("2 faults on purpose are configured", found.notes[0])
+        self.assertNotIn("workers", found.notes[0])
+        note = "fault-1 (drop), fault-2 (stop); each of 3 workers counts for itself: only for tests"
+        self.assertIn(note, " ".join(parse(f"workers = 3\n{text}", "a.toml").notes))
 
     def test_errors(self) -> None:
-        """An error names file, line, key, value and cure; workers and faults exclude each other."""
+        """An error names file, line, key, value and cure."""
         for more, expected in (
             ('[[fault]]\naction = "drop"\non = "PUNG"\n', 'fault[0].on = "PUNG": it is no type'),
             ('[[fault]]\non = "PONG"\n', 'fault[0].action: missing; write action = "reset"'),
             ('[[fault]]\naction = "cut"\nform = "client"\n', "from"),
-            ('[[fault]]\naction = "cut"\n', "workers = 2: faults are counted in one process"),
         ):
             with self.assertRaises(ConfigError) as raised:
-                parse(("workers = 2\n" if "workers" in expected else "") + PLAIN + more, "a.toml")
+                parse(PLAIN + more, "a.toml")
             self.assertIn(expected, str(raised.exception))

@@ -141,6 +141,9 @@ class BuildTests(SynchronousTestCase):
             ({"payload": "text"}, "payload: write"),
             ({"payload": {"bytes": -1}}, "payload: write"),
             ({"section": "text"}, "section: write"),
+            ({"section": {"struck": 3}, "metadata": "text"}, "section: a message has none; remove it, or metadata"),
+            ({"broker_entry": 3}, "write an object with the fields"),
+            ({"payload": {"struck": 1 << 27}, "fields": {"#99": {"struck": 1}}}, "over 134,217,728 bytes were struck"),
         ):
             error = self.assertRaises(EntryError, build, {**good, **change})
             self.assertIn(reason, str(error))

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.conversation import recorder as recording_module
-from sniproxy.conversation.entry import ALL
+from sniproxy.conversation.entry import ALL, build
 from sniproxy.conversation.recorder import Recorder, Recording
 from sniproxy.conversation.textform import Side, read_conversation
+from sniproxy.conversation.wire import Tree
 from sniproxy.inspector.capture.packets import PacketReader
 from sniproxy.inspector.capture.streams import Data, Piece, Reassembly
 from sniproxy.pulsar import commands_pb2 as pb
@@ -20,6 +21,12 @@ from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
 from tests.conversation.talk import TOPIC, recorded, section, talk
 from tests.inspector.capture.recorded import CAPTURES
+
+
+def written(entry: Tree) -> bytes:
+    """The bytes of a recorded object."""
+    frame = build(entry)
+    return encode(frame.command, frame.section)
 
 
 def pieces(data: bytes) -> list[Piece]:
@@ -143,7 +150,7 @@ class RecorderTests(SynchronousTestCase):
                 lines = read_conversation(whole).lines
                 frames += len(lines)
                 for number, sender in enumerate(("client", "broker")):
-                    sent = b"".join(encode(x.frame.command, x.frame.section) for x in lines if x.side == sender)
+                    sent = b"".join(written(x.entry) for x in lines if x.side == sender)
                     self.assertEqual(streams[number], sent, path.name)
                 again = read_conversation(struck).lines
                 self.assertEqual([x.entry["command"] for x in lines], [x.entry["command"] for x in again])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.conversation.schema import layout_of
-from sniproxy.conversation.wire import MAX_DEPTH, Tree, WireError, bytes_of, decode, encode, struck_size
+from sniproxy.conversation.wire import MAX_DEPTH, Tree, WireError, bytes_of, decode, encode, struck_size, total_struck
 from sniproxy.pulsar import commands_pb2 as pb
 
 SUBSCRIBE = layout_of("CommandSubscribe")
@@ -96,6 +96,7 @@ class EncodeTests(SynchronousTestCase):
         self.assertEqual(b"", encode(connect, {"#99": {"struck": 3}}))
         for value in ({"struck": -1}, {"struck": True}, {"struck": 1 << 40}, {"struck": 1, "x": 2}):
             self.assertIsNone(struck_size(value))
+        self.assertEqual(8, total_struck({"a": [{"struck": 3}, {"b": {"struck": 5}}, "x"], "c": {"struck": -1}}))
 
     def test_wrong(self) -> None:
         """The error names the field, and never a text that was given."""

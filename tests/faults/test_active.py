@@ -58,6 +58,27 @@ class ActiveTests(SynchronousTestCase):
         self.assertEqual("PONG from the broker", found.remove("fault-1").fault.trigger)
         self.assertIn("faults: none", str(self.assertRaises(UnknownFault, found.remove, "a")))
 
+    def test_take_over(self) -> None:
+        """Another process's faults continue: added ones are added, and unchanged ones keep their counts."""
+        old, new = ActiveFaults(), ActiveFaults()
+        self.assertEqual([], [*old.states()])
+        old.change([entry("a", nth=3), entry("b")])
+        old.add({"action": "delay", "on": "SEND", "seconds": "2.5", "topic": "t", "seed": "-7", "name": "c"}, LISTENERS)
+        old.add({"action": "drop", "on": "PONG", "name": "d"}, LISTENERS)
+        for rule in old.rules:
+            rule.matched, rule.applied = 5, 4
+        new.change([entry("a", nth=3), entry("b", times=1), entry("d")])
+        for values, rule in old.states():
+            new.take_over(values, LISTENERS, rule.matched, rule.applied, rule.added)
+        self.assertEqual(["a", "b", "d", "c"], self.names(new))
+        self.assertEqual([5, 0, 0, 5], [one["matched"] for one in new.document()])
+        self.assertEqual([4, 0, 0, 4], [one["applied"] for one in new.document()])
+        self.assertEqual([False, False, False, True], [one["added"] for one in new.document()])
+        self.assertEqual(old.rules[2].fault, new.rules[3].fault)
+        new.change([])
+        new.take_over({"action": "drop", "on": "PING", "name": "gone"}, LISTENERS, 1, 1, False)
+        self.assertEqual(["c"], self.names(new))
+
     def test_concern(self) -> None:
         """Only connections that can have a fault are looked at."""
         found = ActiveFaults()

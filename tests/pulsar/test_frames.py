@@ -37,7 +37,7 @@ class ReaderTests(SynchronousTestCase):
 
         reader = FrameReader()
         got = [frame for at in range(len(data)) for frame in reader.feed(data[at : at + 1])]
-        self.assertEqual((got, reader.rest), (expected, b""))
+        self.assertEqual((got, reader.rest, reader.held), (expected, b"", 0))
 
         for tail in (b"\x00", b"\x00\x00\x00\x09\x00\x00\x00", b"\x00\x00\x00\x09\x00\x00\x00\x05\x08"):
             reader = FrameReader()

@@ -13,6 +13,7 @@ from sniproxy.admin.sources import RelayStatus
 from sniproxy.config.limits import Limits
 from sniproxy.config.parser import parse
 from sniproxy.connection.admission import SLOW_HELLO_S
+from sniproxy.conversation.recorder import Recording
 from sniproxy.events import Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
@@ -216,7 +217,7 @@ class EntranceTests(SocketTestCase):
     """Listeners and bridges of each kind."""
 
     async def test_inspected(self) -> None:
-        """The inspector gets the bytes of an inspected plaintext listener, and of an inspected bridge."""
+        """The inspector gets the bytes of inspected listeners and bridges; a recording has the listener's."""
         backend = Backend(self)
         path = Path(self.mktemp()).resolve()
         files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes()).resolve()
@@ -228,6 +229,13 @@ class EntranceTests(SocketTestCase):
             f'service_url = "pulsar+ssl://vip.test"\ntrust = "{files}/ca.pem"\n[inspect_log]\npath = "{path}"\n',
         )
         connect = write(pb.CommandConnect(client_version="c"))
+        sent: list[str] = []
+
+        def send(message: str, must: bool) -> bool:
+            sent.append(message)
+            return True
+
+        proxy.service.view.record([], Recording(), send)
         with proxy.connect("plain") as client:
             client.sendall(connect)
             with await in_thread(backend.accept) as upstream:
@@ -237,6 +245,9 @@ class EntranceTests(SocketTestCase):
         with proxy.connect("bridge") as client:
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
             self.assertEqual(b"", await in_thread(read_to_end, client))
+        head, line, end = map(json.loads, sent)
+        self.assertEqual((backend.address, "CONNECT"), (head["line"]["broker"], line["line"]["command"]))
+        self.assertEqual({"connection": 1, "ended": record.reason, "topics": []}, end)
         record = await proxy.ended(1)
         self.assertEqual((Result.NOT_PULSAR, "bridge", "bridge"), (record.result, record.listener, record.route))
         await proxy.service.stopService()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from sniproxy.admin.recording import CannotRecord
 from sniproxy.admin.sources import Readiness, UnknownDrainTarget
 from sniproxy.admin.upgrades import OldProcess
 from sniproxy.config.schema import ConfigError
+from sniproxy.conversation.recorder import Recording
+from sniproxy.interfaces import BadValue
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
-from tests.support.proxies import Backend, Proxy
+from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread
 from tests.support.targetsof import targets_of
+
+
+def send(message: str, must: bool) -> bool:
+    """A client that takes each message."""
+    return True
 
 
 class ViewTests(SocketTestCase):
@@ -59,6 +67,32 @@ class ViewTests(SocketTestCase):
         self.assertEqual([], view.status().old_processes)
         view.find_old_processes = lambda: [OldProcess(7, 3)]
         self.assertEqual([OldProcess(7, 3)], view.status().old_processes)
+
+    async def test_take_fault(self) -> None:
+        """A fault of the process before this one continues, if this configuration allows it."""
+        proxy = Proxy(self, LISTENER + route("127.0.0.1:1"))
+        view = proxy.service.view
+        view.take_fault({"action": "cut", "name": "a", "listener": "public"}, 3, 2, True)
+        self.assertEqual([("a", 3, 2)], [(one["name"], one["matched"], one["applied"]) for one in view.status().faults])
+        self.assertRaises(BadValue, view.take_fault, {"action": "cut", "listener": "gone"}, 3, 2, True)
+
+    async def test_record(self) -> None:
+        """One recording at a time, of inspected listeners."""
+        view = Proxy(self, LISTENER + route("127.0.0.1:1")).service.view
+        error = self.assertRaises(CannotRecord, view.record, [], Recording(), send)
+        self.assertIn("no listener is inspected", str(error))
+        tap = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nplaintext = true\ninspect = "pulsar"\n'
+        text = "".join(f'{tap}name = "{name}"\ntarget = "127.0.0.1:1"\n' for name in ("one", "two"))
+        view = Proxy(self, LISTENER + text + route("127.0.0.1:1")).service.view
+        for name in ("public", "gone"):
+            error = self.assertRaises(CannotRecord, view.record, [name], Recording(), send)
+            self.assertIn(f"'{name}' is no inspected listener; inspected: one, two", str(error))
+        names, stop = view.record(["two", "two"], Recording(), send)
+        self.assertEqual(["two"], names)
+        error = self.assertRaises(CannotRecord, view.record, [], Recording(), send)
+        self.assertIn("another recording is running", str(error))
+        stop()
+        self.assertEqual(["one", "two"], view.record([], Recording(), send)[0])
 
     async def test_drain(self) -> None:
         """Live connections are listed, and can be drained by the name of their route."""

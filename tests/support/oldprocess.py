@@ -18,6 +18,7 @@ from sniproxy.server.upgrade.messages import (
     Commit,
     Committed,
     Drain,
+    FaultState,
     Held,
     Offered,
     Ready,
@@ -85,6 +86,9 @@ class FakeListening:
 
     def drains(self) -> tuple[Drain, ...]:
         return (Drain("h:1", 2.0),)
+
+    def faults(self) -> tuple[FaultState, ...]:
+        return (FaultState({"action": "cut"}, 3, 2, True),)
 
 
 class OldCase(ChannelCase):

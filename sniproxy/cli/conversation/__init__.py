@@ -5,6 +5,7 @@
 ``record``    the command ``record``
 ``captured``  records the connections in a capture
 ``live``      a plaintext relay that records
+``running``   records connections of a running proxy
 ``output``    the files of the recorded connections
 ``replay``    the command ``replay``
 ``playing``   one connection that a player plays

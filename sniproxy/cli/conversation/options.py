@@ -1,10 +1,11 @@
-"""The command-line options of ``sniproxyctl record`` and ``sniproxyctl replay``. Pure."""
+"""The command-line options of ``sniproxyctl record`` and ``sniproxyctl replay``."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
+from sniproxy.cli.adminclient import as_url
 from sniproxy.cli.subcommand import add_command
 
 DEFAULT_LISTEN = "tcp:0:interface=127.0.0.1"
@@ -22,9 +23,9 @@ def add_record(commands: Any) -> argparse.ArgumentParser:
         "record",
         "record conversations of Pulsar clients and brokers as text files",
         "Records what a Pulsar client and a broker send to each other, one frame a line, as JSON. The source is a "
-        "capture file, or, with --target, a plaintext relay that clients connect to. `sniproxyctl replay` plays the "
-        "file. Payloads, credentials, principals and the values of properties are struck out unless they are asked "
-        "for.",
+        "capture file; with --admin, new connections of the inspected listeners and bridges of a running proxy; or, "
+        "with --target, a plaintext relay that clients connect to. `sniproxyctl replay` plays the file. Payloads, "
+        "credentials, principals and the values of properties are struck out unless they are asked for.",
         epilog="Exit status: 0: recorded; 1: nothing was recorded, or an error; 2: wrong usage; 3: some packets of the "
         "capture were skipped; 130: Ctrl-C, which ends a live recording: its files are complete.",
     )
@@ -32,13 +33,23 @@ def add_record(commands: Any) -> argparse.ArgumentParser:
     record.add_argument("-o", "--output", metavar="FILE", default="-",
                         help="the file of the first connection; others get NAME-2.jsonl and so on; existing files are "
                         "replaced; default: standard output, for one connection of a capture")  # fmt: skip
+    running = record.add_argument_group("of a running proxy")
+    running.add_argument("--admin", type=as_url, metavar="URL",
+                         help="its admin endpoint, such as http://127.0.0.1:9090 or unix:/run/sniproxy/admin.sock"
+                         )  # fmt: skip
+    running.add_argument("--listener", action="append", default=[], metavar="NAME",
+                         help="only this listener or bridge; repeatable; default: all that are inspected")  # fmt: skip
+    running.add_argument("--token-file", metavar="FILE",
+                         help="a file with the token of [admin] token_file; required for http://, not for unix:"
+                         )  # fmt: skip
     live = record.add_argument_group("live")
     live.add_argument("--target", metavar="HOST:PORT", help="relay clients to this plaintext broker or proxy")
     live.add_argument("--listen", metavar="ENDPOINT", help=f"where clients connect; default: {DEFAULT_LISTEN}")
     live.add_argument("--keep-urls", action="store_true",
                       help="leave the URLs of brokers in answers as they are; default: clients get the relay's "
                       "address, and all their connections are recorded")  # fmt: skip
-    live.add_argument("--connections", type=_count, metavar="N", help="stop when N connections have ended")
+    live.add_argument("--connections", type=_count, metavar="N",
+                      help="stop when N connections have ended; also with --admin")  # fmt: skip
     chosen = record.add_argument_group("what is recorded")
     chosen.add_argument("--topic", action="append", default=[], metavar="PATTERN",
                         help="only connections with a topic that matches this shell pattern; repeatable")  # fmt: skip

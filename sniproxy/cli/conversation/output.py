@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from sniproxy.cli.failure import CommandFailed
-from sniproxy.conversation.recorder import Recorder
 from sniproxy.util.text import bounded, counted, printable
+
+
+class Recorded(Protocol):
+    """A recorded connection: the number of its frames, its first topics, and how it ended."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def topics(self) -> Sequence[str]: ...
+    @property
+    def how(self) -> str: ...
+
 
 MAX_OPEN_FILES = 200
 """Connections that are recorded at the same time."""
@@ -65,7 +76,7 @@ class Output:
         except OSError as error:
             raise _failed(name, error) from None
 
-    def end(self, number: int, name: str, recorder: Recorder, peers: str) -> None:
+    def end(self, number: int, name: str, recorder: Recorded, peers: str) -> None:
         """Close the file of a connection, and report it."""
         with suppress(OSError):
             self._open.pop(number).close()
@@ -89,14 +100,14 @@ class ConversationFile:
         if self._place is not None:
             self._output.write(*self._place, line)
 
-    def end(self, recorder: Recorder, peers: str) -> None:
+    def end(self, recorder: Recorded, peers: str) -> None:
         """The connection has ended. @param peers: the addresses of both ends."""
         if self._place is not None and not self._ended:
             self._ended = True
             self._output.end(*self._place, recorder, peers)
 
 
-def summary(recorder: Recorder, peers: str) -> str:
+def summary(recorder: Recorded, peers: str) -> str:
     """One line about a recorded connection."""
     more = ", ..." if len(recorder.topics) > MAX_SHOWN_TOPICS else ""
     topics = f", {', '.join(recorder.topics[:MAX_SHOWN_TOPICS])}{more}" if recorder.topics else ""

@@ -15,11 +15,12 @@ from twisted.internet.interfaces import IDelayedCall
 from sniproxy.cli.conversation.captured import CapturedConversations
 from sniproxy.cli.conversation.live import Relay
 from sniproxy.cli.conversation.options import DEFAULT_LISTEN
-from sniproxy.cli.conversation.output import Output, summary
+from sniproxy.cli.conversation.output import Output, Recorded, summary
+from sniproxy.cli.conversation.running import record_running
 from sniproxy.cli.exitstatus import INCOMPLETE, INTERRUPTED
 from sniproxy.cli.failure import CommandFailed
 from sniproxy.cli.reactor import run_in_reactor
-from sniproxy.conversation.recorder import Recorder, Recording
+from sniproxy.conversation.recorder import Recording
 from sniproxy.conversation.schema import Secrecy
 from sniproxy.inspector.capture.files import CaptureError
 from sniproxy.pulsar.serviceurl import BadServiceURL, host_and_port
@@ -36,18 +37,24 @@ def run_record(options: argparse.Namespace, source: BinaryIO, out: TextIO, error
 
     @raise CommandFailed: nothing was recorded, or a file cannot be read or written.
     """
-    live = options.target is not None
-    if live == (options.file is not None):
-        options.usage("give a capture file, or --target HOST:PORT to record live")
-    if not live and (options.listen or options.keep_urls or options.connections):
-        options.usage("--listen, --keep-urls and --connections need --target")
-    if live and options.port:
+    capture = options.file is not None
+    if capture + (options.target is not None) + (options.admin is not None) != 1:
+        options.usage("give a capture file, or --admin URL or --target HOST:PORT to record live")
+    if options.target is None and (options.listen or options.keep_urls):
+        options.usage("--listen and --keep-urls need --target")
+    if options.admin is None and (options.listener or options.token_file):
+        options.usage("--listener and --token-file need --admin")
+    if capture and options.connections:
+        options.usage("--connections needs --admin or --target")
+    if not capture and options.port:
         options.usage("--port is for a capture file")
-    if live and options.output == "-":
+    if not capture and options.output == "-":
         options.usage("a live recording needs a file for the first connection: --output FILE")
     recording = recording_of(options)
-    if not live:
+    if capture:
         return _record_capture(options, recording, source, out, error)
+    if options.admin is not None:
+        return record_running(options, recording, error)
     try:
         host, port = host_and_port(options.target, "--target")
     except BadServiceURL as problem:
@@ -104,7 +111,7 @@ class _SingleWriter:
         if self._held:
             self._single.lines.append(line)
 
-    def end(self, recorder: Recorder, peers: str) -> None:
+    def end(self, recorder: Recorded, peers: str) -> None:
         if self._number and len(self._single.listed) < MAX_LISTED:
             self._single.listed.append(f"{self._number}: {summary(recorder, peers)}")
 

@@ -8,7 +8,7 @@
 ``sender``       in the old process: moves the tunnels, one after the other
 ``predecessor``  in the new process: takes the sockets, and is in charge after the commit
 ``receiver``     in the new process: takes the tunnels
-``listening``    what both hold, release and hand over: listeners, the admin endpoint, drains
+``listening``    what both hold, release and hand over: listeners, the admin endpoint, drains, faults
 ``messages``     what the two processes say to each other
 ``channel``      carries messages and descriptors between them
 ===============  ================================================================================================

@@ -1,4 +1,4 @@
-"""The listeners, the admin endpoint, the drains and the logs of a process, for an upgrade."""
+"""The listeners, the admin endpoint, the drains, the faults and the logs of a process, for an upgrade."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from collections.abc import Collection
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import UnknownDrainTarget
+from sniproxy.interfaces import BadValue
 from sniproxy.logs.twistd import reopen_file
 from sniproxy.server.listeners import Listeners
 from sniproxy.server.observers import Observers
-from sniproxy.server.upgrade.messages import Drain
+from sniproxy.server.upgrade.messages import Drain, FaultState, fitting
 from sniproxy.server.view import ServiceView
+from sniproxy.util.text import bounded
 
 log = Logger()
 
 
 class Listening:
-    """Where a process accepts connections, what it sends no new connections to, and what it logs to."""
+    """Where a process accepts connections, what drains, which faults it makes on purpose, and what it logs to."""
 
     def __init__(self, listeners: Listeners, observers: Observers, view: ServiceView) -> None:
         self._listeners = listeners
@@ -70,6 +72,28 @@ class Listening:
                 self._view.drain(one.name, one.rate, one.kind)
             except UnknownDrainTarget as error:
                 log.warn("upgrade: cannot continue the drain of {name}: {why}", name=one.name, why=error)
+
+    def faults(self) -> tuple[FaultState, ...]:
+        """The faults on purpose, with their counts. Those that are too long for the message are left out."""
+        found = [
+            FaultState(values, rule.matched, rule.applied, rule.added) for values, rule in self._view.faults.states()
+        ]
+        sent = fitting(found)
+        for one in found[len(sent) :]:
+            log.warn("upgrade: fault {name} is not handed over: faults are too long", name=one.values["name"])
+        return sent
+
+    def take_faults(self, faults: Collection[FaultState]) -> None:
+        """Continue with the faults of another process: those that were added, and the counts of all."""
+        for one in faults:
+            try:
+                self._view.take_fault(one.values, one.matched, one.applied, one.added)
+            except BadValue as error:
+                if one.added:
+                    name = bounded(str(one.values.get("name")))
+                    log.warn(
+                        "upgrade: cannot continue the fault {name}: {key}: {why}", name=name, key=error.key, why=error
+                    )
 
     def follow(self, drains: Collection[Drain]) -> None:
         """Drain exactly what the new process drains."""

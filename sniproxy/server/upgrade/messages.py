@@ -27,6 +27,9 @@ MAX_HELD_BYTES = 1 << 16
 MAX_PACKET_BYTES = 1 << 17
 """Bytes of a packet, at most."""
 
+MAX_FAULTS_BYTES = 1 << 16
+"""Bytes of the faults of one L{Commit}."""
+
 
 class BadMessage(Exception):
     """The other process has sent what this one cannot read. The message says what."""
@@ -131,10 +134,24 @@ class Drain(msgspec.Struct, frozen=True):
     kind: str | None = None
 
 
-class Commit(msgspec.Struct, tag="commit", frozen=True):
-    """The old process accepts no more connections."""
+class FaultState(msgspec.Struct, frozen=True):
+    """A fault on purpose that continues.
+
+    @ivar values: keys and values of its C{[[fault]]} table, as C{sniproxyctl fault add} takes them.
+    @ivar matched: see L{sniproxy.faults.rules.FaultRule}, as the others.
+    """
+
+    values: dict[str, str]
+    matched: int
+    applied: int
+    added: bool
+
+
+class Commit(msgspec.Struct, tag="commit", frozen=True, omit_defaults=True):
+    """The old process accepts no more connections. @ivar faults: at most L{MAX_FAULTS_BYTES} of them."""
 
     drains: tuple[Drain, ...]
+    faults: tuple[FaultState, ...] = ()
 
 
 class Committed(msgspec.Struct, tag="committed", frozen=True):
@@ -237,6 +254,16 @@ def decode(packet: bytes) -> Message:
         return _decoder.decode(packet)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadMessage(f"not a message of this protocol: {error}") from error
+
+
+def fitting(faults: Sequence[FaultState]) -> tuple[FaultState, ...]:
+    """The first of these faults, as many as fit into a L{Commit}."""
+    left = MAX_FAULTS_BYTES
+    for count, fault in enumerate(faults):
+        left -= len(_encoder.encode(fault))
+        if left < 0:
+            return tuple(faults[:count])
+    return tuple(faults)
 
 
 def to_record(connection: Connection) -> Record:

@@ -168,7 +168,7 @@ class Upgrade:
         assert self._channel is not None
         self._state = "commit"
         self._listening.hold()
-        self._channel.send(messages.Commit(self._listening.drains()))
+        self._channel.send(messages.Commit(self._listening.drains(), self._listening.faults()))
         self._wait_for_answer(ANSWER_TIMEOUT_S)
 
     def _committed(self) -> None:

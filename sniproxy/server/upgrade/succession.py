@@ -90,6 +90,7 @@ class Succession:
         def accept(message: Commit | None) -> None:
             if message is not None:
                 self._listening.drain(message.drains)
+                self._listening.take_faults(message.faults)
             self._listening.release()
 
         def settle() -> None:

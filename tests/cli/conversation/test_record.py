@@ -123,6 +123,14 @@ class CaptureTests(DemoCase):
             ["--target", "a:1"],
             ["--target", "a:1", "-o", "x", "--port", "6650"],
             ["--target", ":::", "-o", "x"],
+            ["x.pcap", "--admin", "unix:a"],
+            ["x.pcap", "--connections", "1"],
+            ["--admin", "unix:a"],
+            ["--admin", "unix:a", "--target", "a:1", "-o", "x"],
+            ["--admin", "unix:a", "-o", "x", "--keep-urls"],
+            ["--admin", "unix:a", "-o", "x", "--port", "6650"],
+            ["--target", "a:1", "-o", "x", "--listener", "tap"],
+            ["--target", "a:1", "-o", "x", "--token-file", "t"],
         ):
             self.patch(sys, "stderr", io.StringIO())
             self.assertEqual(2, self.assertRaises(SystemExit, self.run_record, *words).code, words)
@@ -140,6 +148,19 @@ class CaptureTests(DemoCase):
         [command] = called
         assert isinstance(command, partial)
         self.assertEqual(("broker", 6650), command.args[1])
+
+    def test_running(self) -> None:
+        """With an admin endpoint, the proxy records."""
+        called: list[Any] = []
+
+        def run(*words: Any) -> int:
+            called.append(words)
+            return 0
+
+        self.patch(record, "record_running", run)
+        self.assertEqual(0, self.run_record("--admin", "127.0.0.1:9090", "-o", "x", "--connections", "2"))
+        [(options, recording, _)] = called
+        self.assertEqual(("http://127.0.0.1:9090", recording_of(options)), (options.admin, recording))
 
     def test_kept(self) -> None:
         """Each option keeps one kind of secret."""

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.server.upgrade import listening
 from sniproxy.server.upgrade.listening import Listening
-from sniproxy.server.upgrade.messages import Drain
+from sniproxy.server.upgrade.messages import Drain, FaultState
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
@@ -137,6 +137,48 @@ class ListeningTests(SocketTestCase):
         self.assertEqual([True, True], [one.timer.active() for one in drains])
         self.listening.leave()
         self.assertEqual([None, None], [one.timer for one in drains])
+
+    def test_faults(self) -> None:
+        """Faults that were added continue, and all continue to count; one that does not fit here is reported."""
+        fault = '[[fault]]\naction = "reset"\nafter_bytes = 9\nnth = 3\nname = "written"\n'
+        old = self.start(fault)
+        handing = self.listening
+        old.service.view.add_fault({"action": "cut", "name": "added", "probability": "0.25", "times": "2"})
+        old.service.view.add_fault({"action": "cut", "name": "elsewhere", "listener": "public"})
+        for count, rule in enumerate(old.service.view.faults.rules, start=1):
+            rule.matched, rule.applied = 2 * count, count
+        new = self.start(fault, LISTENER.replace("public", "other"))
+        with capturedLogs() as logs:
+            self.listening.take_faults(handing.faults())
+        self.assertEqual(
+            [("written", 2, 1, False), ("added", 4, 2, True)],
+            [(one["name"], one["matched"], one["applied"], one["added"]) for one in new.service.view.faults.document()],
+        )
+        self.assertEqual(old.service.view.faults.rules[1].fault, new.service.view.faults.rules[1].fault)
+        said = [formatEvent(event) for event in logs]
+        self.assertIn("upgrade: cannot continue the fault elsewhere: listener: no listener has this name", said[-1])
+        self.assertIn("fault added taken over: cut: ", said[0])
+        changed = self.start(fault.replace("9", "8"), LISTENER.replace("public", "other"))
+        self.listening.take_faults(handing.faults()[:1])
+        self.assertEqual([0], [one["matched"] for one in changed.service.view.faults.document()])
+        gone = self.start("", LISTENER.replace("public", "other"))
+        self.listening.take_faults([FaultState({"action": "explode"}, 1, 1, False), *handing.faults()[:1]])
+        self.assertEqual([], gone.service.view.faults.rules)
+
+    def test_long_faults(self) -> None:
+        """Faults that are too long for the message are left out, which the log says."""
+        proxy = self.start("", '[[listener]]\nname = "tap"\nendpoint = "tcp:0:interface=127.0.0.1"\nplaintext = true\n'
+                           'target = "127.0.0.1:1"\n')  # fmt: skip
+        for name in "abc":
+            message = name * 30_000
+            proxy.service.view.add_fault(
+                {"action": "error", "on": "LOOKUP", "error": "TooManyRequests", "message": message, "name": name}
+            )
+        with capturedLogs() as logs:
+            self.assertEqual(["a", "b"], [one.values["name"] for one in self.listening.faults()])
+        self.assertEqual(
+            ["upgrade: fault c is not handed over: faults are too long"], [formatEvent(event) for event in logs]
+        )
 
     def test_reopen(self) -> None:
         """All logs are reopened; that of twistd if another process has rotated it."""

@@ -22,6 +22,7 @@ from sniproxy.server.upgrade.messages import (
     Destination,
     Drain,
     Drains,
+    FaultState,
     Held,
     Inherited,
     Message,
@@ -37,6 +38,7 @@ from sniproxy.server.upgrade.messages import (
     Tunnel,
     decode,
     encode,
+    fitting,
 )
 
 COUNTS = st.integers(0, 2**63)
@@ -60,6 +62,8 @@ TUNNELS = st.builds(
     COUNTS, COUNTS, st.integers(0, 3), st.integers(0, 3), COUNTS, COUNTS, st.binary(max_size=16), SECONDS,
 )  # fmt: skip
 
+FAULTS = st.builds(FaultState, st.dictionaries(WORDS, WORDS, max_size=3), COUNTS, COUNTS, st.booleans())
+
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Offer, st.lists(COUNTS, max_size=3).map(tuple), WORDS, COUNTS, COUNTS),
     st.builds(Socket, COUNTS, WORDS, st.booleans()),
@@ -70,7 +74,11 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Held, st.binary(max_size=100)),
     st.builds(Took, COUNTS),
     st.builds(Declined, COUNTS, WORDS),
-    st.builds(Commit, st.lists(st.builds(Drain, WORDS, SECONDS, st.none() | WORDS), max_size=3).map(tuple)),
+    st.builds(
+        Commit,
+        st.lists(st.builds(Drain, WORDS, SECONDS, st.none() | WORDS), max_size=3).map(tuple),
+        st.lists(FAULTS, max_size=3).map(tuple),
+    ),
     st.just(Committed()),
     st.builds(Drains, st.lists(st.builds(Drain, WORDS, SECONDS, st.none() | WORDS), max_size=3).map(tuple)),
     st.just(Reopen()),
@@ -198,6 +206,19 @@ class HeldTests(SynchronousTestCase):
         self.assertEqual(4, len(found))
         for one in found:
             self.assertLess(len(encode(one)), messages.MAX_PACKET_BYTES)
+
+
+class FittingTests(SynchronousTestCase):
+    """fitting."""
+
+    def test_bound(self) -> None:
+        """As many faults as the message has room for are sent."""
+        short = FaultState({"action": "cut", "name": "a"}, 1, 0, True)
+        self.assertEqual((short, short), fitting([short, short]))
+        long = FaultState({"action": "error", "message": "x" * 20_000}, 1, 0, True)
+        self.assertEqual((short, long, long, long), fitting([short, long, long, long, long, short]))
+        packet = encode(Commit((), fitting([long] * 9)))
+        self.assertLess(len(packet), messages.MAX_PACKET_BYTES)
 
 
 def tunnel(record: Record) -> Tunnel:

@@ -53,6 +53,12 @@ class MessageTests(SynchronousTestCase):
             self.assertEqual(message, messages.decode(packet))
         self.assertEqual(set(get_args(v1.Message)), {type(v1.decode(messages.encode(one))) for one in SAME})
 
+    def test_faults(self) -> None:
+        """Version 1 has no faults, and ignores them."""
+        drains = (messages.Drain("h:1", 2.0, "target"),)
+        commit = messages.Commit(drains, (messages.FaultState({"action": "cut"}, 3, 2, True),))
+        self.assertEqual(v1.decode(messages.encode(messages.Commit(drains))), v1.decode(messages.encode(commit)))
+
     def test_new(self) -> None:
         """Version 1 has no orders."""
         for message in (messages.Reopen(), messages.Drains(())):

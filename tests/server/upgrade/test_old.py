@@ -17,6 +17,7 @@ from sniproxy.server.upgrade.messages import (
     Committed,
     Declined,
     Drain,
+    FaultState,
     Offer,
     Offered,
     Refused,
@@ -119,7 +120,8 @@ class MoveTests(OldCase):
     async def test_no_tunnels(self) -> None:
         """The commit follows at once. The sockets that the new process has taken are closed here only."""
         await self.ready()
-        self.assertEqual(Commit((Drain("h:1", 2.0),)), await self.until(Commit))
+        faults = (FaultState({"action": "cut"}, 3, 2, True),)
+        self.assertEqual(Commit((Drain("h:1", 2.0),), faults), await self.until(Commit))
         self.assertEqual(["hold"], self.listening.calls)
         self.say(Committed())
         report = await self.done

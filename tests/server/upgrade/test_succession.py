@@ -250,6 +250,21 @@ class UpgradeTests(SuccessionCase):
         self.assertEqual(b"", await in_thread(client.recv, 1))
         await self.until(lambda: first in self.ended and second in self.ended)
 
+    async def test_faults(self) -> None:
+        """A fault that was added to the old process goes on counting in the new one."""
+        old = Proxy(self, self.text)
+        old.service.view.add_fault({"action": "reset", "name": "third", "nth": "3"})
+        for _ in range(2):
+            await self.check(await open_tunnel(self, old, self.backend, NAME))
+        new, _ = await self.upgraded(old)
+        self.assertEqual([(2, 0)], [(one.matched, one.applied) for one in new.service.view.faults.rules])
+        client = new.connect()
+        self.addCleanup(client.close)
+        client.sendall(hello(name=NAME))
+        target = await in_thread(self.backend.accept)
+        self.addCleanup(target.close)
+        await self.until(lambda: new.service.view.faults.counts["reset"])
+
     async def test_aborted_late(self) -> None:
         """If this process has begun to accept and the old one continues, it drains nothing and closes its sockets."""
         old = Proxy(self, self.text)

@@ -16,6 +16,28 @@ from tests.support.proxies import Backend
 from tests.support.sockets import read_to_end
 
 
+class FaultTests(WorkersCase):
+    """Faults on purpose."""
+
+    def test_sums(self) -> None:
+        """Each worker makes faults, and counts for itself; the endpoint has the sums."""
+        backend = Backend(self)
+        fault = '[[fault]]\nname = "first"\naction = "reset"\nafter_bytes = 1\n'
+        running = Running(self, configuration(self, route(backend) + fault))
+        tunnels = self.tunnels(running, backend)
+        self.assertEqual({0, 1}, set(tunnels))
+        for client, upstream in tunnels.values():
+            upstream.sendall(b"xy")
+            with self.assertRaises(ConnectionResetError):
+                while client.recv(1):
+                    pass
+        found = json.loads(running.ask("/faults"))
+        [first] = found["faults"]
+        self.assertEqual(("first", 2, {"reset": 2}), (first["name"], first["applied"], found["counts"]))
+        self.assertIn(b'sniproxy_faults_total{action="reset"} 2', running.ask("/metrics"))
+        self.assertIn("each of 2 workers counts for itself", running.finish(signal.SIGINT)[1])
+
+
 class AdminTests(WorkersCase):
     """The admin endpoint of two workers."""
 

@@ -8,7 +8,7 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
-from sniproxy.admin.aggregation import FLOW_PAIRS, merged_drains, merged_entries, merged_status
+from sniproxy.admin.aggregation import FLOW_PAIRS, merged_drains, merged_entries, merged_faults, merged_status
 from sniproxy.admin.history import MAX_TARGETS
 
 Document = dict[str, Any]
@@ -82,6 +82,19 @@ def who(documents: Mapping[int, Document]) -> Document:
     found = list(documents.values())
     tunnels = [one for index, document in documents.items() for one in _mark(document, index)]
     return {"time": max(one["time"] for one in found), "instance": None, "tunnels": tunnels}
+
+
+def faults(documents: Mapping[int, Document]) -> Document:
+    """Merge the JSON of C{/faults}."""
+    found = [documents[index] for index in sorted(documents)]
+    counts: Counter[str] = Counter()
+    for one in found:
+        counts.update(one["counts"])
+    return {
+        "time": max(one["time"] for one in found),
+        "faults": merged_faults([fault for one in found for fault in one["faults"]]),
+        "counts": dict(counts),
+    }
 
 
 def history(documents: Mapping[int, Document]) -> Document:

@@ -20,6 +20,8 @@ from sniproxy.admin.guardedsite import JSON, TEXT, Body, GuardedSite, not_found
 from sniproxy.admin.history import STEP_S, STEPS
 from sniproxy.admin.metrics import CONTENT_TYPE
 from sniproxy.admin.query import ErrorAnswer, number_of, optional_text_of, rate_of, text_of, texts_of
+from sniproxy.admin.recording import ONE_PROCESS as RECORDS_ONE_PROCESS
+from sniproxy.admin.recording import RECORD
 from sniproxy.admin.site import DEFAULT_TUNNELS, MAX_LISTED, MAX_TOPICS, MAX_WORKER_TUNNELS
 from sniproxy.admin.tunnellist import SORTS
 from sniproxy.config.dump import dump_configuration
@@ -128,7 +130,7 @@ class WorkersSite(GuardedSite):
             query = "/who?" + urlencode([("address", one) for one in texts_of(request, b"address")])
             return JSON, self._merged(query, query, lambda _: documents.who)
         if path == "/faults":
-            return JSON, _dumped({"time": self._now(), "faults": [], "counts": {}})
+            return JSON, self._merged(path, path, lambda _: documents.faults)
         raise not_found()
 
     def act(self, request: Request, path: str) -> tuple[str, Body]:
@@ -137,6 +139,8 @@ class WorkersSite(GuardedSite):
             return self.begin_upgrade(request, self._state.upgrade)
         if path in FAULT_ACTIONS:
             raise ErrorAnswer(409, ONE_PROCESS)
+        if path == RECORD:
+            raise ErrorAnswer(409, RECORDS_ONE_PROCESS)
         name = text_of(request, b"name")
         changed = self._drains.drain(name, rate_of(request)) if path == "/drain" else self._drains.undrain(name)
         return JSON, changed.addCallback(_dumped)

@@ -44,6 +44,23 @@ def history(end: float | None, tunnels: list[int], **more: Any) -> dict[str, Any
     return {"time": 1000.0, "instance": 0, "step_s": 10, "end": end, "series": series}
 
 
+class FaultsTests(SynchronousTestCase):
+    """faults."""
+
+    def test_sums(self) -> None:
+        """Counts of the same fault are added up; a fault of one worker only, as in a reload, is shown, too."""
+        one = {"name": "a", "action": "cut", "trigger": "byte 0", "matched": 3, "applied": 1, "added": False}
+        other = {**one, "trigger": "byte 5"}
+        found = documents.faults(
+            {
+                1: {"time": 7.0, "faults": [one, other], "counts": {"cut": 1, "drop": 2}},
+                0: {"time": 5.0, "faults": [{**one, "matched": 4}], "counts": {"cut": 1}},
+            }
+        )
+        self.assertEqual([{**one, "matched": 7, "applied": 2}, other], found["faults"])
+        self.assertEqual((7.0, {"cut": 2, "drop": 2}), (found["time"], found["counts"]))
+
+
 class StatusTests(SynchronousTestCase):
     """status: the proxy as a whole."""
 

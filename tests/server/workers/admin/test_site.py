@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.admin.faults import faults_document
 from sniproxy.admin.metrics import CONTENT_TYPE
 from sniproxy.admin.slices import finish
 from sniproxy.config.parser import parse
@@ -50,6 +51,7 @@ class WorkersSiteTests(SiteTestCase):
                     "/history": lambda query, site=site: reply(site.history_steps(int(query["seconds"]))),
                     "/topics": lambda query, site=site: reply(site.topics_steps(0, int(query["limit"]))),
                     "/flows": lambda _, site=site: reply(site.flows_steps()),
+                    "/faults": lambda _, proxy=sample.proxy: faults_document(proxy, NOW),
                     "/who": lambda query, site=site: reply(site.who_steps([query["address"]])),
                 }
             )
@@ -178,13 +180,27 @@ class WorkersSiteTests(SiteTestCase):
         self.assertEqual([("GET", "/flows", {})], self.workers[0].asked)
 
     async def test_faults(self) -> None:
-        """Workers have no faults, and get none."""
-        self.assertEqual({"time": NOW, "faults": [], "counts": {}}, await self.document("/faults"))
+        """The faults of workers are shown as one, with their sums; a command changes none."""
+        for sample in self.samples:
+            sample.proxy.add_fault({"action": "cut", "name": "a"})
+            sample.proxy.faults.rules[0].matched = 3
+            sample.proxy.faults.counts["cut"] = 2
+        for path in ("/faults", "/status"):
+            document = await self.document(path)
+            [fault] = document["faults"]
+            self.assertEqual(("a", 6), (fault["name"], fault["matched"]))
+        self.assertEqual({"cut": 4}, (await self.document("/faults"))["counts"])
         self.site.token = TOKEN.encode()
         headers = {"Authorization": f"Bearer {TOKEN}"}
         for path in ("/faults/add?action=cut", "/faults/remove?name=a"):
             code, text = await self.said(path, method="POST", headers=headers)
-            self.assertEqual((409, True), (code, text.startswith("faults are counted in one process")), text)
+            self.assertEqual((409, True), (code, text.startswith("with workers, a command changes no faults")), text)
+
+    async def test_record(self) -> None:
+        """Workers are not recorded."""
+        self.site.token = TOKEN.encode()
+        code, text = await self.said("/record", method="POST", headers={"Authorization": f"Bearer {TOKEN}"})
+        self.assertEqual((409, True), (code, text.startswith("a recording is of one process")), text)
 
     async def test_drain(self) -> None:
         """A drain needs the token, reaches both workers, and is shown as one."""
