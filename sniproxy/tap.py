@@ -179,13 +179,14 @@ class Options(usage.Options):
 
     def _made(self, configuration: Configuration, reactor: IReactor) -> ProxyService | Supervisor:
         check_user(configuration, self.parent)
-        if configuration.workers == 1 or self.post is not None:
+        # A supervisor stays one when it is left with one worker: the workers' processes are its children.
+        if self.post is not None or (configuration.workers == 1 and self.takeover is None):
             return ProxyService(configuration, reactor, None, self.keeper, self.predecessor, channel.inherited(reactor))
         # Imported here: a single process does not need it.
         from sniproxy.server.workers.supervisor import Supervisor
 
         if self.predecessor is not None:
-            twistdoptions.check_worker_count(configuration, 1)
+            raise ConfigError(f"{self.path}: workers = {configuration.workers}: 1 at start; restart to change it")
         twistdoptions.check_workers(self.parent)
         arguments = twistdoptions.worker_arguments(str(self.path), self["access-log"])
         handover = None if self.takeover is None else self.takeover.handover
@@ -205,12 +206,9 @@ class Options(usage.Options):
         return configuration
 
     def changed(self) -> Configuration:
-        """Read the configuration for an upgrade of workers. @raise ConfigError: it is invalid, or has no workers."""
+        """Read the configuration for an upgrade of workers. @raise ConfigError: it is invalid."""
         unfreeze()
-        configuration = self.read()
-        if configuration.workers == 1:
-            twistdoptions.check_worker_count(configuration, self.proxy.configuration.workers)
-        return configuration
+        return self.read()
 
     def _read(self) -> Configuration:
         path = self["config"]

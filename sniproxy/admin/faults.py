@@ -15,7 +15,7 @@ ADD, REMOVE = "/faults/add", "/faults/remove"
 FAULT_ACTIONS = (ADD, REMOVE)
 """The paths that change faults."""
 
-ONE_PROCESS = "faults are counted in one process: start the proxy without workers"
+ONE_PROCESS = "faults are counted in one process: set workers = 1, and upgrade or restart the proxy"
 """Why a supervisor of workers has none."""
 
 

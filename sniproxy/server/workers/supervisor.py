@@ -49,7 +49,7 @@ STOP_GRACE_S = 10.0
 
 
 class Supervisor(Service):
-    """Replaces C{sniproxy.service.ProxyService} if C{workers} is more than 1.
+    """Replaces C{sniproxy.service.ProxyService} if C{workers} is more than 1, or was before an upgrade.
 
     @param text: returns the text of the configuration that was read last.
     @param arguments: for the workers' twistd.

@@ -82,8 +82,7 @@ def check_workers(twistd: Mapping[str, Any] | None) -> None:
 def check_worker_count(configuration: Configuration, before: int) -> None:
     """@raise ConfigError: C{workers} differs from that at the start of this program, which no reload changes."""
     if configuration.workers != before:
-        single = 1 in (before, configuration.workers)
-        cure = f"{before} at start; {'restart' if single else 'upgrade or restart'} to change it"
+        cure = f"{before} at start; upgrade or restart to change it"
         raise ConfigError(f"{configuration.filename}: workers = {configuration.workers}: {cure}")
 
 

@@ -56,7 +56,7 @@ class WorkerCountTests(SynchronousTestCase):
     """check_worker_count."""
 
     def test_changed(self) -> None:
-        """Only a restart changes the number of workers."""
+        """A reload does not change the number of workers."""
         found = parse('workers = 3\n[[listener]]\nendpoint = "tcp:1"\n', "x.toml")
         twistdoptions.check_worker_count(found, 3)
         error = self.assertRaises(ConfigError, twistdoptions.check_worker_count, found, 2)

@@ -178,13 +178,31 @@ class WorkersSiteTests(SiteTestCase):
         self.assertEqual([("GET", "/flows", {})], self.workers[0].asked)
 
     async def test_faults(self) -> None:
-        """Workers have no faults, and get none."""
+        """Several workers have no faults, and get none."""
         self.assertEqual({"time": NOW, "faults": [], "counts": {}}, await self.document("/faults"))
         self.site.token = TOKEN.encode()
         headers = {"Authorization": f"Bearer {TOKEN}"}
         for path in ("/faults/add?action=cut", "/faults/remove?name=a"):
             code, text = await self.said(path, method="POST", headers=headers)
             self.assertEqual((409, True), (code, text.startswith("faults are counted in one process")), text)
+
+    async def test_faults_of_one(self) -> None:
+        """The faults of the only worker are shown and changed there, as its answer says."""
+        self.state.use(parse(CONFIGURATION.replace("workers = 2\n", ""), "a.toml"))
+        worker = self.workers[0]
+        del self.workers[1]
+        worker.answers["/faults"] = {"time": NOW, "faults": [{"name": "a"}], "counts": {"cut": 1}}
+        self.assertEqual(worker.answers["/faults"], await self.document("/faults"))
+        self.site.token = TOKEN.encode()
+        given: dict[str, Any] = {"method": "POST", "headers": {"Authorization": f"Bearer {TOKEN}"}}
+        self.assertEqual((404, "not found"), await self.said("/faults/add?action=cut", **given))
+        worker.answers["/faults/add"] = {"name": "fault-1"}
+        self.assertEqual((200, '{"name": "fault-1"}'), await self.said("/faults/add?action=cut", **given))
+        self.assertEqual(("POST", "/faults/add", {"action": "cut"}), worker.asked[-1])
+        worker.answers["/faults/add"] = NoReply("is blocked")
+        self.assertEqual(
+            (503, "the worker has not answered: try again"), await self.said("/faults/add?action=cut", **given)
+        )
 
     async def test_drain(self) -> None:
         """A drain needs the token, reaches both workers, and is shown as one."""
