@@ -29,7 +29,7 @@ from sniproxy.server.capability import check_user
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.server.reloader import Reloader
 from sniproxy.server.signals import ProgramSignals
-from sniproxy.server.upgrade.command import ProgramUpgrade
+from sniproxy.server.upgrade.command import ProgramUpgrade, write_pid_file
 from sniproxy.server.upgrade.predecessor import NoOffer, Predecessor, read_offer
 from sniproxy.server.upgrade.program import CommandLine
 from sniproxy.server.workers import orders, post, sockets, stall, takeover, twistdoptions
@@ -185,12 +185,10 @@ class Options(usage.Options):
         # Imported here: a single process does not need it.
         from sniproxy.server.workers.supervisor import Supervisor
 
-        if self.predecessor is not None:
-            raise ConfigError(f"{self.path}: workers = {configuration.workers}: 1 at start; restart to change it")
-        twistdoptions.check_workers(self.parent)
+        twistdoptions.check_workers(self.parent, configuration, self.predecessor is not None)
         arguments = twistdoptions.worker_arguments(str(self.path), self["access-log"])
         handover = None if self.takeover is None else self.takeover.handover
-        return Supervisor(configuration, reactor, lambda: self.text, arguments, handover)
+        return Supervisor(configuration, reactor, lambda: self.text, arguments, handover, self.predecessor)
 
     def read(self) -> Configuration:
         """Read the configuration; in a worker, its own part of it. @raise ConfigError: it is invalid."""
@@ -305,13 +303,16 @@ class Command(Service):
         if self._post is not None and self._program is not None:  # also if it is never in charge: it may have tunnels
             given = self._post, self._proxy, self._reloader, self._keeper, self._program, self._end
             self._post.receive_orders(self._reactor, orders.Orders(*given).obey)
-        if self._predecessor is not None and self._program is not None:
-            self._program.take_over(self._pid_file, self._announce)
-        else:
+        if self._predecessor is None:
             self._announce()
+        elif self._program is not None and not self._signals.stopping:  # a supervisor may have ended
+            self._program.take_over(self._announce)
+        elif not isinstance(self._proxy, ProxyService) and self._proxy.first is not None:
+            self._proxy.first.take_over(self._announce, self._end)
 
     def _announce(self) -> None:
         """The proxy accepts connections."""
+        write_pid_file(self._pid_file, self._parent)
         log.info(
             "ready: {routes}, {descriptors} descriptors",
             routes=counted(len(self._proxy.configuration.routes), "route"),

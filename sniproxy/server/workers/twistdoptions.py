@@ -68,14 +68,23 @@ def take_pid_file(twistd: MutableMapping[str, Any]) -> str:
     return path
 
 
-def check_workers(twistd: Mapping[str, Any] | None) -> None:
-    """@raise ConfigError: twistd has an option that cannot be used with workers."""
+def check_workers(twistd: Mapping[str, Any] | None, configuration: Configuration, replaces: bool) -> None:
+    """@param replaces: the supervisor replaces a process without workers.
+
+    @raise ConfigError: twistd has an option that cannot be used with workers, or they cannot have a socket.
+    """
     for name in ("uid", "gid", "chroot"):
         if twistd is not None and twistd.get(name) is not None:
             raise ConfigError(
                 f"twistd --{name} cannot be used with workers, because a restarted worker has no right to it; "
                 "start the proxy that way, for example by User= of a systemd unit, with CAP_NET_BIND_SERVICE for ports "
                 "below 1024"
+            )
+    for one in configuration.entrances:
+        if replaces and one.endpoint.kind == "systemd":
+            raise ConfigError(
+                f"{configuration.filename}: workers = {configuration.workers}: 1 at start, and workers get the socket "
+                f"of {one.key} from systemd; restart to change it"
             )
 
 
