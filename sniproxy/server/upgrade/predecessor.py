@@ -188,8 +188,9 @@ class Predecessor:
         channel.send(messages.Offered(os.getpid()), self._sock.fileno())
 
     def finish(self) -> None:
-        """The worker is in charge: write to the real standard error. L{close} must follow."""
+        """The worker is in charge: write to the real standard error, and close all sockets but the channel's."""
         end_capture(self._standard_error)
+        self.forget_rest()
 
     def close(self) -> None:
         """Close this process's descriptors of the channel and of all sockets."""

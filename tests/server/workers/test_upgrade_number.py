@@ -293,3 +293,8 @@ class FailureTests(NumberCase):
             os.kill(int(process), signal.SIGCONT)
         program.wait_for("upgrade: the old process continues")
         self.check()
+        for one in self.tunnels:
+            one.close()
+        program.wait_for_end(supervisor)
+        program.open().exchange()
+        self.assertEqual([], program.status()["old_processes"])
