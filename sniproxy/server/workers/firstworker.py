@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from sniproxy.config.model import Configuration
+from sniproxy.config.workers import CannotStart
 from sniproxy.server.upgrade.channel import socket_pair
 from sniproxy.server.upgrade.predecessor import Predecessor
 from sniproxy.server.workers.admin.endpoint import SupervisorAdmin
@@ -68,16 +69,19 @@ class FirstWorker:
             supervisor.admin.use_socket(sock)
 
     def start(self) -> None:
-        """Start the worker. The admin endpoint is open, and accepts nothing yet. @raise OSError: the system refuses."""
+        """Start the worker. The admin endpoint is open, and accepts nothing yet.
+
+        @raise CannotStart: the system refuses.
+        """
         self._supervisor.admin.hold()
         self._supervisor.admin.state.ready = False
         ours, theirs = socket_pair()
         with theirs:
             try:
                 self._worker = self._supervisor.start_successor(0, self._kept, theirs)
-            except OSError:
+            except OSError as error:
                 ours.close()
-                raise
+                raise CannotStart(f"cannot start a worker: {error.strerror}") from error
         self._predecessor.pass_on(self._reactor, ours)
 
     def take_over(self, in_charge: Callable[[], None], failed: Callable[[], None]) -> None:

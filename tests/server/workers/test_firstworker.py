@@ -13,6 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.parser import parse
+from sniproxy.config.workers import CannotStart
 from sniproxy.server.workers.ends import Replaced
 from sniproxy.server.workers.firstworker import ANSWER_TIMEOUT_S, CLOSE_DELAY_S, FirstWorker
 from tests.support.reactor import as_reactor
@@ -122,7 +123,7 @@ class FirstWorkerTests(SynchronousTestCase):
     def test_cannot_start(self) -> None:
         """The system may refuse to start it."""
         self.error = OSError(11, "no process")
-        self.assertRaises(OSError, self.made().start)
+        self.assertEqual("cannot start a worker: no process", str(self.assertRaises(CannotStart, self.made().start)))
         self.assertNotIn("pass on", self.did)
 
     def test_in_charge(self) -> None:
