@@ -50,7 +50,7 @@ class Predecessor:
         pid: int = 0,
     ) -> None:
         self._sock = sock
-        self._pid = pid or os.getpid()
+        self._pid = pid
         self._standard_error = standard_error
         self._offer = offer
         self._version = version
@@ -170,7 +170,8 @@ class Predecessor:
 
         old = OldProcess(self._offer.pid, self._offer.tunnels)
         receiver = TunnelReceiver(reactor, self._sock, old, self._version, adopt, others, lost)
-        receiver.send(messages.Ready(self._version, self._pid, tuple(self._taken)))
+        pid = self._pid or os.getpid()  # a daemon has another one than when it read the offer
+        receiver.send(messages.Ready(self._version, pid, tuple(self._taken)))
         return receiver
 
     # The upgrade, if this process is a supervisor, whose first worker takes over
