@@ -29,7 +29,7 @@ from sniproxy.server.capability import check_user
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.server.reloader import Reloader
 from sniproxy.server.signals import ProgramSignals
-from sniproxy.server.upgrade.command import ProgramUpgrade
+from sniproxy.server.upgrade.command import ProgramUpgrade, write_pid_file
 from sniproxy.server.upgrade.predecessor import NoOffer, Predecessor, read_offer
 from sniproxy.server.upgrade.program import CommandLine
 from sniproxy.server.workers import orders, post, sockets, stall, takeover, twistdoptions
@@ -179,17 +179,16 @@ class Options(usage.Options):
 
     def _made(self, configuration: Configuration, reactor: IReactor) -> ProxyService | Supervisor:
         check_user(configuration, self.parent)
-        if configuration.workers == 1 or self.post is not None:
+        # A supervisor stays one when it is left with one worker: the workers' processes are its children.
+        if self.post is not None or (configuration.workers == 1 and self.takeover is None):
             return ProxyService(configuration, reactor, None, self.keeper, self.predecessor, channel.inherited(reactor))
         # Imported here: a single process does not need it.
         from sniproxy.server.workers.supervisor import Supervisor
 
-        if self.predecessor is not None:
-            twistdoptions.check_worker_count(configuration, 1)
-        twistdoptions.check_workers(self.parent)
+        twistdoptions.check_workers(self.parent, configuration, self.predecessor is not None)
         arguments = twistdoptions.worker_arguments(str(self.path), self["access-log"])
         handover = None if self.takeover is None else self.takeover.handover
-        return Supervisor(configuration, reactor, lambda: self.text, arguments, handover)
+        return Supervisor(configuration, reactor, lambda: self.text, arguments, handover, self.predecessor)
 
     def read(self) -> Configuration:
         """Read the configuration; in a worker, its own part of it. @raise ConfigError: it is invalid."""
@@ -205,12 +204,9 @@ class Options(usage.Options):
         return configuration
 
     def changed(self) -> Configuration:
-        """Read the configuration for an upgrade of workers. @raise ConfigError: it is invalid, or has no workers."""
+        """Read the configuration for an upgrade of workers. @raise ConfigError: it is invalid."""
         unfreeze()
-        configuration = self.read()
-        if configuration.workers == 1:
-            twistdoptions.check_worker_count(configuration, self.proxy.configuration.workers)
-        return configuration
+        return self.read()
 
     def _read(self) -> Configuration:
         path = self["config"]
@@ -307,13 +303,16 @@ class Command(Service):
         if self._post is not None and self._program is not None:  # also if it is never in charge: it may have tunnels
             given = self._post, self._proxy, self._reloader, self._keeper, self._program, self._end
             self._post.receive_orders(self._reactor, orders.Orders(*given).obey)
-        if self._predecessor is not None and self._program is not None:
-            self._program.take_over(self._pid_file, self._announce)
-        else:
+        if self._predecessor is None:
             self._announce()
+        elif self._program is not None and not self._signals.stopping:  # a supervisor may have ended
+            self._program.take_over(self._announce)
+        elif not isinstance(self._proxy, ProxyService) and self._proxy.first is not None:
+            self._proxy.first.take_over(self._announce, self._end)
 
     def _announce(self) -> None:
         """The proxy accepts connections."""
+        write_pid_file(self._pid_file, self._parent)
         log.info(
             "ready: {routes}, {descriptors} descriptors",
             routes=counted(len(self._proxy.configuration.routes), "route"),

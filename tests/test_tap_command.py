@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -172,11 +175,34 @@ class UpgradeTests(CommandCase):
         logged: list[LogEvent] = []
         keep: Any = logged.append
         self.patch(tap, "log", Logger("tap", observer=keep))
-        command = self.command(predecessor=self.predecessor(), pid_file="/run/x.pid")
+        parent, path = {"nodaemon": True, "pidfile": ""}, Path(self.mktemp())
+        command = self.command(None, parent, predecessor=self.predecessor(), pid_file=str(path))
         command.privilegedStartService()
-        self.assertEqual((["take over /run/x.pid"], []), (self.made[-1].calls, logged))
+        self.assertEqual((["take over"], [], False), (self.made[-1].calls, logged, path.exists()))
         self.made[-1].ready()
         self.assertIn("ready: 0 routes", formatEvent(logged[0]) or "")
+        self.assertEqual((str(os.getpid()), str(path)), (path.read_text(), parent["pidfile"]))
+
+    def test_supervisor_ended(self) -> None:
+        """A new worker whose supervisor has ended does not take over."""
+        link = FakeLink()
+        self.patch(link, "receive_orders", lambda reactor, obey: obey(post.STOP, ""))
+        self.command(link, predecessor=self.predecessor()).privilegedStartService()
+        self.assertEqual(([], 1), (self.made[-1].calls, self.reactor.stopped))
+
+    def test_first_worker(self) -> None:
+        """A supervisor that replaces a process without workers is ready when its first worker is in charge."""
+        self.patch(tap, "ProxyService", int)
+        given: list[Callable[[], None]] = []
+        self.proxy.first = SimpleNamespace(take_over=lambda *callbacks: given.extend(callbacks))
+        manager = SimpleNamespace(ready=lambda: self.proxy.calls.append("ready"))
+        self.patch(sdnotify, "from_environment", lambda *arguments: manager)
+        self.command(predecessor=self.predecessor()).privilegedStartService()
+        self.assertEqual([], self.proxy.calls)
+        in_charge, failed = given
+        in_charge()
+        failed()
+        self.assertEqual((["ready"], 1), (self.proxy.calls, self.reactor.stopped))
 
     def test_refused(self) -> None:
         """If it cannot start, the old process knows the reason."""

@@ -89,7 +89,7 @@ class OptionsTests(OutputCase):
         self.assertEqual(3.0, options.again().timeouts.hello)
         Path(path).write_text(f"workers = 2\n{SHARED}")
         error = self.assertRaises(ConfigError, options.again)
-        self.assertEqual(f"{path}: workers = 2: 1 at start; restart to change it", str(error))
+        self.assertEqual(f"{path}: workers = 2: 1 at start; upgrade or restart to change it", str(error))
         self.assertEqual("-", self.options("--listen", "tcp:1", "--access-log", "-").proxy.configuration.access_log)
 
     def test_takeover(self) -> None:
@@ -103,14 +103,20 @@ class OptionsTests(OutputCase):
         options = self.options("--config", path)
         self.assertEqual(10.0, options.proxy.configuration.timeouts.hello)
         self.assertEqual(3.0, options.again().timeouts.hello)
-        Path(path).write_text(f"workers = 3\n{SHARED}")
-        self.assertEqual(3, options.changed().workers)
-        for text, read in ((f"workers = 3\n{SHARED}", options.again), (SHARED, options.changed)):
-            Path(path).write_text(text)
-            self.assertIn("restart to change it", str(self.assertRaises(ConfigError, read)))
+        for workers in (1, 3):
+            Path(path).write_text(f"workers = {workers}\n{SHARED}")
+            self.assertEqual(workers, options.changed().workers)
+            self.assertIn("restart to change it", str(self.assertRaises(ConfigError, options.again)))
         self.patch(takeover, "received", lambda: Takeover(given.handover, writes))
         self.assertEqual(0, self.ended(self.options, "--config", path, "--check")[0])
         self.assertEqual(b"ok\n", os.read(reads, 16))
+
+    def test_one_worker(self) -> None:
+        """A supervisor's new program is a supervisor, also with one worker; any other program needs none for that."""
+        path = self.file(SHARED)
+        self.assertIsInstance(self.options("--config", path).proxy, ProxyService)
+        self.patch(takeover, "received", lambda: Takeover(handover(text=SHARED), None))
+        self.assertIsInstance(self.options("--config", path).proxy, Supervisor)
 
     def test_bad_takeover(self) -> None:
         """A document that this program cannot read ends it."""

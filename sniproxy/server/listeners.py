@@ -66,7 +66,7 @@ class Listeners:
     """All listening sockets.
 
     @param must_wait: returns why no connection may be accepted now. None: one may.
-    @param keeper: keeps sockets of shared ports for the next process. None: they are not kept.
+    @param keeper: keeps TCP sockets for the next process. None: they are not kept.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class Listeners:
                     continue
                 self._begin(one.acceptor, one.listener, one.accepted)
                 if one.listener.name not in kept:
-                    if self._keeper is not None and one.listener.endpoint.shared:
+                    if self._keeper is not None and _outlives(one.listener):
                         self._keeper.keep(one.listener.endpoint.text, one.acceptor.sock)
                     where = _where(one.address, one.listener)
                     log.info("listener {name}: listening on {where}", name=one.listener.name, where=where)
@@ -292,6 +292,11 @@ def why_not_listening(error: CannotListenError) -> str:
         elif isinstance(problem, PermissionError):
             message += "; ports below 1024 require CAP_NET_BIND_SERVICE"
     return message
+
+
+def _outlives(listener: Entrance) -> bool:
+    """Whether the socket may stay open if this process ends: TCP, and not to be closed when no target is up."""
+    return listener.endpoint.port is not None and not _may_close(listener)
 
 
 def _may_close(listener: Entrance) -> bool:

@@ -64,10 +64,9 @@ class Socketless:
         self.stopped = True
 
 
-def spec(text: str = "tcp:0:interface=127.0.0.1", shared: bool = False) -> ListenerSpec:
-    """A listener with this endpoint. @param shared: other processes share the port."""
+def spec(text: str = "tcp:0:interface=127.0.0.1") -> ListenerSpec:
+    """A listener with this endpoint."""
     [one] = parse(f'[[listener]]\nendpoint = "{text}"\nname = "public"\n', "test.toml").listeners
-    one = replace(one, endpoint=attrs.evolve(one.endpoint, shared=shared))
     return ListenerSpec(one, serverFromString(reactor, text))
 
 
@@ -255,19 +254,23 @@ class ChangeTests(SocketTestCase):
         socket.create_connection(address).close()
 
     async def test_keeper(self) -> None:
-        """The socket of a shared port is kept for the next process until the listener closes, others are not."""
+        """A TCP socket is kept for the next process until the listener closes, unless its port may be closed."""
         keeper = Keeper()
         listeners = self.listeners(keeper)
-        shared = spec(shared=True)
-        self.change(listeners, shared)
-        self.change(listeners, shared)
-        text = shared.listener.endpoint.text
+        one = spec()
+        self.change(listeners, one)
+        self.change(listeners, one)
+        text = one.listener.endpoint.text
         self.assertEqual([("keep", text), ("forget rest",), ("forget rest",)], keeper.calls)
-        alone = spec("tcp:0:interface=127.0.0.2")
-        self.change(listeners, alone)
+        other = spec(f"unix:{Path(self.mktemp()).absolute()}")
+        self.change(listeners, other)
         self.assertEqual([("forget", text), ("forget rest",)], keeper.calls[3:])
+        alone = spec("tcp:0:interface=127.0.0.2")
+        closing = ListenerSpec(replace(alone.listener, closed_when_down="a.test"), alone.endpoint)
+        self.change(listeners, closing)
+        self.assertEqual([("forget", other.listener.endpoint.text), ("forget rest",)], keeper.calls[5:])
         await DeferredList(listeners.stop())
-        self.assertEqual([("forget", alone.listener.endpoint.text)], keeper.calls[5:])
+        self.assertEqual([("forget", alone.listener.endpoint.text)], keeper.calls[7:])
 
     async def test_taken(self) -> None:
         """The socket of the previous process is used, with the client that waits in it."""

@@ -48,6 +48,7 @@ class FakeProxy:
         self.error = error
         self.refuses = refuses
         self.view = SimpleNamespace()
+        self.first: Any = None
 
     def summary(self) -> str:
         return "0 tunnels"
@@ -134,8 +135,8 @@ class FakeUpgrade:
     def hand_over(self, start: object) -> None:
         self.calls.append("hand over")
 
-    def take_over(self, pid_file: str, ready: Callable[[], None]) -> None:
-        self.calls.append(f"take over {pid_file}")
+    def take_over(self, ready: Callable[[], None]) -> None:
+        self.calls.append("take over")
         self.ready = ready
 
 

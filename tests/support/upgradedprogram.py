@@ -93,6 +93,18 @@ AT_COMMIT = (
 """Code of a new process that hangs before it reads the commit."""
 
 
+AT_TUNNEL = (
+    "import os\nfrom sniproxy.server.upgrade.receiver import TunnelReceiver\n"
+    "keep = TunnelReceiver._keep_promise\n"
+    "def keep_promise(self, number):\n"
+    "    keep(self, number)\n"
+    "    if self.adopted == 2:\n"
+    "        os.kill({process}, 9)\n"
+    "TunnelReceiver._keep_promise = keep_promise\n"
+)
+"""Code of a new worker that kills a process when it has taken two tunnels."""
+
+
 def at_committed(before: str, after: str = "pass") -> str:
     """Code of a new process that does something when it says that it accepts connections."""
     return (

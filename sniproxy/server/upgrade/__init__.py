@@ -26,6 +26,8 @@ The old process starts the new one with one end of a socket pair, which no other
     remaining: what is left in the old one    -->
                                               <--   drains, reopen: as the operator orders
 
+If the new process is a supervisor of workers, its first worker speaks for it: L{sniproxy.server.workers.firstworker}.
+
 Until C{took}, a tunnel belongs to the old process; until C{committed}, so do the listeners. If the new process fails
 before that, the old one continues with them, and the new one stops accepting if it has begun. If the old process fails,
 the new one continues with what it has.

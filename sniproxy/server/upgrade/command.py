@@ -94,20 +94,14 @@ class ProgramUpgrade:
         """Handle a signal that asks for an upgrade."""
         self._reactor.callFromThread(self.upgrade)
 
-    def take_over(self, pid_file: str, ready: Callable[[], None]) -> None:
-        """Take over from the process that has started this one.
-
-        @param pid_file: written when this process is in charge. Empty: there is none.
-        @param ready: called then.
-        """
+    def take_over(self, ready: Callable[[], None]) -> None:
+        """Take over from the process that has started this one. @param ready: called when this process is in charge."""
 
         def in_charge(taken: bool) -> None:
             if not taken:
                 log.error("upgrade: the old process continues; this one ends when it has no tunnels")
                 self._stop_when_idle()
                 return
-            if pid_file:
-                self._write_pid_file(pid_file)
             ready()
 
         self._proxy.take_over(in_charge)
@@ -119,25 +113,30 @@ class ProgramUpgrade:
             self._manager.hand_over(pid)
         self._retired()
 
-    def _write_pid_file(self, path: str) -> None:
-        try:
-            try:
-                _replace(path, f"{os.getpid()}")
-            except PermissionError:  # of the folder
-                with open(path, "w", encoding="ascii") as file:
-                    file.write(str(os.getpid()))
-        except OSError as error:
-            log.error(
-                "cannot write {path}: {why}; this process is {pid}", path=path, why=error.strerror, pid=os.getpid()
-            )
-            return
-        self._twistd[PID_FILE] = path
-
     def _stop_when_idle(self) -> None:
         if self._proxy.connections:
             self._reactor.callLater(IDLE_INTERVAL_S, self._stop_when_idle)
         else:
             self._stop()
+
+
+def write_pid_file(path: str, twistd: MutableMapping[str, Any] | None) -> None:
+    """This process is in charge: write its pid file, which twistd removes at the end.
+
+    @param path: empty: there is no such file. @param twistd: its options. None: the program is not twistd.
+    """
+    if not path or twistd is None:
+        return
+    try:
+        try:
+            _replace(path, f"{os.getpid()}")
+        except PermissionError:  # of the folder
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(os.getpid()))
+    except OSError as error:
+        log.error("cannot write {path}: {why}; this process is {pid}", path=path, why=error.strerror, pid=os.getpid())
+        return
+    twistd[PID_FILE] = path
 
 
 def _replace(path: str, text: str) -> None:

@@ -56,8 +56,16 @@ class Socket(msgspec.Struct, tag="socket", frozen=True):
     admin: bool = False
 
 
-class Offered(msgspec.Struct, tag="offered", frozen=True):
-    """All sockets were sent."""
+class Offered(msgspec.Struct, tag="offered", frozen=True, omit_defaults=True):
+    """All sockets were sent.
+
+    A supervisor that replaces a process without workers passes the offer of that process on to its first worker. Then
+    one descriptor comes with this message: the channel to the old process, for all that follows.
+
+    @ivar pid: the supervisor, for L{Ready}. 0: the offer comes from the old process itself.
+    """
+
+    pid: int = 0
 
 
 class Refused(msgspec.Struct, tag="refused", frozen=True):
@@ -69,7 +77,8 @@ class Refused(msgspec.Struct, tag="refused", frozen=True):
 class Ready(msgspec.Struct, tag="ready", frozen=True):
     """The new process listens, and accepts nothing yet.
 
-    @ivar version: the one to speak. @ivar taken: the numbers of the sockets that it uses.
+    @ivar version: the one to speak. @ivar pid: of the new process, or of its supervisor; see L{Offered}.
+    @ivar taken: the numbers of the sockets that it uses.
     """
 
     version: int

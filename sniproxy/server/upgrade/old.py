@@ -140,8 +140,10 @@ class Upgrade:
             self._wait_for_answer(ANSWER_TIMEOUT_S)
         if self._sender is not None and self._sender.answered(message):
             return
-        if self._state == "start" and isinstance(message, messages.Refused):
-            self._refused = True
+        if self._state not in ("gone", "done") and isinstance(message, messages.Refused):
+            self._refused = self._state == "start"
+            if self._state == "committed":  # it has ended since
+                self._state = "commit"
             self._fail(message.why)
         elif self._state == "start" and isinstance(message, messages.Ready):
             assert self._channel is not None and self._program is not None

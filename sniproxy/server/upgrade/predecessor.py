@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from sniproxy.admin.upgrades import OldProcess
 from sniproxy.net.reuseport import SocketKeeper
 from sniproxy.server.upgrade import messages
-from sniproxy.server.upgrade.channel import ENDED, close_all, receive
+from sniproxy.server.upgrade.channel import ENDED, Channel, close_all, receive
 from sniproxy.server.upgrade.messages import BadMessage, Message
 from sniproxy.server.upgrade.program import CHANNEL, descriptors_from, end_capture
 from sniproxy.server.upgrade.receiver import Adopt, TunnelReceiver
@@ -36,6 +36,7 @@ class Predecessor:
     """The old process, until this one is in charge. It is a L{SocketKeeper}: it keeps the old process's listeners.
 
     @param keeper: keeps sockets for a later process. None: they are not kept.
+    @param pid: the process to name to the old one. 0: this one.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Predecessor:
         version: int,
         sockets: list[tuple[messages.Socket, socket.socket]],
         keeper: SocketKeeper | None,
+        pid: int = 0,
     ) -> None:
         self._sock = sock
+        self._pid = pid
         self._standard_error = standard_error
         self._offer = offer
         self._version = version
@@ -167,8 +170,33 @@ class Predecessor:
 
         old = OldProcess(self._offer.pid, self._offer.tunnels)
         receiver = TunnelReceiver(reactor, self._sock, old, self._version, adopt, others, lost)
-        receiver.send(messages.Ready(self._version, os.getpid(), tuple(self._taken)))
+        pid = self._pid or os.getpid()  # a daemon has another one than when it read the offer
+        receiver.send(messages.Ready(self._version, pid, tuple(self._taken)))
         return receiver
+
+    # The upgrade, if this process is a supervisor, whose first worker takes over
+
+    def pass_on(self, reactor: IReactor, sock: socket.socket) -> None:
+        """Let a worker of this process take over: pass the offer on, and the channel to the old process.
+
+        @param sock: the channel to the worker.
+        """
+        channel = Channel(reactor, sock, lambda message, descriptors: close_all(descriptors), lambda why: None)
+        channel.send(self._offer)
+        for told, listening in self._sockets:
+            if not told.admin:
+                channel.send(told, listening.fileno())
+        channel.send(messages.Offered(os.getpid()), self._sock.fileno())
+
+    def finish(self) -> None:
+        """The worker is in charge: write to the real standard error, and close all sockets but the channel's."""
+        end_capture(self._standard_error)
+        self.forget_rest()
+
+    def close(self) -> None:
+        """Close this process's descriptors of the channel and of all sockets."""
+        self.forget_rest()
+        self._sock.close()
 
     def _take_over(self, receiver: TunnelReceiver) -> None:
         self._state = _DONE
@@ -194,14 +222,17 @@ def read_offer(keeper: SocketKeeper | None, environment: MutableMapping[str, str
     except (ValueError, OSError) as error:
         raise NoOffer(f"{CHANNEL}: no upgrade has set this environment variable; unset it ({error})") from error
     try:
-        offer, sockets = _receive_offer(sock)
+        offer, sockets, pid, passed = _receive_offer(sock)
         version = _common_version(offer)
     except (OSError, BadMessage) as error:
         with suppress(OSError):
             sock.send(messages.encode(messages.Refused(str(error))))
         sock.close()
         raise NoOffer(f"upgrade: {error}") from error
-    return Predecessor(sock, descriptors[1], offer, version, sockets, keeper)
+    if passed is not None:
+        sock.close()
+        sock = passed
+    return Predecessor(sock, descriptors[1], offer, version, sockets, keeper, pid)
 
 
 def _common_version(offer: messages.Offer) -> int:
@@ -216,8 +247,13 @@ def _common_version(offer: messages.Offer) -> int:
     )
 
 
-def _receive_offer(sock: socket.socket) -> tuple[messages.Offer, list[tuple[messages.Socket, socket.socket]]]:
-    """@raise OSError: it does not come. @raise BadMessage: it is none."""
+def _receive_offer(
+    sock: socket.socket,
+) -> tuple[messages.Offer, list[tuple[messages.Socket, socket.socket]], int, socket.socket | None]:
+    """@return: behind the offer and its sockets, what comes with L{messages.Offered}.
+
+    @raise OSError: it does not come. @raise BadMessage: it is none.
+    """
     offer, sockets = None, []
     while True:
         message, descriptors = receive(sock)
@@ -227,7 +263,7 @@ def _receive_offer(sock: socket.socket) -> tuple[messages.Offer, list[tuple[mess
             offer = message
             _common_version(offer)
         elif isinstance(message, messages.Offered) and offer is not None:
-            return offer, sockets
+            return offer, sockets, message.pid, socket.socket(fileno=descriptors[0]) if descriptors else None
         else:
             close_all(descriptors)
             raise BadMessage("the old process has ended" if message is None else "the old process makes no offer")

@@ -5,6 +5,7 @@
 ``upgrade``        replaces all workers, one after the other, by processes with the code that is on disk
 ``replacement``    then replaces the supervisor's program in its process, by execve(2)
 ``takeover``       the new program: reads what the one before hands over, and answers those that wait
+``firstworker``    takes over from a process without workers, by the first worker
 ``handover``       the document that it reads. Pure
 ``processes``      the workers of a supervisor, and how they are handed over
 ``reloads``        sends a configuration to all workers

@@ -55,8 +55,12 @@ class SupervisorLink:
     _reports: int
 
     def receive_orders(self, reactor: IReactor, obey: OrderHandler) -> None:
-        """Call C{obey} with each order, and with L{STOP} when the supervisor has ended."""
-        reactor.addReader(_Orders(self._orders, obey))
+        """Call C{obey} with each order, and with L{STOP} when the supervisor has ended, also before this returns."""
+        orders = _Orders(self._orders, obey)
+        if orders.doRead() is None:
+            reactor.addReader(orders)
+        else:
+            obey(STOP, "")
 
     def report(self, what: str) -> None:
         """Send a report to the supervisor. It is lost if the supervisor has ended (see L{receive_orders})."""

@@ -43,6 +43,12 @@ from sniproxy.util.reactor import IReactor
 
 log = Logger()
 
+START_TIMEOUT_S = 60.0
+"""Seconds without output after which a start has failed. A restarted worker has this many seconds in all."""
+
+STOP_GRACE_S = 10.0
+"""Seconds that a worker has to exit after the drain timeout."""
+
 STACK_DUMP_S = 1.0
 """Seconds that a worker has to dump its stack before it is killed."""
 

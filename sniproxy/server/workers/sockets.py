@@ -29,6 +29,9 @@ VARIABLE = "SNIPROXY_SOCKETS"
 available = sys.platform == "linux"
 """Whether sockets are kept. Elsewhere the clients in a killed worker's backlog get a reset."""
 
+KEEP_SOCKETS_S = 2.0
+"""The longest pause, in seconds, for which a dead worker's sockets are kept. After it other workers get its clients."""
+
 _KEEP, _FORGET, _GIVE = b"+", b"-", b"="
 
 _MAX_MESSAGE_BYTES = 1 << 16

@@ -21,16 +21,18 @@ from sniproxy.server.build import build
 from sniproxy.server.capability import check_transparent
 from sniproxy.server.listeners import raise_descriptor_limit, why_not_listening
 from sniproxy.server.statecounts import StateCounts, merge_workers
+from sniproxy.server.upgrade.predecessor import Predecessor
 from sniproxy.server.upgrade.program import CommandLine, systemd_sockets
 from sniproxy.server.workers.admin.endpoint import SupervisorAdmin
 from sniproxy.server.workers.beat import HeartbeatMonitor
+from sniproxy.server.workers.firstworker import FirstWorker
 from sniproxy.server.workers.handover import Handover, Result
 from sniproxy.server.workers.post import END, HEARTBEAT, READY, REFUSED, RELOADED, REOPEN, RETIRE, STOP
-from sniproxy.server.workers.process import Worker, wait_until_ready
+from sniproxy.server.workers.process import START_TIMEOUT_S, STOP_GRACE_S, Worker, wait_until_ready
 from sniproxy.server.workers.processes import Processes
 from sniproxy.server.workers.reloads import WorkersReload
 from sniproxy.server.workers.replacement import SupervisorReplacement
-from sniproxy.server.workers.sockets import KeptSockets, available
+from sniproxy.server.workers.sockets import KEEP_SOCKETS_S, KeptSockets, available
 from sniproxy.server.workers.upgrade import WorkersUpgrade
 from sniproxy.util.gcpause import gc_paused
 from sniproxy.util.reactor import IReactor
@@ -38,24 +40,16 @@ from sniproxy.util.text import counted
 
 log = Logger()
 
-START_TIMEOUT_S = 60.0
-"""Seconds without output after which a start has failed. A restarted worker has this many seconds in all."""
-
-KEEP_SOCKETS_S = 2.0
-"""The longest pause, in seconds, for which a dead worker's sockets are kept. After it other workers get its clients."""
-
-STOP_GRACE_S = 10.0
-"""Seconds that a worker has to exit after the drain timeout."""
-
 
 class Supervisor(Service):
-    """Replaces C{sniproxy.service.ProxyService} if C{workers} is more than 1.
+    """Replaces C{sniproxy.service.ProxyService} if C{workers} is more than 1, or was before an upgrade.
 
     @param text: returns the text of the configuration that was read last.
     @param arguments: for the workers' twistd.
     @param handover: the workers of the program before this one in this process. None: they are to be started.
+    @param predecessor: the process without workers that this one replaces. None: it replaces none.
     @ivar configuration: the current one. @ivar warnings: of the one that was read last. @ivar wanted: its workers.
-    @ivar admin: the admin endpoint of all workers.
+    @ivar admin: the admin endpoint of all workers. @ivar first: takes over from C{predecessor}.
     """
 
     def __init__(
@@ -65,6 +59,7 @@ class Supervisor(Service):
         text: Callable[[], str],
         arguments: Sequence[str],
         handover: Handover | None = None,
+        predecessor: Predecessor | None = None,
     ) -> None:
         """@raise ConfigError: the configuration is invalid."""
         self.configuration = configuration
@@ -85,6 +80,7 @@ class Supervisor(Service):
         self._beats = HeartbeatMonitor(reactor, lambda: [*self._workers.values(), *processes.retired()])
         self.admin = SupervisorAdmin(reactor, configuration, self._workers.values, processes.old_processes)
         self._reloads = WorkersReload(self, self.admin.state, self._workers.keys)
+        self.first = None if predecessor is None else FirstWorker(reactor, self, predecessor)
         self._check(configuration)
 
     def upgrade_by(
@@ -113,15 +109,15 @@ class Supervisor(Service):
         @raise CannotStart: a worker failed; the others were killed.
         @raise CannotListenError: the admin endpoint cannot listen; the workers were killed.
         """
-        self.current_text = self._text()
+        self.current_text = self._checked_text = self._text()
         raise_descriptor_limit()  # because it keeps the workers' sockets
         if any(one.endpoint.kind == "systemd" for one in self.configuration.entrances):
             self._passed = systemd_sockets(os.environ)
-        if self._handover is None:
-            self._start_all()
-        else:
+        if self._handover is not None:
             made = partial(Worker, reported=self._reported, ended=self._ended)
             self._processes.adopt(self._reactor, self.admin, self._handover, made, self._start_again)
+        elif self.first is None:
+            self._start_all()
         try:
             self.admin.start(self.configuration)
         except CannotListenError:
@@ -130,7 +126,10 @@ class Supervisor(Service):
             raise
         Service.startService(self)
         self._beats.start()
-        log.info("{workers}: all listening", workers=counted(len(self._workers), "worker"))
+        if self.first is not None:
+            self.first.start()
+        else:
+            log.info("{workers}: all listening", workers=counted(len(self._workers), "worker"))
 
     def _start_all(self) -> None:
         try:
@@ -161,6 +160,8 @@ class Supervisor(Service):
         """
         if self._stopped is not None:
             raise ConfigError("the proxy is stopping")
+        if self.first is not None and self.first.waits:
+            raise ConfigError("the process before this one is in charge")
         with gc_paused():
             configuration = read()
             self._check(configuration)
@@ -244,6 +245,8 @@ class Supervisor(Service):
     def stopService(self) -> Deferred[None]:
         """Let all workers drain. @return: fires when they have exited."""
         Service.stopService(self)
+        if self.first is not None:
+            self.first.stop()
         self.admin.stopping()
         self._beats.stop()
         self._processes.cancel_pauses()
@@ -329,14 +332,9 @@ class Supervisor(Service):
             log.info("worker {index} (pid {pid}) of an upgrade {how}", index=worker.index, pid=worker.pid, how=how)
             return
         wait = restart_delay(self._reactor.seconds() - worker.since, worker.pause)
-        log.error(
-            "worker {index} (pid {pid}) {how}{why}; restarting it {when}",
-            index=worker.index,
-            pid=worker.pid,
-            how=how,
-            why=f": {worker.error}" if worker.error else "",
-            when=f"in {wait:g} s" if wait else "at once",
-        )
+        why, when = f": {worker.error}" if worker.error else "", f"in {wait:g} s" if wait else "at once"
+        what = f"worker {worker.index} (pid {worker.pid}) {how}{why}"
+        log.error("{what}; restarting it {when}", what=what, when=when)
         self._later(worker.index, wait)
 
     def _later(self, index: int, wait: float) -> None:

@@ -68,8 +68,11 @@ def take_pid_file(twistd: MutableMapping[str, Any]) -> str:
     return path
 
 
-def check_workers(twistd: Mapping[str, Any] | None) -> None:
-    """@raise ConfigError: twistd has an option that cannot be used with workers."""
+def check_workers(twistd: Mapping[str, Any] | None, configuration: Configuration, replaces: bool) -> None:
+    """@param replaces: the supervisor replaces a process without workers.
+
+    @raise ConfigError: twistd has an option that cannot be used with workers, or they cannot have a socket.
+    """
     for name in ("uid", "gid", "chroot"):
         if twistd is not None and twistd.get(name) is not None:
             raise ConfigError(
@@ -77,13 +80,18 @@ def check_workers(twistd: Mapping[str, Any] | None) -> None:
                 "start the proxy that way, for example by User= of a systemd unit, with CAP_NET_BIND_SERVICE for ports "
                 "below 1024"
             )
+    for one in configuration.entrances:
+        if replaces and one.endpoint.kind == "systemd":
+            raise ConfigError(
+                f"{configuration.filename}: workers = {configuration.workers}: 1 at start, and workers get the socket "
+                f"of {one.key} from systemd; restart to change it"
+            )
 
 
 def check_worker_count(configuration: Configuration, before: int) -> None:
     """@raise ConfigError: C{workers} differs from that at the start of this program, which no reload changes."""
     if configuration.workers != before:
-        single = 1 in (before, configuration.workers)
-        cure = f"{before} at start; {'restart' if single else 'upgrade or restart'} to change it"
+        cure = f"{before} at start; upgrade or restart to change it"
         raise ConfigError(f"{configuration.filename}: workers = {configuration.workers}: {cure}")
 
 

@@ -56,7 +56,7 @@ COUNT_TIMEOUT_S = 5.0
 """Seconds for a new worker to say how many tunnels it has taken, if the old one does not answer."""
 
 START_TIMEOUT_S = 60.0
-"""Seconds for a worker to become ready that the configuration has in addition to those before."""
+"""Seconds for a worker to become ready that was started for this upgrade, or a moment before it."""
 
 
 class Replaceable(Protocol):
@@ -222,11 +222,15 @@ class WorkersUpgrade:
         for index, worker in self._supervisor.add_missing():
             if worker is None:
                 return f"worker {index}: cannot start it; see the log"
-            answer: Deferred[Replaced] = Deferred()
-            worker.wait_for_upgrade(self._reactor, START_TIMEOUT_S, answer.callback)
-            if (why := (await answer).why) is not None:  # the supervisor tries again
+            if (why := await self._wait_until_ready(worker)) is not None:  # the supervisor tries again
                 return f"worker {index}: {why}"
         return None
+
+    async def _wait_until_ready(self, worker: Worker) -> str | None:
+        """Wait for a worker that was started a moment ago. @return: why it is not ready. None: it is."""
+        answer: Deferred[Replaced] = Deferred()
+        worker.wait_for_upgrade(self._reactor, START_TIMEOUT_S, answer.callback)
+        return (await answer).why
 
     async def _check_program(self, *state: int) -> str | None:
         """Let the new program check the configuration. @return: why it does not start. None: it does.
@@ -257,6 +261,9 @@ class WorkersUpgrade:
     async def _replace(self, old: Worker, kept: KeptSockets) -> Replaced:
         if old.upgrading:
             return Replaced("it has not answered to the upgrade before; end it, and it is started again")
+        # What it says when it is ready must not be taken for the end of its upgrade.
+        if not old.ready and (why := await self._wait_until_ready(old)) is not None:
+            return Replaced(f"it is not ready: {why}")
         ours, theirs = socket_pair()
         new_kept = KeptSockets(self._reactor)
         new: Worker | None = None

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.upgrades import UpgradeReport
 from sniproxy.server.upgrade import command
-from sniproxy.server.upgrade.command import IDLE_INTERVAL_S, PID_FILE, ProgramUpgrade
+from sniproxy.server.upgrade.command import IDLE_INTERVAL_S, PID_FILE, ProgramUpgrade, write_pid_file
 from sniproxy.server.upgrade.program import CommandLine, Start
 from tests.support.reactor import as_reactor
 
@@ -128,23 +128,28 @@ class TakeOverTests(CommandCase):
         self.folder.mkdir()
         self.file = self.folder / "proxy.pid"
 
-    def take_over(self, path: str = "", taken: bool = True) -> None:
-        self.made().take_over(path or str(self.file), lambda: self.events.append("ready"))
-        self.proxy.taken(taken)
+    def write(self, path: str = "") -> None:
+        write_pid_file(path or str(self.file), self.twistd)
+
+    def test_ready(self) -> None:
+        """When this process is in charge, it says so."""
+        self.made().take_over(lambda: self.events.append("ready"))
+        self.assertEqual([], self.events)
+        self.proxy.taken(True)
+        self.assertEqual(["ready"], self.events)
 
     def test_pid_file(self) -> None:
         """The pid file is replaced at once, and twistd removes it at the end."""
         self.file.write_text("a longer number")
-        self.take_over()
-        self.assertEqual((str(os.getpid()), ["ready"]), (self.file.read_text(), self.events))
-        self.assertEqual(str(self.file), self.twistd[PID_FILE])
+        self.write()
+        self.assertEqual((str(os.getpid()), str(self.file)), (self.file.read_text(), self.twistd[PID_FILE]))
         self.assertEqual([self.file], list(self.folder.iterdir()))
 
     def test_none(self) -> None:
-        """There may be no pid file."""
-        self.made().take_over("", lambda: self.events.append("ready"))
-        self.proxy.taken(True)
-        self.assertEqual((["ready"], ""), (self.events, self.twistd[PID_FILE]))
+        """There may be no pid file; a program that is not twistd has none."""
+        write_pid_file("", self.twistd)
+        write_pid_file(str(self.file), None)
+        self.assertEqual(("", []), (self.twistd[PID_FILE], list(self.folder.iterdir())))
 
     def test_folder(self) -> None:
         """In a folder that this process may not write to, the file itself is written."""
@@ -154,33 +159,33 @@ class TakeOverTests(CommandCase):
 
         self.patch(command, "_replace", replace)
         self.file.write_text("a longer number")
-        self.take_over()
+        self.write()
         self.assertEqual(str(os.getpid()), self.file.read_text())
 
     def test_failure(self) -> None:
-        """A pid file that cannot be written is reported with the process id; the process serves."""
+        """A pid file that cannot be written is reported with the process id."""
         with capturedLogs() as logs:
-            self.take_over(str(self.folder / "none" / "proxy.pid"))
+            self.write(str(self.folder / "none" / "proxy.pid"))
         [said] = [formatEvent(event) for event in logs]
         self.assertIn("proxy.pid: No such file or directory; this process is", said)
-        self.assertEqual((["ready"], ""), (self.events, self.twistd[PID_FILE]))
+        self.assertEqual("", self.twistd[PID_FILE])
 
     def test_left_over(self) -> None:
         """A temporary file that another process has left is reported."""
         (self.folder / f"proxy.pid.{os.getpid()}").write_text("x")
         with capturedLogs() as logs:
-            self.take_over()
+            self.write()
         self.assertIn("cannot write", formatEvent(logs[0]))
 
     def test_not_in_charge(self) -> None:
         """The old process continues: this one stops when it has no connections, and is not ready before."""
         self.proxy.connections = 1
         with capturedLogs() as logs:
-            self.take_over(taken=False)
+            self.made().take_over(lambda: self.events.append("ready"))
+            self.proxy.taken(False)
         self.assertIn("the old process continues", formatEvent(logs[0]))
         for connections, events in ((1, []), (0, ["stop"])):
             self.proxy.connections = connections
             self.clock.advance(IDLE_INTERVAL_S)
             self.assertEqual(events, self.events)
-        self.assertFalse(self.file.exists())
         self.assertEqual([], self.clock.getDelayedCalls())

@@ -195,6 +195,22 @@ class MoveTests(OldCase):
         self.assertEqual("the new process has failed: the other process has ended", report.why)
         self.assertEqual((1, "release"), (len(conn.resumed), self.listening.calls[-1]))
 
+    async def test_worker_ended(self) -> None:
+        """A supervisor says why its first worker has ended in the middle, even if that has said that it accepts."""
+        conn = await self.moving()
+        self.say(Refused("worker 0: killed"))
+        await self.failed("worker 0: killed")
+        self.assertEqual(1, len(conn.resumed))
+
+    async def test_worker_committed(self) -> None:
+        """The same behind the answer to the commit: this process accepts again."""
+        await self.ready()
+        await self.until(Commit)
+        self.say(Committed())
+        self.say(Refused("worker 0: killed"))
+        await self.failed("worker 0: killed")
+        self.assertEqual(["hold", "release"], self.listening.calls)
+
     async def test_no_commit(self) -> None:
         """It does not answer the commit: this process accepts again."""
         await self.ready()

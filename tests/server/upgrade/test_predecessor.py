@@ -10,6 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.net.reuseport import SocketKeeper
 from sniproxy.server.upgrade import messages, predecessor
+from sniproxy.server.upgrade.channel import socket_pair
 from sniproxy.server.upgrade.messages import (
     Aborted,
     Commit,
@@ -161,6 +162,43 @@ class ReadTests(OfferCase):
         self.assertEqual(Refused("x.toml: bad"), await self.heard())
         self.theirs.close()
         found.refuse("again")
+
+
+class PassedOnTests(OfferCase):
+    """A supervisor passes the offer on to its first worker."""
+
+    async def test_passed_on(self) -> None:
+        """The worker has the offer, but for the admin endpoint, and the channel; it names the supervisor."""
+        found = self.predecessor(Socket(0, "tcp:1"), Socket(1, "unix:/a", True))
+        ours, theirs = socket_pair()
+        error = os.open(os.devnull, os.O_WRONLY)
+        found.pass_on(reactor, ours)
+        with theirs:
+            worker = await in_thread(read_offer, None, {CHANNEL: f"{os.dup(theirs.fileno())}:{error}"})
+        assert worker is not None
+        self.assertEqual(["tcp:1"], [told.endpoint for told, _ in worker._sockets])
+        sock = worker.take("tcp:1")
+        assert sock is not None
+        sock.close()
+        found.finish()
+        found.close()
+        worker._pid = 4711
+        receiver = worker.begin(reactor, *[lambda *given: None] * 5)
+        self.assertEqual(Ready(messages.VERSIONS[0], 4711, (0,)), await self.heard())
+        receiver.close()
+        worker.refuse("too late")
+        worker.close()
+        os.close(error)
+
+    async def test_supervisor(self) -> None:
+        """The process of the supervisor comes with the channel."""
+        self.say(OFFER)
+        self.say(Offered(4711), self.theirs)
+        found = self.read()
+        os.close(self.error)
+        assert found is not None
+        self.assertEqual(4711, found._pid)
+        found.close()
 
 
 class KeeperTests(OfferCase):

@@ -22,11 +22,14 @@ from tests.support.twistdprocess import ENVIRONMENT
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 
 
-def held_port(case: TestCase) -> int:
-    """A port that is bound without listening, so that workers can share it and no other process gets it."""
+def held_port(case: TestCase, option: int = socket.SO_REUSEPORT) -> int:
+    """A port that is bound without listening, so that workers can share it and no other process gets it.
+
+    @param option: C{SO_REUSEADDR}: one process may listen on it.
+    """
     sock = socket.socket()
     case.addCleanup(sock.close)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.setsockopt(socket.SOL_SOCKET, option, 1)
     sock.bind(("127.0.0.1", 0))
     port: int = sock.getsockname()[1]
     return port

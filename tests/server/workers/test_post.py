@@ -49,5 +49,9 @@ class PostTests(SocketTestCase):
         os.close(told)
         await stopped
         self.assertEqual([(RELOAD, "a\nb"), (STOP, "")], obeyed)
+        obeyed.clear()
+        stopped = Deferred()
+        post.receive_orders(reactor, obey)  # it ended before
+        self.assertEqual([(STOP, "")], obeyed)
         os.close(orders)
         os.close(reports)

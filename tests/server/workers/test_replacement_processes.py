@@ -126,8 +126,6 @@ class ReplacedTests(TestCase):
         for one in self.tunnels:
             one.close()
         program.wait_for(f"worker 2 (pid {surplus}) of an upgrade exited")
-        program.configure(workers=1)
-        self.assertIn("workers = 1: 2 at start; restart to change it", program.refused())
 
     def test_dies(self) -> None:
         """If the new program ends after all, the command fails, and the workers drain, as if it had been killed."""

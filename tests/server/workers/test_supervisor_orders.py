@@ -13,7 +13,9 @@ from sniproxy.config.workers import CannotStart
 from sniproxy.server.statecounts import StateCounts
 from sniproxy.server.workers import supervisor
 from sniproxy.server.workers.post import END, HEARTBEAT, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
-from sniproxy.server.workers.supervisor import KEEP_SOCKETS_S, START_TIMEOUT_S, STOP_GRACE_S, Supervisor
+from sniproxy.server.workers.process import START_TIMEOUT_S, STOP_GRACE_S
+from sniproxy.server.workers.sockets import KEEP_SOCKETS_S
+from sniproxy.server.workers.supervisor import Supervisor
 from tests.server.workers.unstarted import TEXT, FakeKept, OrderCase
 
 OTHER = TEXT.replace("4443", "4444")

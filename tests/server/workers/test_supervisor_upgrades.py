@@ -17,7 +17,8 @@ from sniproxy.server.workers.admin.drains import KeptDrain
 from sniproxy.server.workers.beat import INTERVAL_S
 from sniproxy.server.workers.handover import Handover, Result
 from sniproxy.server.workers.post import HEARTBEAT, READY, REOPEN, RETIRE, STOP
-from sniproxy.server.workers.supervisor import START_TIMEOUT_S, STOP_GRACE_S, Supervisor
+from sniproxy.server.workers.process import START_TIMEOUT_S, STOP_GRACE_S
+from sniproxy.server.workers.supervisor import Supervisor
 from sniproxy.server.workers.upgrade import WorkersUpgrade
 from tests.server.workers.handovers import admin_state, handover, worker_state
 from tests.server.workers.unstarted import TEXT, FakeKept, FakeWorker, OrderCase

@@ -56,7 +56,7 @@ class WorkerCountTests(SynchronousTestCase):
     """check_worker_count."""
 
     def test_changed(self) -> None:
-        """Only a restart changes the number of workers."""
+        """A reload does not change the number of workers."""
         found = parse('workers = 3\n[[listener]]\nendpoint = "tcp:1"\n', "x.toml")
         twistdoptions.check_worker_count(found, 3)
         error = self.assertRaises(ConfigError, twistdoptions.check_worker_count, found, 2)
@@ -89,11 +89,15 @@ class WorkerTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """Options that a restarted worker could not follow are refused."""
+        found = parse('workers = 3\n[[listener]]\nendpoint = "systemd:domain=INET:index=0"\n', "x.toml")
         for name in ("uid", "gid", "chroot"):
-            error = self.assertRaises(ConfigError, twistdoptions.check_workers, {name: 1})
+            error = self.assertRaises(ConfigError, twistdoptions.check_workers, {name: 1}, found, False)
             self.assertIn(f"twistd --{name} cannot be used with workers", str(error))
-        twistdoptions.check_workers({"uid": None})
-        twistdoptions.check_workers(None)
+        for twistd in ({"uid": None}, None):
+            twistdoptions.check_workers(twistd, found, False)
+        error = self.assertRaises(ConfigError, twistdoptions.check_workers, None, found, True)
+        said = "x.toml: workers = 3: 1 at start, and workers get the socket of listener[0] from systemd; restart to"
+        self.assertIn(said, str(error))
 
     def test_arguments(self) -> None:
         """A worker gets the configuration file, and the access log as an absolute path or as standard output."""

@@ -86,6 +86,8 @@ class FakeSupervisor:
     def __init__(self) -> None:
         self.running = True
         self.workers = [(FakeWorker(index, 100 + index), FakeKept()) for index in (0, 1)]
+        for worker, _ in self.workers:
+            worker.ready = True
         self.new: list[FakeWorker] = []
         self.promoted: list[FakeWorker] = []
         self.used: bool | None = None
@@ -196,6 +198,19 @@ class UpgradeTests(SynchronousTestCase):
         self.failed(Replaced("no descriptors", moved=0, stayed=5, in_charge=True))
         self.assertEqual(self.supervisor.new, self.supervisor.promoted)
         self.assertEqual([], self.supervisor.new[1].limits)
+
+    def test_starting(self) -> None:
+        """A worker that was started a moment ago is replaced when it is ready; if it does not become so, it is not."""
+        first, second = (worker for worker, _ in self.supervisor.workers)
+        first.ready = second.ready = False
+        running = self.upgrade.upgrade()
+        self.assertEqual(([], []), (first.orders, self.supervisor.new))
+        self.answer(0, Replaced(None, in_charge=True))
+        self.assertEqual(([(UPGRADE, "200")], []), (first.orders, self.supervisor.promoted))
+        self.answer(0, DONE)
+        self.answer(1, Replaced("it exited"))
+        self.assertEqual("worker 1: it is not ready: it exited", self.successResultOf(running).why)
+        self.assertEqual(([], 1), (second.orders, len(self.supervisor.new)))
 
     def test_died(self) -> None:
         """The successor of a worker that dies meanwhile takes over."""

@@ -10,24 +10,13 @@ from twisted.trial.unittest import TestCase
 from sniproxy.server.workers.sockets import available
 from tests.server.workers.clients import Clients
 from tests.server.workers.running import held_port
-from tests.support.upgradedprogram import AT_COMMIT, PLAIN, WAIT_TIMEOUT_S, Ends, UpgradedProgram
+from tests.support.upgradedprogram import AT_COMMIT, AT_TUNNEL, PLAIN, WAIT_TIMEOUT_S, Ends, UpgradedProgram
 
 COUNT = 12
 """Tunnels that are open, at least."""
 
 SERVED = {"closed"}
 """How connections end that are served: the proxy sends an alert and closes them."""
-
-AT_TUNNEL = (
-    "import os\nfrom sniproxy.server.upgrade.receiver import TunnelReceiver\n"
-    "keep = TunnelReceiver._keep_promise\n"
-    "def keep_promise(self, number):\n"
-    "    keep(self, number)\n"
-    "    if self.adopted == 2:\n"
-    "        os.kill({process}, 9)\n"
-    "TunnelReceiver._keep_promise = keep_promise\n"
-)
-"""Code of a new worker that kills a process when it has taken two tunnels."""
 
 
 class WorkersUpgradeCase(TestCase):

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.config.parser import parse
 from sniproxy.server.workers import supervisor
 from sniproxy.server.workers.handover import Handover, WorkerState
-from sniproxy.server.workers.process import Worker
-from sniproxy.server.workers.supervisor import START_TIMEOUT_S, Supervisor
+from sniproxy.server.workers.process import START_TIMEOUT_S, Worker
+from sniproxy.server.workers.supervisor import Supervisor
 from tests.server.workers.handovers import worker_state
 from tests.support.reactor import as_reactor
 

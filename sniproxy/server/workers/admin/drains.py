@@ -92,6 +92,14 @@ class DrainKeeper:
         """Continue with these drains: kind, name, rate, and when they began."""
         self._drains = {(kind, name): KeptDrain(rate, since) for kind, name, rate, since in drains}
 
+    def learn(self, worker: Worker, drains: Iterable[Mapping[str, Any]]) -> None:
+        """Continue with the drains that a worker has begun by itself, in all workers. @param drains: their states."""
+        for one in drains:
+            key, rate = (str(one["kind"]), str(one["name"])), float(one["rate"])
+            self._drains.setdefault(key, KeptDrain(rate, float(one["since"])))
+            self._confirm(worker, key, rate)
+        self.ready(worker)
+
     def adopt(self, worker: Worker, drains: Iterable[tuple[str, str, float]]) -> None:
         """A worker runs and has these drains, which L{confirmed} has returned."""
         self._confirmed[worker] = {(kind, name): rate for kind, name, rate in drains}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from twisted.logger import Logger
 from sniproxy.admin.sources import Reloads
 from sniproxy.admin.upgrades import OldProcess
 from sniproxy.config.model import Configuration
-from sniproxy.net.listener import listen_at_once
+from sniproxy.net.listener import hand_over, listen_at_once
 from sniproxy.net.reuseport import KeptEndpoint
 from sniproxy.server.build import Built
 from sniproxy.server.workers.admin.drains import DrainKeeper
@@ -52,7 +53,7 @@ class SupervisorAdmin:
         def count() -> int:
             return self.state.configuration.workers
 
-        queries = WorkerQueries(workers, count)
+        self._queries = queries = WorkerQueries(workers, count)
         self.drains = DrainKeeper(reactor, queries, workers, count)
         self._site = WorkersSite(reactor, self.state, workers, queries, self.drains)
         self._reactor = reactor
@@ -152,6 +153,29 @@ class SupervisorAdmin:
             self.drains.adopt(worker, one.drains)
         seen = {worker: (one.totals, one.metrics) for worker, one in workers.items()}
         self._site.restore((state.totals, state.metrics), seen)
+
+    def use_socket(self, sock: socket.socket) -> None:
+        """Use the socket of another process, which this one replaces. Call this before L{start}."""
+        self._adopted = sock
+
+    def serve(self) -> None:
+        """This process is in charge: accept connections."""
+        self.state.ready = True
+        self.release()
+
+    def leave(self) -> None:
+        """Close only this process's descriptor: another process continues to listen on the socket, or on the path."""
+        if self._port is not None:
+            hand_over(self._port)
+        self._port = self._text = None
+
+    async def learn_drains(self, worker: Worker) -> None:
+        """Continue with the drains that a worker has begun by itself, in all workers."""
+        if self.state.configuration.admin is None:
+            return
+        replies = await self._queries.send("GET", "/status?tunnels=0", [worker])
+        for body in replies.bodies().values():
+            self.drains.learn(worker, json.loads(body)["drains"])
 
     def lock(self, wanted: bool) -> None:
         """Lock the path of a UNIX socket, or unlock it because another program has the socket."""

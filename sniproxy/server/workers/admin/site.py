@@ -134,11 +134,13 @@ class WorkersSite(GuardedSite):
         raise not_found()
 
     def act(self, request: Request, path: str) -> tuple[str, Body]:
-        """Drain, cancel a drain, or upgrade the program."""
+        """Drain, cancel a drain, upgrade the program, or change the faults of the only worker."""
         if path == "/upgrade":
             return self.begin_upgrade(request, self._state.upgrade)
         if path in FAULT_ACTIONS:
-            raise ErrorAnswer(409, ONE_PROCESS)
+            if self._state.configuration.workers > 1:
+                raise ErrorAnswer(409, ONE_PROCESS)
+            return JSON, Deferred.fromCoroutine(self._change_faults(request.uri.decode("ascii")))
         if path == RECORD:
             raise ErrorAnswer(409, RECORDS_ONE_PROCESS)
         name = text_of(request, b"name")
@@ -212,6 +214,14 @@ class WorkersSite(GuardedSite):
             "old_processes": [attrs.asdict(one) for one in state.find_old_processes()],
             "warnings": [f"worker {index} {why}: it is left out" for index, why in sorted(replies.missing.items())],
         }
+
+    async def _change_faults(self, query: str) -> bytes:
+        replies = await self._queries.send("POST", query)
+        for reply in replies.found.values():
+            if reply.code == 200:
+                return reply.body
+            raise ErrorAnswer(reply.code, reply.body.decode("utf-8", "replace").rstrip("\n"))
+        raise ErrorAnswer(503, "the worker has not answered: try again")
 
     def _tunnels(self, request: Request) -> Deferred[bytes]:
         sort = optional_text_of(request, b"sort", SORTS) or "newest"

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.admin.query import MIN_RATE, ErrorAnswer
 from sniproxy.server.workers.admin import drains
 from sniproxy.server.workers.admin.channel import DRAINS_VARIABLE
-from sniproxy.server.workers.admin.drains import MAX_WAITING, RETRY_INTERVAL_S, DrainKeeper
+from sniproxy.server.workers.admin.drains import MAX_WAITING, RETRY_INTERVAL_S, DrainKeeper, KeptDrain
 from sniproxy.server.workers.admin.link import NoReply, Reply
 from sniproxy.server.workers.admin.queries import WorkerQueries
 from tests.server.workers.admin.fakes import AskedWorker, drain_state, draining
@@ -71,6 +71,14 @@ class KeeperTests(SynchronousTestCase):
         self.clock.advance(RETRY_INTERVAL_S)
         self.assertEqual([], self.clock.getDelayedCalls())
         self.assertEqual(MIN_RATE, self.drained(rate=MIN_RATE)["rate"])
+
+    def test_learn(self) -> None:
+        """The drains that a worker has begun by itself are those of all, which get their shares."""
+        self.keeper.learn(self.workers[0], [drain_state("a.test", 8.0)])
+        self.assertEqual({("route", "a.test"): KeptDrain(8.0, 50.0)}, self.keeper.drains)
+        self.assertEqual([[EXACT], [EXACT]], self.asked())
+        self.keeper.learn(self.workers[1], [])
+        self.assertEqual([[], []], self.asked())
 
     def test_undrain(self) -> None:
         """A drain is cancelled in all workers, also in those that do not know it."""

@@ -20,7 +20,7 @@ from sniproxy.net.listener import hand_over
 from sniproxy.server.build import build
 from sniproxy.server.workers.admin.endpoint import SupervisorAdmin
 from tests.admin.token import TOKEN
-from tests.server.workers.admin.fakes import AskedWorker
+from tests.server.workers.admin.fakes import AskedWorker, draining
 from tests.server.workers.handovers import worker_state
 from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, in_thread
@@ -112,6 +112,34 @@ class EndpointTests(TestCase):
         self.admin.state.reload_sent([1])
         self.admin.ended(worker)
         self.assertEqual(1, self.admin.state.reloads.succeeded)
+
+    async def test_left(self) -> None:
+        """The socket of another process, which continues with it, is closed here only; it serves when it is to."""
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            address = sock.getsockname()
+            text = f'endpoint = "tcp:{address[1]}:interface=127.0.0.1"'
+            self.admin.use_socket(sock.dup())
+            self.admin.start(self.checked(text))
+            self.admin.hold()
+            self.admin.state.ready = False
+            self.admin.serve()
+            self.assertTrue(self.admin.state.ready)
+            with socket.create_connection(address, TIMEOUT_S) as client:
+                client.sendall(b"GET /ready HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                self.assertIn(b" 503 ", await in_thread(client.recv, 100))
+            self.admin.leave()
+            self.admin.leave()
+            socket.create_connection(address, TIMEOUT_S).close()
+        self.admin._site.doStop()
+
+    async def test_drains_of_one(self) -> None:
+        """The drains of a worker are those of all; without an endpoint there are none."""
+        worker: Any = AskedWorker(0, status={"drains": [draining()({"name": "a.test", "rate": "4"})]})
+        await self.admin.learn_drains(worker)
+        self.assertEqual({}, self.admin.drains.drains)
+        self.admin.state.use(self.checked('endpoint = "unix:/a"'))
+        await self.admin.learn_drains(worker)
+        self.assertEqual([("route", "a.test")], list(self.admin.drains.drains))
 
     async def test_handed_over(self) -> None:
         """Another program continues with the listening socket, the drains, and what the page shows."""

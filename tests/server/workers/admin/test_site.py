@@ -202,6 +202,28 @@ class WorkersSiteTests(SiteTestCase):
         code, text = await self.said("/record", method="POST", headers={"Authorization": f"Bearer {TOKEN}"})
         self.assertEqual((409, True), (code, text.startswith("a recording is of one process")), text)
 
+    async def test_faults_of_one(self) -> None:
+        """The faults of the only worker are shown and changed there, as its answer says."""
+        self.state.use(parse(CONFIGURATION.replace("workers = 2\n", ""), "a.toml"))
+        worker = self.workers[0]
+        del self.workers[1]
+        worker.answers["/faults"] = {
+            "time": NOW,
+            "faults": [{"name": "a", "action": "cut", "trigger": "", "matched": 1, "applied": 1}],
+            "counts": {"cut": 1},
+        }
+        self.assertEqual(worker.answers["/faults"], await self.document("/faults"))
+        self.site.token = TOKEN.encode()
+        given: dict[str, Any] = {"method": "POST", "headers": {"Authorization": f"Bearer {TOKEN}"}}
+        self.assertEqual((404, "not found"), await self.said("/faults/add?action=cut", **given))
+        worker.answers["/faults/add"] = {"name": "fault-1"}
+        self.assertEqual((200, '{"name": "fault-1"}'), await self.said("/faults/add?action=cut", **given))
+        self.assertEqual(("POST", "/faults/add", {"action": "cut"}), worker.asked[-1])
+        worker.answers["/faults/add"] = NoReply("is blocked")
+        self.assertEqual(
+            (503, "the worker has not answered: try again"), await self.said("/faults/add?action=cut", **given)
+        )
+
     async def test_drain(self) -> None:
         """A drain needs the token, reaches both workers, and is shown as one."""
         path = "/drain?name=a.test&rate=8"
