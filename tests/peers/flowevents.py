@@ -23,7 +23,7 @@ from attrs import frozen
 from tests.peers.flowfacts import Fact
 
 SLOW_S = 1.0
-"""A send that succeeds after more seconds is a fact."""
+"""A send behind the fault that takes more seconds is a fact. The first of all is none: a JVM is slow then."""
 
 MAX_ERROR_CHARACTERS = 60
 
@@ -65,11 +65,11 @@ def derive(events: Sequence[Event], stored: Mapping[int, int], count: int) -> li
     fault_at = next((event.at for event in events if event.what == "fault"), float("inf"))
     for what in _CALLS:
         facts += _opening(what, [event for event in calls if event.what == what], fault_at)
-    facts += _sending([event for event in calls if event.what == "send"])
-    facts += _recovery(before, fault_at)
+    sends = [event for event in calls if event.what == "send"]
+    facts += _sending(sends, fault_at)
+    facts += _recovery(before, fault_at, sends)
     facts += _storing(calls, stored)
     facts += _delivery(events, again_at, stored)
-    sends = [event for event in calls if event.what == "send"]
     if not ended:
         facts.append(Fact("the program hangs"))
     elif any(event.what == "producer" and not event.error for event in calls) and (
@@ -99,7 +99,7 @@ def _opening(what: str, calls: Sequence[Event], fault_at: float) -> list[Fact]:
     return [*facts, Fact(f"{_CALLS[what]} succeeds {{0:after}}", hit)] if hit else facts
 
 
-def _sending(sends: Sequence[Event]) -> list[Fact]:
+def _sending(sends: Sequence[Event], fault_at: float) -> list[Fact]:
     facts = []
     groups: list[list[Event]] = []
     for send in sends:
@@ -117,22 +117,24 @@ def _sending(sends: Sequence[Event]) -> list[Fact]:
     facts += [
         Fact("send {0} takes {1:s}", (send.n,), (send.seconds,))
         for send in sends
-        if not send.error and send.seconds > SLOW_S
+        if not send.error and send.seconds > SLOW_S and sends[0].at < fault_at < send.at
     ]
     return facts
 
 
-def _recovery(events: Sequence[Event], fault_at: float) -> list[Fact]:
-    later = [event for event in events if event.at > fault_at]
+def _recovery(events: Sequence[Event], fault_at: float, sends: Sequence[Event]) -> list[Fact]:
+    # A client may react before the proxy's line on the fault is read. From the first send on, all is open.
+    start = sends[0].at if sends and sends[0].at < fault_at else fault_at
+    later = [event for event in events if event.at > start]
 
     def after(what: str) -> list[Fact]:
-        found = next((event.at - fault_at for event in later if event.what == what), None)
+        found = next((max(0.0, event.at - fault_at) for event in later if event.what == what), None)
         words = {"CONNECT": "connects again", "PRODUCER": "opens the producer again", "SUBSCRIBE": "subscribes again"}
         return [] if found is None else [Fact(f"{words[what]} {{0:after}}", (found,))]
 
     if connected := after("CONNECT"):
         return connected
-    opened = {event.what for event in events if event.at < fault_at and not event.error}
+    opened = {event.what for event in events if event.at <= start and not event.error}
     facts = after("PRODUCER") if "producer" in opened else []
     return facts + (after("SUBSCRIBE") if "consumer" in opened else [])
 

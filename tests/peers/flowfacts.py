@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-AT_ONCE_S = 0.05
+AT_ONCE_S = 0.1
 """Fewer seconds are "at once"."""
 
 

@@ -21,15 +21,15 @@ class FlowFault:
     name: str
     title: str
     keys: str
-    #: Seconds of a pause after message `IDLE_AFTER`.
-    idle_s: float = 0
+    #: Seconds of the pause after message `IDLE_AFTER`; as after the others.
+    idle_s: float = 0.05
     #: Whether the broker sends PINGs.
     pings: bool = True
 
     @property
     def long(self) -> bool:
         """Whether a run lasts longer than a minute."""
-        return bool(self.idle_s) or '"stop"' in self.keys
+        return self.idle_s > 10
 
 
 ALL = (
@@ -75,7 +75,12 @@ ALL = (
         "`SEND_RECEIPT` 5: `delay` of 7 s",
         'on = "SEND_RECEIPT"\nnth = 5\naction = "delay"\nseconds = 7',
     ),
-    FlowFault("receipt-stop", "`SEND_RECEIPT` 5: `stop`", 'on = "SEND_RECEIPT"\nnth = 5\naction = "stop"'),
+    FlowFault(
+        "receipt-stop",
+        "`SEND_RECEIPT` 5: `stop`, then 40 idle seconds",
+        'on = "SEND_RECEIPT"\nnth = 5\naction = "stop"',
+        idle_s=40,
+    ),
     FlowFault(
         "receipt-close-producer",
         "`SEND_RECEIPT` 5: `close_producer`",
@@ -107,15 +112,15 @@ ALL = (
     FlowFault("bytes-cut", "byte 1,000 of the broker: `cut`", 'after_bytes = 1000\nnth = 1\naction = "cut"'),
     FlowFault(
         "pong-drop",
-        "`PONG` in 75 idle seconds: `drop`",
+        "`PONG` in 95 idle seconds: `drop`",
         'on = "PONG"\nfrom = "broker"\naction = "drop"',
-        idle_s=75,
+        idle_s=95,
     ),
     FlowFault(
         "pong-drop-no-ping",
-        "`PONG` in 75 idle seconds: `drop`; the broker sends no `PING`",
+        "`PONG` in 95 idle seconds: `drop`; the broker sends no `PING`",
         'on = "PONG"\nfrom = "broker"\naction = "drop"',
-        idle_s=75,
+        idle_s=95,
         pings=False,
     ),
 )  # fmt: skip

@@ -17,7 +17,7 @@ from tests.peers.children import Child, ChildError
 from tests.peers.cluster import free_ports
 from tests.peers.flowevents import Event, derive, read_events
 from tests.peers.flowfacts import Fact
-from tests.peers.flowfaults import FlowFault
+from tests.peers.flowfaults import IDLE_AFTER, FlowFault
 from tests.peers.jvm import java_command
 from tests.peers.proxy import Program
 
@@ -49,7 +49,7 @@ class FlowClient:
 
 
 def _java(url: str, fault: FlowFault) -> list[str]:
-    options = {"url": url, "topic": TOPIC, "n": MESSAGES, **_pause(fault)}
+    options = {"url": url, "topic": TOPIC, "n": MESSAGES, "idle_after": IDLE_AFTER, "idle": fault.idle_s}
     return [
         *java_command("PulsarFlow", "160m", "error", _PULSAR),
         *(f"{name}={value}" for name, value in options.items()),
@@ -57,19 +57,15 @@ def _java(url: str, fault: FlowFault) -> list[str]:
 
 
 def _python(url: str, fault: FlowFault) -> list[str]:
-    options = {"url": url, "topic": TOPIC, "n": MESSAGES, **_pause(fault)}
+    options = {"url": url, "topic": TOPIC, "n": MESSAGES, "idle_after": IDLE_AFTER, "idle": fault.idle_s}
     program = [str(provide.part("python").path / "bin" / "python"), str(provide.HERE / "python_flow.py")]
     return [*program, *(f"--{name}={value}" for name, value in options.items())]
 
 
 def _go(url: str, fault: FlowFault) -> list[str]:
-    options = {"url": url, "flow": TOPIC, "n": MESSAGES, "timeout": "8s", **_pause(fault)}
-    options["idle"] = f"{options['idle']}s"
+    idle = f"{fault.idle_s}s"
+    options = {"url": url, "flow": TOPIC, "n": MESSAGES, "timeout": "8s", "idle-after": IDLE_AFTER, "idle": idle}
     return [str(provide.part("go").path / "go-client"), *(f"-{name}={value}" for name, value in options.items())]
-
-
-def _pause(fault: FlowFault) -> dict[str, object]:
-    return {"idle_after": flowfaults.IDLE_AFTER, "idle": fault.idle_s} if fault.idle_s else {"idle": 0}
 
 
 def all_clients() -> list[FlowClient]:

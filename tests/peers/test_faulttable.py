@@ -82,13 +82,18 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual((2 * len(flowfaults.ALL), before), (self.runs, self.page.read_text()))
 
     def test_failure(self) -> None:
-        """A run that says nothing ends the program."""
+        """A fault of which a run failed keeps its row."""
 
-        def fail(*_: object) -> list[Fact]:
-            raise FlowError("the fault was not applied")
+        def fail(fault: FlowFault, client: FlowClient, folder: Path) -> list[Fact]:
+            if fault is TWO:
+                raise FlowError("the fault was not applied")
+            return self.run_flow(fault, client, folder)
 
         self.patch(faulttable, "run_flow", fail)
-        self.assertRaises(FlowError, faulttable.main, ["--fault", ONE.name, "--jobs", "1"])
+        arguments = ["--fault", ONE.name, "--fault", TWO.name, "--jobs", "1", "--write"]
+        self.assertEqual(1, faulttable.main(arguments))
+        self.assertIn(f"{TWO.name}:\n    a run failed: the fault was not applied\n", self.said.getvalue())
+        self.assertEqual({ONE.title, TWO.title}, set(faulttable.rows_of(self.page.read_text())))
 
     def test_missing(self) -> None:
         """Without a client nothing is run."""

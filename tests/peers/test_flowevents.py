@@ -68,6 +68,12 @@ class DeriveTests(SynchronousTestCase):
         early = [Event(0.5, "fault") if event.what == "fault" else event for event in self.calm()]
         self.assert_text(early, "no call fails")
 
+    def test_reads_late(self) -> None:
+        """What is opened again may be noticed before the fault is."""
+        events = self.replaced(Event(11, "fault"))
+        self.assert_text([*events, Event(10.99, "SUBSCRIBE")], "no call fails; subscribes again at once")
+        self.assert_text([*events, Event(10.99, "CONNECT")], "no call fails; connects again at once")
+
     def test_new_consumer(self) -> None:
         """What the program opens at last is no reaction to the fault."""
         self.assert_text([*self.calm(), Event(20.1, "SUBSCRIBE"), Event(20.1, "CONNECT")], "no call fails")
@@ -95,9 +101,11 @@ class DeriveTests(SynchronousTestCase):
         )
 
     def test_slow(self) -> None:
-        """Sends that take long are named."""
-        events = self.replaced(Event(2, "producer", seconds=5), Event(12, "send", 2, 7))
+        """Sends behind the fault that take long are named, but not if it was before all of them."""
+        events = self.replaced(Event(10.5, "fault"), Event(12, "send", 2, 7))
         self.assert_text(events, "no call fails; send 2 takes 7.0 s")
+        for fault_at in (9, 15):
+            self.assert_text([*self.replaced(Event(fault_at, "fault"), Event(12, "send", 2, 7))], "no call fails")
 
     def test_failed_send(self) -> None:
         """The broker may have a message whose send failed, or not."""

@@ -13,7 +13,7 @@ class SpanTests(SynchronousTestCase):
     def test_formats(self) -> None:
         """A format writes the least and the greatest number, once if they look the same."""
         for form, numbers, text in (
-            ("after", (0.0, 0.049), "at once"),
+            ("after", (0.0, 0.099), "at once"),
             ("after", (0.121, 0.119), "after 0.12 s"),
             ("after", (0.1, 0.95), "after 0.10 to 0.95 s"),
             ("after", (0.01, 5.04), "after 0.0 to 5.0 s"),
