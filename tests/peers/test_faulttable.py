@@ -113,7 +113,8 @@ class ClientTests(SynchronousTestCase):
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         facts = flowrun.run_flow(flowfaults.find("receipt-reset"), client, folder)
-        texts = [fact.text for fact in facts]
+        # A machine that is busy may make the send slow.
+        texts = [fact.text for fact in facts if not fact.text.startswith("send {0} takes")]
         self.assertEqual(["no call fails", "connects again {0:after}", "stored twice: {0:messages}"], texts[:3])
         self.assertEqual([], [text for text in texts[3:] if not text.startswith("redelivered")])
 
