@@ -34,7 +34,7 @@ PROGRAM_LIMIT_S = 300
 """The most seconds that a program of a test runs, but for brokers."""
 
 NO_BROKERS = re.compile(
-    r"tests\.peers\.test_(admin_|dns(\.|$)|embedded|http_resolver|import_|manpages|openssl_curl|prometheus|top)"
+    r"tests\.peers\.test_(admin_|dns(\.|$)|embedded|fault|flow|http_resolver|import_|manpages|openssl_curl|prometheus|top)"
 )
 """Modules with real peers that are no brokers."""
 

@@ -35,6 +35,7 @@ class Child:
     ) -> None:
         self._argv = list(argv)
         self._lines: list[str] = []
+        self._times: list[float] = []
         self._ended = False
         self._news = threading.Condition()
         self.process = subprocess.Popen(
@@ -50,6 +51,7 @@ class Child:
         for line in self.process.stdout:
             with self._news:
                 self._lines.append(line.rstrip("\n"))
+                self._times.append(time.monotonic())
                 self._news.notify_all()
         with self._news:
             self._ended = True
@@ -60,6 +62,12 @@ class Child:
         """Its output so far."""
         with self._news:
             return list(self._lines)
+
+    @property
+    def times(self) -> list[float]:
+        """When each of the `lines` was read, in seconds of the monotonic clock."""
+        with self._news:
+            return list(self._times)
 
     def write(self, text: str) -> None:
         """Write text to its standard input."""

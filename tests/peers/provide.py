@@ -198,7 +198,8 @@ def _go(name: str, program: str) -> Part:
         download(["go", "mod", "download"], cwd=place)
         run(["go", "build", "-mod=readonly", "-trimpath", "-o", str(folder / program), "."], cwd=place)
 
-    return Part(name, ("go",), key(*(place / file for file in ("go.mod", "go.sum", "main.go"))), make, stage=2)
+    files = [place / "go.mod", place / "go.sum", *sorted(place.glob("*.go"))]
+    return Part(name, ("go",), key(*files), make, stage=2)
 
 
 def _kubernetes() -> Part:

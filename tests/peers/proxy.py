@@ -87,6 +87,11 @@ class Program:
         """The lines of its log so far."""
         return self._process.lines
 
+    def said_at(self, text: str) -> float | None:
+        """When it said the first line with a text, in seconds of the monotonic clock. None: it has not said it."""
+        lines = zip(self._process.times, self._process.lines, strict=False)
+        return next((at for at, line in lines if text in line), None)
+
     def wait_for_text(self, text: str) -> str:
         """Wait for a line of its log that has the text. Raises ChildError on a timeout."""
         return self._process.wait_for_text(text)

@@ -28,12 +28,13 @@ class ChildTests(SynchronousTestCase):
         return child
 
     def test_line(self) -> None:
-        """A line is awaited on both outputs, and earlier lines are kept."""
+        """A line is awaited on both outputs, and earlier lines are kept, each with its time."""
         child = self.child("echo one; echo two >&2; cat")
         self.assertEqual(child.wait_for_text("tw"), "two")
         child.write("three\n")
         child.wait_for_text("three")
         self.assertEqual(child.lines, ["one", "two", "three"])
+        self.assertEqual((3, sorted(child.times)), (len(child.times), child.times))
 
     def test_end(self) -> None:
         """A child that exits before the text is an error with its output."""

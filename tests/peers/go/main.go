@@ -1,6 +1,7 @@
 // The real Go client: go-peer -url URL -trust CA TOPIC... prints one JSON object a topic.
 // With -pattern one consumer reads all topics. With -endless it goes on
-// sending until a line comes on standard input, and says {"sending": TOPIC} at every 50th message.
+// sending until a line comes on standard input, and says {"sending": TOPIC} at every 50th message. With -flow it runs
+// flow.go instead.
 // It has no option for an SNI proxy: the names it is given must resolve to the proxy ("DNS mode").
 package main
 
@@ -43,6 +44,13 @@ func main() {
 	flag.DurationVar(&o.timeout, "timeout", 15*time.Second, "longest time of one operation")
 	flag.StringVar(&o.pattern, "pattern", "", "read all topics by one consumer of this pattern")
 	flag.BoolVar(&o.endless, "endless", false, "send until told by standard input")
+	var f flow
+	flag.StringVar(&f.topic, "flow", "", "the topic of a run with a fault")
+	flag.DurationVar(&f.interval, "interval", 50*time.Millisecond, "time between two messages of it")
+	flag.IntVar(&f.idleAfter, "idle-after", 0, "the message of it that a pause follows")
+	flag.DurationVar(&f.idle, "idle", 0, "the pause")
+	flag.DurationVar(&f.sendTimeout, "send-timeout", 5*time.Second, "longest time of sending")
+	flag.DurationVar(&f.quiet, "quiet", 3*time.Second, "time to wait for messages that do not come")
 	flag.Parse()
 
 	logger := logrus.New()
@@ -62,6 +70,10 @@ func main() {
 		os.Exit(1)
 	}
 	defer client.Close()
+	if f.topic != "" {
+		f.n = o.n
+		f.run(client)
+	}
 	status := 0
 	trips := [][]string{flag.Args()}
 	if o.pattern == "" {
