@@ -76,14 +76,14 @@ class MutationTests(SynchronousTestCase):
             self.assertEqual(1, mutate.main(["--write"]))
         text = document.read_text()
         self.assertIn("1 of 2 are found.", text)
-        self.assertRegex(text, rf"\| {MUTATIONS[0].what} +\| `\S+` +\| not in 10,000 \|")
-        self.assertRegex(text, rf"\| {MUTATIONS[1].what} +\| `\S+` +\| +1,234 \|")
+        self.assertRegex(text, rf"\| {MUTATIONS[0].what} +\| +`\S+` \| +not in 10,000 \|")
+        self.assertRegex(text, rf"\| {MUTATIONS[1].what} +\| +`\S+` \| +1,234 \|")
         with redirect_stderr(io.StringIO()):
             self.assertRaises(SystemExit, mutate.main, ["--write", "word"])
 
     def test_page(self) -> None:
         """The table in the documentation has the mutations that there are, and says of each that it is found."""
-        rows = re.findall(r"^\| (.+?) +\| `(\S+)` +\| +([\d,]+) \|$", mutate.DOCUMENT.read_text(), re.MULTILINE)
+        rows = re.findall(r"^\| (.+?) +\| +`(\S+)` \| +([\d,]+) \|$", mutate.DOCUMENT.read_text(), re.MULTILINE)
         self.assertEqual([(one.what, one.path) for one in MUTATIONS], [row[:2] for row in rows])
 
 
