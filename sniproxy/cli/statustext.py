@@ -37,6 +37,8 @@ def lines(documents: Mapping[str, dict[str, Any]], now: Rates | None = None, *, 
         )
         if "relay" in one:  # older instances have none
             yield f"{which}{_relay(one['relay'])}"
+        for resolver in one.get("resolvers", ()):  # older instances have none
+            yield f"{which}{_resolver(resolver)}"
     document = merged_status(list(documents.values()))
     totals = document["totals"]
     if not brief:
@@ -89,6 +91,16 @@ def _relay(relay: dict[str, Any]) -> str:
     if relay["relay"] == "engine":
         return f"relay: engine, {counted(relay['threads'], 'thread')}"
     return f"relay: python: {bounded(relay['why'])}" if relay["why"] else "relay: python"
+
+
+def _resolver(resolver: dict[str, Any]) -> str:
+    """What a resolver knows, and what is wrong with it."""
+    counts = resolver["counts"]
+    known = bounded(resolver["watch"] or f"queries: {counts['questions']}")
+    failed = f", {counts['failures']} failed" if counts["failures"] else ""
+    held = "; the circuit breaker is open" if resolver["breaker"] == "open" else ""
+    error = f"; error: {bounded(resolver['error'])}" if resolver["error"] else ""
+    return f"resolver {printable(resolver['name'])} ({printable(resolver['kind'])}): {known}{failed}{held}{error}"
 
 
 def _configuration_lines(document: dict[str, Any]) -> Iterator[str]:

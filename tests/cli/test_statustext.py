@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.documents import status_document
-from sniproxy.admin.sources import ListenerStatus, RelayStatus, Status
+from sniproxy.admin.sources import ListenerStatus, RelayStatus, ResolverStatus, Status
 from sniproxy.cli.rates import Rates
 from sniproxy.cli.statustext import lines
 from sniproxy.config.dump import dump_configuration
@@ -55,6 +55,28 @@ class TextTests(SynchronousTestCase):
                 "policy: allow_cidrs 10.0.0.0/8, allow_ports 6651, 6652",
             ],
             list(lines({"": document}))[17:23],
+        )
+
+    def test_resolvers(self) -> None:
+        """Each resolver has a line: what it knows or was asked, and what is wrong."""
+        counts = {"questions": 12, "failures": 0}
+        resolvers = [
+            ResolverStatus("pods", "kubernetes", counts, watch="2 endpoints"),
+            ResolverStatus("names", "http", {**counts, "failures": 3}, "open"),
+            ResolverStatus("new", "pulsar", counts, watch="nothing read yet", error="cannot connect: refused\n"),
+        ]
+        totals = {"ended": 0, "refused": 0, "bytes_up": 0, "bytes_down": 0}
+        shown = Status(True, 1.0, "test.toml", 2.0, (), resolvers=resolvers)
+        document = status_document(
+            shown, (), totals, (), 3.0, 1000, None, dump_configuration(parse(TEXT, "a.toml"), 10)
+        )
+        self.assertEqual(
+            [
+                "resolver pods (kubernetes): 2 endpoints",
+                "resolver names (http): queries: 12, 3 failed; the circuit breaker is open",
+                "resolver new (pulsar): nothing read yet; error: cannot connect: refused\\n",
+            ],
+            [line for line in lines({"": document}) if line.startswith("resolver ")],
         )
 
     def test_relay(self) -> None:
