@@ -76,9 +76,11 @@ class AdminChannel(HTTPChannel):
         HTTPChannel.pauseProducing(self)
 
     def resumeProducing(self) -> None:
-        """The client has read: parse the next request."""
+        """The client has read: parse the next request, and notice its end while it is answered, as Twisted would not."""
         self._full = False
         HTTPChannel.resumeProducing(self)
+        if not self._unparsed and self._parsing is None and not self._closing():
+            cast(Any, self.transport).resumeProducing()
         self._parse_more()
 
     def allContentReceived(self) -> None:

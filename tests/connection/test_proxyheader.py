@@ -211,7 +211,8 @@ class CallTests(ProxyHeaderCase):
                 sys.setprofile(before)
             with upstream:
                 await in_thread(read_exactly, upstream, size)
-        return found
+        # The tunnel before this one may close meanwhile.
+        return Counter({name: calls for name, calls in found.items() if not name.startswith("LingeringCloser.")})
 
     async def test_calls(self) -> None:
         """A header that arrives with the hello costs a handful of calls: it is parsed at once, without waiting, and the

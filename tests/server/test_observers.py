@@ -239,7 +239,11 @@ class AdminTests(SocketTestCase):
             return sock
 
         keeper: Any = SimpleNamespace(
-            take=lambda endpoint: None, take_admin=take, forget=lambda endpoint: None, forget_rest=lambda: None
+            take=lambda endpoint: None,
+            take_admin=take,
+            keep=lambda endpoint, sock: None,
+            forget=lambda endpoint: None,
+            forget_rest=lambda: None,
         )
         address = sock.getsockname()
         proxy = Proxy(self, LISTENER + ADMIN + route("127.0.0.1:9"), predecessor=keeper)
