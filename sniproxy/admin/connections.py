@@ -76,7 +76,7 @@ class AdminChannel(HTTPChannel):
         HTTPChannel.pauseProducing(self)
 
     def resumeProducing(self) -> None:
-        """The client has read: parse the next request, and notice its end while it is answered, as Twisted would not."""
+        """The client has read: parse the next request. Its end is noticed also while an answer has no end."""
         self._full = False
         HTTPChannel.resumeProducing(self)
         if not self._unparsed and self._parsing is None and not self._closing():
