@@ -15,10 +15,13 @@ from sniproxy.interfaces import Refused, Resolution, Unavailable
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.kubernetes.resolver import KubernetesResolver
 from tests.peers import lab
-from tests.peers.kubernetes import NAMESPACE, KubernetesAPIServer, Object, until
+from tests.peers.kubernetes import NAMESPACE, KubernetesAPIServer, Object, documented_rules, until
 from tests.peers.needs import require
 from tests.resolvers.cache.scripted import request
+from tests.support import kubernetesapi
 from tests.support.reactor import reactor
+
+SLICES, _ = documented_rules()
 
 
 @functools.cache
@@ -93,3 +96,22 @@ class KubernetesCase(TestCase):
             parents: list[Object] = found.get("status", {}).get("parents", [])
             if [one["reason"] for parent in parents for one in parent["conditions"]] == list(wanted):
                 return parents
+
+
+class PodsCase(KubernetesCase):
+    """A test with a Service, and an account that may read EndpointSlices."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        await self.server.allow(*SLICES)
+        await self.brokers(broker_0="10.0.0.1")
+
+    async def tearDown(self) -> None:  # type: ignore[override]
+        await self.server.until_ready()
+        await self.server.clear("endpointslices")
+        await super().tearDown()
+
+    async def brokers(self, **addresses: str) -> None:
+        """Replace the endpoints of the Service."""
+        pods = [kubernetesapi.pod(name.replace("_", "-"), address) for name, address in addresses.items()]
+        await self.server.put("endpointslices", kubernetesapi.endpoint_slice("broker-x", *pods))

@@ -8,8 +8,8 @@ from typing import Any
 from sniproxy.resolvers.kubernetes import api
 from sniproxy.testing import ResolverContract, question
 from tests.peers.kubernetes import ACCOUNT, Object, documented_rules, until
-from tests.peers.kubernetescase import KubernetesCase
-from tests.support import gatewayapi, kubernetesapi
+from tests.peers.kubernetescase import PodsCase
+from tests.support import gatewayapi
 
 CHANGES = 300
 """Changes of one EndpointSlice."""
@@ -18,25 +18,6 @@ SHORT_WATCH_S = 2
 """Seconds of a watch, in place of a minute: a lost permission is noticed at its end."""
 
 SLICES, ROUTES = documented_rules()
-
-
-class PodsCase(KubernetesCase):
-    """A test with a Service, and an account that may read EndpointSlices."""
-
-    async def setUp(self) -> None:  # type: ignore[override]
-        await super().setUp()
-        await self.server.allow(*SLICES)
-        await self.brokers(broker_0="10.0.0.1")
-
-    async def tearDown(self) -> None:  # type: ignore[override]
-        await self.server.until_ready()
-        await self.server.clear("endpointslices")
-        await super().tearDown()
-
-    async def brokers(self, **addresses: str) -> None:
-        """Replace the endpoints of the Service."""
-        pods = [kubernetesapi.pod(name.replace("_", "-"), address) for name, address in addresses.items()]
-        await self.server.put("endpointslices", kubernetesapi.endpoint_slice("broker-x", *pods))
 
 
 class ContractTests(ResolverContract, PodsCase):
