@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from sniproxy.admin.sources import Send
 from sniproxy.conversation.recorder import Recorder, Recording
 from sniproxy.conversation.textform import Side
+from sniproxy.relay.pacing import Tap
 from sniproxy.util.buffered import BufferAccount, Share
 
 log = Logger()
@@ -47,14 +48,6 @@ class Recorded(Protocol):
     def reason(self) -> str: ...
 
 
-class Shown(Protocol):
-    """A tap of the relay (L{sniproxy.relay.pacing.Tap})."""
-
-    def client(self, data: bytes) -> None: ...
-    def target(self, data: bytes) -> None: ...
-    def end(self) -> None: ...
-
-
 class LiveRecording:
     """Records connections that are opened from now on.
 
@@ -81,7 +74,7 @@ class LiveRecording:
         self._numbered = 0
         self._skipped = 0
 
-    def tap(self, tap: Shown, record: Recorded) -> Shown:
+    def tap(self, tap: Tap, record: Recorded) -> Tap:
         """The tap of a new connection, in front of its inspector's. The same tap: it is not recorded."""
         if self.over or record.listener not in self.listeners:
             return tap
@@ -116,7 +109,7 @@ class LiveRecording:
 class RecordedTap:
     """Tap of one connection that is recorded, in front of another one."""
 
-    def __init__(self, recording: LiveRecording, tap: Shown, record: Recorded) -> None:
+    def __init__(self, recording: LiveRecording, tap: Tap, record: Recorded) -> None:
         self._recording: LiveRecording | None = recording
         self._tap = tap
         self._record = record
