@@ -33,7 +33,7 @@ from sniproxy.server.upgrade.program import (
 from sniproxy.server.workers.ends import Replaced, describe_end
 from sniproxy.server.workers.handover import Result
 from sniproxy.server.workers.post import HEARTBEAT, UPGRADE
-from sniproxy.server.workers.process import Worker
+from sniproxy.server.workers.process import START_TIMEOUT_S, Worker
 from sniproxy.server.workers.replacement import SupervisorReplacement
 from sniproxy.server.workers.sockets import KeptSockets
 from sniproxy.server.workers.takeover import STATE
@@ -54,9 +54,6 @@ REPLACE_TIMEOUT_S = 120.0
 
 COUNT_TIMEOUT_S = 5.0
 """Seconds for a new worker to say how many tunnels it has taken, if the old one does not answer."""
-
-START_TIMEOUT_S = 60.0
-"""Seconds for a worker to become ready that was started for this upgrade, or a moment before it."""
 
 
 class Replaceable(Protocol):

@@ -27,11 +27,11 @@ from sniproxy.server.workers import upgrade
 from sniproxy.server.workers.ends import Replaced
 from sniproxy.server.workers.handover import Result
 from sniproxy.server.workers.post import HEARTBEAT, UPGRADE
+from sniproxy.server.workers.process import START_TIMEOUT_S
 from sniproxy.server.workers.upgrade import (
     COUNT_TIMEOUT_S,
     END_TIMEOUT_S,
     REPLACE_TIMEOUT_S,
-    START_TIMEOUT_S,
     WorkersUpgrade,
 )
 from tests.support.reactor import as_reactor, reactor
