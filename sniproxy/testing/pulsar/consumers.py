@@ -6,7 +6,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError
 from sniproxy.testing.pulsar.hidden import add_bytes, has, ids_of, number_of
 from sniproxy.testing.pulsar.schemas import store_schema
-from sniproxy.testing.pulsar.session import MAX_OPEN, NO_REQUEST, ClientSession, with_url
+from sniproxy.testing.pulsar.session import MAX_OPEN, NO_REQUEST, ClientSession
 from sniproxy.testing.pulsar.state import MAX_ATTACHED, RequestError, partition_number, require_short
 from sniproxy.testing.pulsar.topics import AttachedConsumer, Stored, Subscription, Topic
 
@@ -65,23 +65,14 @@ def _consumer(session: ClientSession, request: pb.CommandSubscribe, topic: Topic
         session.send(message, stored.section)
         session.report("MESSAGE", request.topic)
 
-    def close(url: str | None) -> None:
-        session.detach_consumer(number)
-        command = pb.CommandCloseConsumer(consumer_id=number, request_id=NO_REQUEST)
-        if url is not None:
-            with_url(command, "assignedBrokerServiceUrl", "assignedBrokerServiceUrlTls", url)
-        session.answer(command)
-
-    def migrate(url: str) -> None:
-        command = pb.CommandTopicMigrated(resource_id=number, resource_type=pb.CommandTopicMigrated.Consumer)
-        with_url(command, "brokerServiceUrl", "brokerServiceUrlTls", url)
-        session.answer(command)
-        close(None)
+    def close_command() -> pb.CommandCloseConsumer:
+        return pb.CommandCloseConsumer(consumer_id=number, request_id=NO_REQUEST)
 
     def activate(active: bool) -> None:
         session.answer(pb.CommandActiveConsumerChange(consumer_id=number, is_active=active))
 
-    return AttachedConsumer(deliver, close, migrate, activate, session.writable)
+    endings = session.endings(number, session.detach_consumer, close_command, pb.CommandTopicMigrated.Consumer)
+    return AttachedConsumer(deliver, *endings, activate, session.writable)
 
 
 def flow(session: ClientSession, request: pb.CommandFlow) -> None:

@@ -11,7 +11,7 @@ from sniproxy.pulsar.commands import CommandError
 from sniproxy.pulsar.frames import read_section
 from sniproxy.testing.pulsar.hidden import bytes_of, number_of
 from sniproxy.testing.pulsar.schemas import store_schema
-from sniproxy.testing.pulsar.session import MAX_OPEN, NO_REQUEST, ClientSession, with_url
+from sniproxy.testing.pulsar.session import MAX_OPEN, NO_REQUEST, ClientSession
 from sniproxy.testing.pulsar.state import MAX_ATTACHED, RequestError, require_short
 from sniproxy.testing.pulsar.topics import AttachedProducer
 
@@ -40,20 +40,11 @@ def open_producer(session: ClientSession, request: pb.CommandProducer) -> None:
     version = store_schema(session, request)
     session.report("PRODUCER", request.topic)
 
-    def close(url: str | None) -> None:
-        session.detach_producer(number)
-        command = pb.CommandCloseProducer(producer_id=number, request_id=NO_REQUEST)
-        if url is not None:
-            with_url(command, "assignedBrokerServiceUrl", "assignedBrokerServiceUrlTls", url)
-        session.answer(command)
+    def close_command() -> pb.CommandCloseProducer:
+        return pb.CommandCloseProducer(producer_id=number, request_id=NO_REQUEST)
 
-    def migrate(url: str) -> None:
-        command = pb.CommandTopicMigrated(resource_id=number, resource_type=pb.CommandTopicMigrated.Producer)
-        with_url(command, "brokerServiceUrl", "brokerServiceUrlTls", url)
-        session.answer(command)
-        close(None)
-
-    producer = AttachedProducer(name, epoch, close, migrate)
+    endings = session.endings(number, session.detach_producer, close_command, pb.CommandTopicMigrated.Producer)
+    producer = AttachedProducer(name, epoch, *endings)
     topic.producers[name] = producer
     session.producers[number] = (request.topic, producer)
     session.answer(

@@ -14,6 +14,8 @@ from sniproxy.testing.pulsar.topics import AttachedConsumer, AttachedProducer, S
 #: Maximum producers of a connection, and the same of consumers.
 MAX_OPEN = 1000
 
+Resource = pb.CommandTopicMigrated.ResourceType
+
 #: The request id of an ERROR about the connection.
 NO_REQUEST = (1 << 64) - 1
 
@@ -77,6 +79,29 @@ class ClientSession:
         if number in self.consumers:
             _, subscription, consumer = self.consumers.pop(number)
             subscription.detach(consumer)
+
+    def endings(
+        self, number: int, detach: Callable[[int], None], close_command: Callable[[], Any], resource: Resource
+    ) -> tuple[Callable[[str | None], None], Callable[[str], None]]:
+        """How this broker ends a producer or consumer: ``close(url)``, ``migrate(url)``. The URL is of its next broker.
+
+        ``number``: the client's. ``detach``: forgets it. ``close_command()``: CLOSE_PRODUCER or CLOSE_CONSUMER.
+        """
+
+        def close(url: str | None) -> None:
+            detach(number)
+            command = close_command()
+            if url is not None:
+                with_url(command, "assignedBrokerServiceUrl", "assignedBrokerServiceUrlTls", url)
+            self.answer(command)
+
+        def migrate(url: str) -> None:
+            command = pb.CommandTopicMigrated(resource_id=number, resource_type=resource)
+            with_url(command, "brokerServiceUrl", "brokerServiceUrlTls", url)
+            self.answer(command)
+            close(None)
+
+        return close, migrate
 
     def end(self) -> None:
         """Forget all producers and consumers."""
