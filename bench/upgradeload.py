@@ -58,7 +58,7 @@ class Load:
 
     def end(self) -> Seen:
         """End all tunnels in order, and compare what each end has sent with what the other has received."""
-        self._clients.ask("no more", str)
+        self._clients.ask("last", str)
         self._server.ask("end", str)
         seen: Seen
         seen, clients = self._clients.ask("end", tuple)

@@ -208,7 +208,7 @@ class _Clients:
                 self._pipe.send("")
             except LoadError as error:
                 self._pipe.send(error)
-        elif word == "no more":
+        elif word == "last":
             self._new = 0
             self._loop.run(lambda: not self._newcomers)
             self._pipe.send("")

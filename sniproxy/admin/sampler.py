@@ -1,7 +1,7 @@
 """Samples the proxy's counts every ten seconds, for the rates and the history of the admin endpoint.
 
 It runs while the endpoint listens. A sample reads the open tunnels and the targets in steps, so that it delays tunnels
-no more than a scrape does.
+only as long as a scrape does.
 """
 
 from __future__ import annotations

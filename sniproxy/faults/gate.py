@@ -81,7 +81,7 @@ class Gate:
 
     @property
     def closed(self) -> bool:
-        """Whether no more bytes may be read now."""
+        """Whether reading is suspended."""
         return self._held_back or bool(self._limited)
 
     @property

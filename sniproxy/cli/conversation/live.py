@@ -65,7 +65,7 @@ Target = tuple[str, int]
 class Relay:
     """What the connections of one recording share.
 
-    @ivar recording: what is recorded. @ivar connections: ends after so many connections; None: never.
+    @ivar recording: what is recorded. @ivar connections: the recording ends when this many have ended; None: no limit.
     @ivar keep_urls: leave the URLs of brokers as they are. @ivar done: fires at the end; fails with C{CommandFailed}.
     """
 

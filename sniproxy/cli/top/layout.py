@@ -19,7 +19,7 @@ HEAD_LINES, FOOT_LINES = 4, 3
 """Lines above the rows (state, rates, views, columns), and below them (two of details, one of keys)."""
 
 MAX_MERGED = 1000
-"""Maximum of tunnels of several instances that can be scrolled to: an endpoint lists no more."""
+"""Most tunnels of several instances that the view scrolls through: an endpoint lists at most this many."""
 
 MIN_HEIGHT = HEAD_LINES + FOOT_LINES + 1
 """Lines that the whole layout needs; a lower screen has no lines below the rows."""
