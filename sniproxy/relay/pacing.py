@@ -121,7 +121,6 @@ class Paced:
     def end(self) -> None:
         """The tunnel has ended. The tap is notified once it has seen the buffered bytes."""
         self._ended = True
-        self._stopped.clear()
         if not self._held:
             self._tell_end()
 
@@ -132,6 +131,10 @@ class Paced:
         self._stopped[direction] = None
         self.pace.wait(self)
         return False
+
+    def forget(self, direction: Direction) -> None:
+        """The direction reads no more."""
+        self._stopped.pop(direction, None)
 
     def turn(self) -> None:
         """Show one slice of the buffered bytes. When all are shown, resume the directions that wait."""

@@ -48,6 +48,10 @@ class PacedDirection(Direction):
         self._paced.pace.charge(count=len(data))
         return data
 
+    def release(self) -> None:
+        self._paced.forget(self)
+        super().release()
+
 
 class TappedDirection(PacedDirection):
     """Moves bytes with recv and send, and shows them."""

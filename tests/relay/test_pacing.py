@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.relay.direction import Direction
 from sniproxy.relay.pacing import ROUND_BYTES, ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.util.buffered import BufferAccount
+from tests.relay.rounds import Rounds
 from tests.relay.taps import Recorder
 from tests.support.reactor import as_reactor
 
@@ -25,21 +25,6 @@ class Slow(Recorder):
     def client(self, data: bytes) -> None:
         super().client(data)
         self.now[0] += self.cost
-
-
-class Rounds:
-    """A reactor of which each L{go} is one round: what is called later in it comes in the next one."""
-
-    def __init__(self) -> None:
-        self.calls: list[Callable[[], object]] = []
-
-    def callLater(self, delay: float, call: Callable[[], object]) -> None:
-        self.calls.append(call)
-
-    def go(self) -> None:
-        calls, self.calls = self.calls, []
-        for call in calls:
-            call()
 
 
 class Reading:
@@ -109,6 +94,16 @@ class PacingTests(SynchronousTestCase):
         self.rounds.go()
         self.assertEqual([reading], reading.pumped)
         self.assertTrue(paced.may_read(cast(Direction, reading)))
+
+    def test_forgotten(self) -> None:
+        """A direction that has ended gets no turn, also if it waited for one."""
+        paced, reading, other = Paced(self.pace, None, self.account), Reading(), Reading()
+        self.pace.charge(count=ROUND_BYTES)
+        for one in (reading, other):
+            self.assertFalse(paced.may_read(cast(Direction, one)))
+        paced.forget(cast(Direction, reading))
+        self.rounds.go()
+        self.assertEqual(([], [other]), (reading.pumped, other.pumped))
 
     def test_end(self) -> None:
         """If a tunnel ends while bytes are buffered, the tap sees them before the end."""

@@ -9,14 +9,15 @@ from twisted.internet.defer import Deferred
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.pacing import ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
+from sniproxy.relay.pacing import ROUND_BYTES, ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection, tapped_directions
 from sniproxy.util.buffered import BufferAccount
 from tests.relay import pythonrelay
+from tests.relay.rounds import Rounds
 from tests.relay.taps import Recorder
-from tests.support.reactor import reactor
-from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end
+from tests.support.reactor import as_reactor, reactor
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end, reset
 from tests.tls.material import tls_pair
 
 
@@ -64,6 +65,20 @@ class TapTests(SocketTestCase):
         upstream.close()
         self.assertEqual(Result.OK, (await done).result)
         self.assertEqual((b"head question", b"answer"), (tap.from_client, tap.from_target))
+
+    async def test_broken(self) -> None:
+        """If the tunnel breaks while the budget is spent, no direction waits for its turn."""
+        client, ours_client = connected()
+        target, ours_target = connected()
+        rounds = Rounds()
+        pace = Pace(as_reactor(rounds))
+        pace.charge(count=ROUND_BYTES)
+        reset(target)
+        done = run(ours_client, ours_target, b"head", Paced(pace, Recorder(), BufferAccount()))
+        self.assertEqual(Result.RESET, (await done).result)
+        client.close()
+        while rounds.calls:
+            rounds.go()
 
     async def test_much(self) -> None:
         """More than a round's budget passes whole and is shown whole, though the tap needs its time."""
