@@ -77,6 +77,13 @@ class NumberCase(TestCase):
         self.assertEqual(([], [], {}), (seen.lost, seen.wrong, dict(seen.failed)))
         self.assertLess(0, seen.new)
 
+    def open_until(self, worker: int) -> bool:
+        """Open a tunnel, unless this worker has one. @return: it has."""
+        if worker in [one["worker"] for one in self.program.status()["tunnels"]]:
+            return True
+        self.tunnels.append(self.program.open())
+        return False
+
     def processes(self) -> dict[int, int]:
         """The workers' processes, by index."""
         return {one["index"]: one["pid"] for one in self.program.status()["workers"]}
@@ -103,13 +110,6 @@ class FewerTests(NumberCase):
         program.until(lambda: self.open_until(1), "tunnel of worker 1")
         self.check()
         self.check_load()
-
-    def open_until(self, worker: int) -> bool:
-        """Open a tunnel, unless this worker has one. @return: it has."""
-        if worker in [one["worker"] for one in self.program.status()["tunnels"]]:
-            return True
-        self.tunnels.append(self.program.open())
-        return False
 
     def test_killed(self) -> None:
         """The only worker of a supervisor is started again, on the socket of the one before."""
@@ -181,6 +181,7 @@ class MoreTests(NumberCase):
         program.wait_for_end(program.pid)
         self.assertEqual(pid, int(file.read_text()))
         processes = self.processes()
+        program.until(lambda: self.open_until(1), "tunnel of worker 1")
         os.kill(pid, signal.SIGTERM)
         program.wait_for("draining over", 2)
         os.kill(pid, signal.SIGTERM)
