@@ -20,6 +20,8 @@ from tests.peers.material import BROKER_NAMES, CLIENT_ROLE, SERVICE_NAME, Materi
 from tests.peers.versions import Pulsar
 
 CONF = provide.HERE / "conf"
+START_S = 240.0
+"""Seconds for the start of a JVM with brokers, on a machine that may be busy."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -45,7 +47,7 @@ class Site:
     broker but the first has its own JVM, and can be killed; with `storage_apart` the first, too, because ZooKeeper and
     the bookie have their own JVM. `hosts`: the only hosts file of the JVMs; the brokers' web addresses then have the
     brokers' names, otherwise `localhost`. `pulsar`: the version of the brokers. `setup`: initialize-cluster-metadata
-    runs before the first broker starts, as the ExtensibleLoadManager requires.
+    runs before the first broker starts, as the ExtensibleLoadManager requires. `flags`: more flags of all JVMs.
     """
 
     name: str = "lab"
@@ -56,6 +58,7 @@ class Site:
     hosts: Path | None = None
     pulsar: Pulsar = field(factory=versions.current)
     setup: bool = False
+    flags: tuple[str, ...] = ()
 
 
 LAB = Site()
@@ -127,11 +130,11 @@ class Cluster:
         self._groups: list[tuple[str, ...]] = [(name,) for name in site.brokers] if site.apart else [site.brokers]
         if site.storage_apart:
             self._groups.insert(0, ())
-        self._setup = site.setup
+        self._setup, self._flags = site.setup, site.flags
         self._start(self._groups[0], storage=True)
 
     def serve(self) -> None:
-        """Wait for the brokers. Raises ChildError, with the output of a JVM that does not serve within 90 s."""
+        """Wait for the brokers. Raises ChildError, with the output of a JVM that does not serve within START_S."""
         try:
             first, *others = self._groups
             self._wait(first)
@@ -145,7 +148,7 @@ class Cluster:
 
     def _start(self, names: tuple[str, ...], storage: bool) -> None:
         # Half of Pulsar's clients resolve by the JDK, half by Netty, which reads /etc/hosts.
-        flags = ["-XX:MaxDirectMemorySize=384m", f"-Djdk.net.hosts.file={self.hosts}"]
+        flags = ["-XX:MaxDirectMemorySize=384m", f"-Djdk.net.hosts.file={self.hosts}", *self._flags]
         if storage and self._setup:
             flags.append(f"-Dpeers.setup={' '.join(self._setup_arguments())}")
         private = needs.private_hosts()
@@ -156,7 +159,7 @@ class Cluster:
         self._jvms[names] = Child(command, cwd=self._folder)
 
     def _wait(self, names: tuple[str, ...]) -> None:
-        self._jvms[names].wait_for(_ready, "CLUSTER READY", 90.0)
+        self._jvms[names].wait_for(_ready, "CLUSTER READY", START_S)
 
     def kill(self, broker: Broker) -> None:
         """Kill a broker that has its own JVM. Its cluster notices when its session has timed out."""

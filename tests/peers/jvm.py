@@ -37,5 +37,17 @@ def java_command(main: str, heap: str, log_level: str, pulsar: Pulsar | None = N
     """
     pulsar = pulsar or versions.current()
     home = provide.java_home(pulsar)
-    flags = [*JAVA_FLAGS, *jdk.quiet_flags(home), f"-Xmx{heap}", f"-Dpeers.log.level={log_level}"]
+    flags = [
+        *JAVA_FLAGS,
+        *jdk.quiet_flags(home),
+        *_sharing_flags(pulsar),
+        f"-Xmx{heap}",
+        f"-Dpeers.log.level={log_level}",
+    ]
     return [str(home / "bin" / "java"), *flags, "-cp", provide.classpath(pulsar), main]
+
+
+def _sharing_flags(pulsar: Pulsar) -> list[str]:
+    archive = provide.archive(pulsar)
+    # Java would warn that it shares less with these flags than with others.
+    return [] if archive is None else [f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off"]

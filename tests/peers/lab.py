@@ -79,7 +79,7 @@ class Lab:
             for cluster in clusters:
                 cluster.serve()
         except Exception as failure:
-            # No test tries it again, because a failure can take 90 s.
+            # No test tries it again, because a failure can take minutes.
             self._failures.update((site.pulsar, failure) for site in sites)
             raise
         return clusters

