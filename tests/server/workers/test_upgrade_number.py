@@ -37,7 +37,7 @@ class NumberCase(TestCase):
     def start_with_load(self, workers: int) -> UpgradedProgram:
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        self.load = Load(folder, TUNNELS)
+        self.load = Load(folder, TUNNELS, new=2)
         self.addCleanup(self.load.stop)
         self.start(workers, f'[[route]]\nserver_name = "{NAME}"\ntarget = "127.0.0.1:{self.load.port}"\n')
         assert self.program.address is not None
