@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,9 @@ from sniproxy.server.workers.supervisor import Supervisor
 from sniproxy.server.workers.takeover import Takeover
 from sniproxy.service import ProxyService
 from sniproxy.tap import Options
+from sniproxy.util.gcpause import unfreeze
 from tests.server.workers.handovers import handover
+from tests.support.sockets import freeze_loaded
 from tests.support.tapcommand import LISTENER, SHARED, OutputCase
 
 
@@ -33,7 +34,8 @@ class OptionsTests(OutputCase):
         options = Options()
         options.parent = cast(Any, parent)
         if parent is not None:
-            self.addCleanup(gc.unfreeze)
+            self.addCleanup(freeze_loaded.cache_clear)
+            self.addCleanup(unfreeze)
         options.parseOptions(list(arguments))
         return options
 

@@ -6,6 +6,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_kept = False
+
 
 @contextmanager
 def gc_paused(keep: bool = False) -> Iterator[None]:
@@ -17,13 +19,15 @@ def gc_paused(keep: bool = False) -> Iterator[None]:
     @param keep: exempt all objects that exist at the end from later collections, until L{unfreeze}. For the start of a
         program that belongs to the proxy alone.
     """
+    global _kept
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
         if keep:
             gc.freeze()
-        elif not gc.get_freeze_count():
+            _kept = True
+        elif not (_kept or gc.get_freeze_count()):  # counting visits each frozen object
             # All objects become old, so that the next collection of young ones does not visit those of all routes.
             gc.freeze()
             gc.unfreeze()
@@ -34,4 +38,6 @@ def gc_paused(keep: bool = False) -> Iterator[None]:
 
 def unfreeze() -> None:
     """Include exempted objects in later collections again."""
+    global _kept
+    _kept = False
     gc.unfreeze()
