@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -80,7 +82,6 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
-TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -95,13 +96,71 @@ def imported(tree: ast.AST) -> Iterator[str]:
                 yield whole if whole in MODULES or whole in (REACTOR, ACCESSOR) else str(node.module)
 
 
-IMPORTS = {name: set(imported(tree)) for name, tree in TREES.items()}
-
-
 def imported_for_types(tree: ast.AST) -> set[str]:
     """What only a type checker imports."""
     blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     return {name for block in blocks for name in imported(block)}
+
+
+def at_loading(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module outside functions."""
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from at_loading(node)
+
+
+def untyped_reactors(tree: ast.AST) -> list[str]:
+    """The parameters, attributes and variables that are called reactor or clock, and whose type is or contains Any."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
+            name = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target).rpartition(".")[2]
+            is_any = any(isinstance(part, ast.Name) and part.id == "Any" for part in ast.walk(node.annotation))
+            if name.strip("_") in ("reactor", "clock") and is_any:
+                found.append(name)
+    return found
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the tests ask of a module. All syntax trees at once would slow down each garbage collection of the run."""
+
+    docstring: str
+    defines: bool
+    """Whether it defines functions or classes."""
+    imports: set[str]
+    for_types: set[str]
+    imported_at_loading: set[str]
+    called_at_loading: set[str]
+    untyped_reactors: list[str]
+
+    @classmethod
+    def read(cls, path: Path) -> Source:
+        tree = ast.parse(path.read_text())
+        loading = list(at_loading(tree))
+        return cls(
+            docstring=ast.get_docstring(tree) or "",
+            defines=any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in tree.body),
+            imports=set(imported(tree)),
+            for_types=imported_for_types(tree),
+            imported_at_loading={
+                name for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) for name in imported(node)
+            },
+            called_at_loading={ast.unparse(node.func) for node in loading if isinstance(node, ast.Call)},
+            untyped_reactors=untyped_reactors(tree),
+        )
+
+
+@functools.cache
+def sources() -> dict[str, Source]:
+    """All of L{MODULES}."""
+    return {name: Source.read(path) for name, path in MODULES.items()}
+
+
+def imports() -> dict[str, set[str]]:
+    """What each module imports."""
+    return {name: source.imports for name, source in sources().items()}
 
 
 def room(name: str) -> str:
@@ -120,7 +179,7 @@ def is_pure(name: str) -> bool:
     above = [".".join(parts[:count]) for count in range(2, len(parts) + 1)]
     if name.endswith("_pb2"):
         return True
-    return any("Pure." in (ast.get_docstring(TREES[each]) or "") for each in above if each in TREES)
+    return any("Pure." in sources()[each].docstring for each in above if each in MODULES)
 
 
 def table(text: str) -> dict[str, set[str]]:
@@ -138,26 +197,6 @@ def circle(graph: Mapping[str, set[str]]) -> list[str]:
         for others in left.values():
             others.difference_update(free)
     return sorted(left)
-
-
-def run_at_loading(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a module outside functions."""
-    for node in ast.iter_child_nodes(tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            yield node
-            yield from run_at_loading(node)
-
-
-def untyped_reactors(tree: ast.AST) -> list[str]:
-    """The parameters, attributes and variables that are called reactor or clock, and whose type is or contains Any."""
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
-            name = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target).rpartition(".")[2]
-            is_any = any(isinstance(part, ast.Name) and part.id == "Any" for part in ast.walk(node.annotation))
-            if name.strip("_") in ("reactor", "clock") and is_any:
-                found.append(name)
-    return found
 
 
 class RoomTests(SynchronousTestCase):
@@ -184,7 +223,7 @@ class RoomTests(SynchronousTestCase):
         rooms = table((ROOT / "docs" / "architecture.md").read_text())
         self.assertEqual({room(name) for name in MODULES} - {""}, set(rooms))
         found: dict[str, set[str]] = {name: set() for name in rooms}
-        for name, others in IMPORTS.items():
+        for name, others in imports().items():
             if name != "sniproxy":
                 found[room(name)] |= {room(other) for other in others if inside(other, "sniproxy")}
         order = list(rooms)
@@ -196,7 +235,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_no_circle(self) -> None:
         """No module imports itself through others."""
-        self.assertEqual([], circle({name: others for name, others in IMPORTS.items() if name != "sniproxy"}))
+        self.assertEqual([], circle({name: others for name, others in imports().items() if name != "sniproxy"}))
 
     def test_private(self) -> None:
         """Private rooms are imported only by the listed modules."""
@@ -204,7 +243,7 @@ class RoomTests(SynchronousTestCase):
             self.assertTrue(any(inside(name, private) for name in MODULES), private)
             importers = {
                 name
-                for name, others in IMPORTS.items()
+                for name, others in imports().items()
                 if not inside(name, private) and any(inside(other, private) for other in others)
             }
             self.assertEqual([], sorted(name for name in importers if not inside(name, *allowed)), private)
@@ -215,7 +254,7 @@ class RoomTests(SynchronousTestCase):
         pure = [name for name in MODULES if is_pure(name)]
         self.assertGreater(len(pure), 60)
         for name in pure:
-            for other in IMPORTS[name] - imported_for_types(TREES[name]):
+            for other in sources()[name].imports - sources()[name].for_types:
                 top = other.partition(".")[0]
                 if top == "sniproxy":
                     good = other == "sniproxy" or is_pure(other)
@@ -227,20 +266,18 @@ class RoomTests(SynchronousTestCase):
 
     def test_reactor_comes_by_constructor(self) -> None:
         """Only programs get the global reactor, and never when a module is loaded."""
-        self.assertEqual(["sniproxy.util.reactor"], [name for name, others in IMPORTS.items() if REACTOR in others])
-        importers = [name for name, others in IMPORTS.items() if ACCESSOR in others and not inside(name, *PROGRAMS)]
+        self.assertEqual(["sniproxy.util.reactor"], [name for name, others in imports().items() if REACTOR in others])
+        importers = [name for name, others in imports().items() if ACCESSOR in others and not inside(name, *PROGRAMS)]
         self.assertEqual([], importers)
-        for name, tree in TREES.items():
-            at_loading = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-            self.assertNotIn(REACTOR, {other for node in at_loading for other in imported(node)}, name)
-            called = {ast.unparse(node.func) for node in run_at_loading(tree) if isinstance(node, ast.Call)}
-            self.assertNotIn("global_reactor", called, name)
+        for name, source in sources().items():
+            self.assertNotIn(REACTOR, source.imported_at_loading, name)
+            self.assertNotIn("global_reactor", source.called_at_loading, name)
 
     def test_reactor_is_typed(self) -> None:
         """mypy checks the use of the reactor: no parameter, attribute or variable of this name is C{Any}."""
         text = "class A:\n    reactor: Any\ndef f(clock: Any | None, a: Any, *, reactor: IReactor): pass\n"
         self.assertEqual(["reactor", "clock"], untyped_reactors(ast.parse(text)))
-        untyped = {name for name, tree in TREES.items() if untyped_reactors(tree)}
+        untyped = {name for name, source in sources().items() if source.untyped_reactors}
         self.assertEqual(set(), untyped)
 
     def test_plugins(self) -> None:
@@ -275,9 +312,6 @@ class RoomTests(SynchronousTestCase):
 class FileTests(SynchronousTestCase):
     """Rules for every file."""
 
-    def holds_code(self, name: str) -> bool:
-        return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in TREES[name].body)
-
     def test_top(self) -> None:
         """The top of the package has entry points and public modules only."""
         self.assertLessEqual(len(list(SOURCE.glob("*.py"))), MAX_TOP_FILES)
@@ -288,7 +322,7 @@ class FileTests(SynchronousTestCase):
         for name, path in MODULES.items():
             inner = path.relative_to(SOURCE)
             test = TESTS / inner.parent / f"test_{inner.stem.strip('_')}.py"
-            if self.holds_code(name) and not test.exists():
+            if sources()[name].defines and not test.exists():
                 missing.append(str(test.relative_to(ROOT)))
         self.assertEqual([], missing)
 
@@ -304,7 +338,7 @@ class FileTests(SynchronousTestCase):
 
     def test_docstrings(self) -> None:
         """Every module has a docstring."""
-        self.assertEqual([], [name for name, tree in TREES.items() if not ast.get_docstring(tree)])
+        self.assertEqual([], [name for name, source in sources().items() if not source.docstring])
 
     def test_size(self) -> None:
         """A file has fewer than 350 lines."""

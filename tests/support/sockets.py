@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import gc
 import os
 import socket
@@ -131,11 +132,14 @@ class SocketTestCase(TestCase):
         self.assertEqual(left, {})
 
 
+@functools.cache
 def freeze_loaded() -> None:
-    """Exempt what exists now from later collections: the modules and tests of the run make each take half a second."""
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
+    """Exempt what exists at the first call from later collections.
+
+    The modules and tests of the run would make each take half a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def links() -> dict[str, str]:
