@@ -28,7 +28,7 @@ from bench.running import Running
 
 _TIMEOUT_S = 120.0
 _ATTEMPTS = 10
-_POLL_INTERVAL_S = 0.02
+_POLL_INTERVAL_S = 0.1
 _ADMIN = '[admin]\nendpoint = "unix:{folder}/admin.sock:mode=600"\n'
 
 
