@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import tempfile
 import threading
 from collections.abc import Callable
 
@@ -147,7 +148,8 @@ class LoadTests(PodsCase):
         self.patch(api, "WATCH_S", SHORT_WATCH_S)
         pods = Pod(self, b"a"), Pod(self, b"b")
         await self.move(pods[1])
-        self.admin = f"unix:{self.folder.absolute()}/admin.sock"
+        # The path of a socket has at most 107 bytes.
+        self.admin = f"unix:{self.enterContext(tempfile.TemporaryDirectory())}/admin.sock"
         proxy = Proxy(
             self,
             f'[[route]]\nserver_name = "{NAME}"\nresolver = "pods"\n[admin]\nendpoint = "{self.admin}"\n'
