@@ -8,7 +8,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.aggregation import merged_drains, merged_ledgers, merged_status
+from sniproxy.admin.aggregation import (
+    merged_drains,
+    merged_entries,
+    merged_faults,
+    merged_ledgers,
+    merged_status,
+)
 from sniproxy.inspector.entries import Failure, LedgerSnapshot, Move, NamespaceEntry, TopicEntry
 from tests.support.statusfixture import refusal, status
 
@@ -113,6 +119,36 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual((10.0, 2, 4, 6), tuple(found[name] for name in ("rate", "closed", "refused", "left")))
         self.assertEqual((20.0, ["192.0.2.8:1", "192.0.2.7:1"]), (found["since"], found["clients"]))
         self.assertEqual(2, len(merged_drains([DRAIN, DRAIN | {"kind": "route"}])))
+
+    def test_faults(self) -> None:
+        """The same fault in several instances is one, with the sum of the counts."""
+        fault = {"name": "f", "action": "drop", "trigger": "PONG", "matched": 2, "applied": 1}
+        one, other = merged_faults([fault, fault | {"matched": 3}, fault | {"action": "cut"}])
+        self.assertEqual((5, 2), (one["matched"], one["applied"]))
+        self.assertEqual(("cut", 2, 1), (other["action"], other["matched"], other["applied"]))
+
+    def test_entries(self) -> None:
+        """Numbers are added, the latest time and each different element of a list count, and true is true in one."""
+        first = {"bytes": 1, "since": 5.0, "down": False, "by": {"a": 1}, "seen": [{"at": 1}], "why": None}
+        second = {
+            "bytes": 2,
+            "since": 4.0,
+            "down": True,
+            "by": {"a": 2, "b": 1},
+            "seen": [{"at": 1}, {"at": 2}],
+            "why": "x",
+        }
+        self.assertEqual(
+            {
+                "bytes": 3,
+                "since": 5.0,
+                "down": True,
+                "by": {"a": 3, "b": 1},
+                "seen": [{"at": 1}, {"at": 2}],
+                "why": "x",
+            },
+            merged_entries([first, second]),
+        )
 
 
 def merged(*topics: list[TopicEntry]) -> list[TopicEntry]:

@@ -108,6 +108,20 @@ class PathTests(SiteTestCase):
             )
         self.assertEqual(["route"], [one.kind for one in sample.proxy.drains])
 
+    async def test_actions(self) -> None:
+        """Each action has its path."""
+        sample = self.serve()
+        sample.site.token = TOKEN.encode()
+        secret = {"Authorization": f"Bearer {TOKEN}"}
+        await self.ask("/drain?name=broker", "POST", secret)
+        for path, code in (
+            ("/undrain?name=broker", 200),
+            ("/faults/remove?name=nobody", 404),
+        ):
+            self.assertEqual(code, (await self.ask(path, "POST", secret)).code, path)
+        self.assertEqual(404, (await self.ask("/nothing")).code)
+        self.assertEqual({}, json.loads((await self.ask("/faults")).body)["counts"])
+
     async def test_history(self) -> None:
         """/history has the steps that were sampled."""
         sample = self.serve()

@@ -97,6 +97,29 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(read.timeouts, Timeouts(hello=10.0, connect=10.0, idle=300.0, half_closed=60.0, drain=30.0))
         self.assertEqual(read.listeners[0].name, "tcp:4443")
 
+    def test_rarely_used(self) -> None:
+        """What few configurations have is read, too: listeners that close, faults, and a port of a header."""
+        read = parse(
+            '[[listener]]\nname = "front"\nendpoint = "tcp:4443"\nclosed_when_down = "a.test"\n'
+            'proxy_protocol = "required"\nproxy_protocol_from = ["10.0.0.0/8"]\n'
+            '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.8:6651"\n'
+            '[[route]]\nserver_name = "b.test"\ntarget = "10.0.0.7:{proxy_protocol_port}"\n'
+            '[health]\ncheck = "tcp"\n[[fault]]\nname = "slow"\naction = "delay"\nseconds = 1\nafter_bytes = 5\n',
+            "x.toml",
+        )
+        self.assertEqual((["slow"], "a.test"), ([one.name for one in read.faults], read.listeners[0].closed_when_down))
+        for line, message in (
+            ('closed_when_down = "b.test"\n', "closed_when_down"),
+            ("", "proxy_protocol_port"),
+        ):
+            with self.assertRaises(ConfigError) as raised:
+                parse(
+                    f'[[listener]]\nendpoint = "tcp:4443"\n{line}'
+                    '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.7:{proxy_protocol_port}"\n',
+                    "x.toml",
+                )
+            self.assertIn(message, str(raised.exception))
+
     def access_log(self, path: str, filename: str, option: str | None = None) -> str | None:
         return parse(f'{LISTENER}[access_log]\npath = "{path}"', filename, option).access_log
 

@@ -25,7 +25,7 @@ from tests.support.fakeengine import use_fake
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.reactor import reactor
-from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_exactly, reset
+from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_exactly, read_to_end, reset
 
 
 class TunnelTests(ConversationCase):
@@ -50,6 +50,25 @@ class TunnelTests(ConversationCase):
                 record = await proxy.ended(1)
         self.assertEqual((Result.IDLE_TIMEOUT, "no bytes for 7 s"), (record.result, record.reason))
         clock.advance(1)
+
+    async def test_fault(self) -> None:
+        """A tunnel that a fault concerns has its own relay, with the engine, too; others do not."""
+        backend = Backend(self)
+        cut = '[[fault]]\nname = "cut"\naction = "cut"\nserver_name = "{}"\nafter_bytes = 3\n'
+        for name, applied in ((NAME, 1), ("other.test", 0)):
+            proxy = Proxy(self, LISTENER + route(backend.address) + cut.format(name))
+            with proxy.connect() as client:
+                client.sendall(hello(name=NAME))
+                with await in_thread(backend.accept) as upstream:
+                    await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+                    upstream.sendall(b"answer")
+                    client.settimeout(None)
+                    upstream.shutdown(socket.SHUT_WR)
+                    await in_thread(read_to_end, client)
+            record = await proxy.ended()
+            self.assertEqual(
+                (applied, bool(applied)), (proxy.service.view.faults.counts["cut"], "cut" in record.reason)
+            )
 
     async def test_keep_alive(self) -> None:
         """Both sockets of a tunnel that lives for some seconds have keep-alive."""

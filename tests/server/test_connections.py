@@ -254,6 +254,20 @@ class EntranceTests(SocketTestCase):
         events = [json.loads(line) for line in path.read_text().splitlines()]
         self.assertIn(proxy.records[0].id, {event["connection"] for event in events})
 
+    async def test_header(self) -> None:
+        """A listener that reads headers counts a connection for the client that the header names."""
+        backend = Backend(self)
+        proxy = Proxy(
+            self,
+            f'{LISTENER}proxy_protocol = "required"\nproxy_protocol_from = ["127.0.0.0/8"]\n' + route(backend.address),
+        )
+        with proxy.connect() as client:
+            client.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 6651\r\n" + hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        record = await proxy.ended()
+        self.assertEqual((Result.OK, "192.0.2.7:4711"), (record.result, record.client))
+
     async def test_terminated(self) -> None:
         """A listener with certificates ends TLS: the target gets the plaintext in TLS of the proxy's own."""
         backend = Backend(self)

@@ -37,6 +37,28 @@ class SessionTests(BrokerCase):
         self.assertEqual((0, 0), (len(topic.producers), len(topic.subscriptions["s"].consumers)))
         client.end.session.end()
 
+    def test_moved(self) -> None:
+        """A producer is closed with the URL of its next broker; one that migrates hears of its cluster first."""
+        for end, kinds in (
+            ("close", ["CommandCloseProducer"]),
+            ("migrate", ["CommandTopicMigrated", "CommandCloseProducer"]),
+        ):
+            client = self.producer()
+            [(_, producer)] = client.end.session.producers.values()
+            getattr(producer, end)("pulsar://next:6650")
+            heard = client.heard()
+            self.assertEqual(kinds, [type(one).__name__ for one in heard])
+            urls = {getattr(heard[0], name, "") for name in ("assignedBrokerServiceUrl", "brokerServiceUrl")}
+            self.assertIn("pulsar://next:6650", urls)
+            self.assertEqual({}, client.end.session.producers)
+        client = self.producer()
+        [(_, producer)] = client.end.session.producers.values()
+        producer.close(None)
+        (closed,) = client.heard()
+        self.assertEqual("", closed.assignedBrokerServiceUrl)
+        client.end.session.detach_producer(0)  # it is forgotten already
+        client.end.session.detach_consumer(0)
+
 
 class UrlTests(SynchronousTestCase):
     """URLs in commands."""
