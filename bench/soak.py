@@ -37,6 +37,12 @@ MAX_GROWTH = 1.1, 2.0
 MAX_KEPT = 16
 """Descriptors by which the end may exceed the start, because the proxy keeps spare pipes."""
 
+LINGER_S = 5.0
+"""Seconds for the last sockets and spare pipes to close, before new tunnels are counted by their descriptors."""
+
+OPEN_TIMEOUT_S = 30.0
+"""Seconds for the tunnels that are open at the stop. Spare pipes that close meanwhile may hide some of them."""
+
 _FOR_ALL_ELSE = 256
 """Open files of the proxy other than tunnels' sockets, with a margin."""
 
@@ -209,11 +215,13 @@ def soak(folder: Path, seconds: float, clients: int, relay: str | None, seed: in
         load.stop()
         stayed = opened.stop()
         wait_until(lambda: proxy.descriptors <= first + MAX_KEPT)
+        # The sockets of the last tunnels may linger: they would be missing in the count below.
+        wait_until(lambda: proxy.descriptors <= first, LINGER_S)
         last = proxy.descriptors
         leaving = [Thread(target=load.one, args=(Plan("idle", i, 200, 128),)) for i in range(8)]
         for thread in leaving:
             thread.start()
-        wait_until(lambda: proxy.descriptors >= last + 2 * len(leaving))
+        wait_until(lambda: proxy.descriptors >= last + 2 * len(leaving), OPEN_TIMEOUT_S)
         proxy.terminate()
         for thread in leaving:
             thread.join()
