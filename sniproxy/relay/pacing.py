@@ -133,7 +133,7 @@ class Paced:
         return False
 
     def forget(self, direction: Direction) -> None:
-        """The direction reads no more."""
+        """A direction has ended: it gets no turn."""
         self._stopped.pop(direction, None)
 
     def turn(self) -> None:

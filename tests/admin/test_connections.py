@@ -18,9 +18,9 @@ from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.site import AdminSite
 from sniproxy.admin.slices import Slices
-from tests.admin.rounds import Rounds
 from tests.admin.sample import SampleProxy
 from tests.support.reactor import reactor
+from tests.support.rounds import Rounds
 
 READY = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"

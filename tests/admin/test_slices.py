@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.slices import SLICE_S, Slices, Steps, finish
-from tests.admin.rounds import Rounds
+from tests.support.rounds import Rounds
 
 
 class SlicesTests(SynchronousTestCase):

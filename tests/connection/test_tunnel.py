@@ -62,7 +62,6 @@ class TunnelTests(ConversationCase):
                 with await in_thread(backend.accept) as upstream:
                     await in_thread(read_exactly, upstream, len(hello(name=NAME)))
                     upstream.sendall(b"answer")
-                    client.settimeout(None)
                     upstream.shutdown(socket.SHUT_WR)
                     await in_thread(read_to_end, client)
             record = await proxy.ended()

@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.relay.direction import Direction
 from sniproxy.relay.pacing import ROUND_BYTES, ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.util.buffered import BufferAccount
-from tests.relay.rounds import Rounds
 from tests.relay.taps import Recorder
 from tests.support.reactor import as_reactor
+from tests.support.rounds import Rounds
 
 
 class Slow(Recorder):
@@ -69,9 +69,9 @@ class PacingTests(SynchronousTestCase):
         self.assertEqual([SLICE_BYTES], tap.shown)
         self.assertEqual(2 * SLICE_BYTES, self.account.bytes)
         self.assertFalse(paced.may_read(cast(Direction, reading)))
-        self.rounds.go()
+        self.rounds.round()
         self.assertEqual(([SLICE_BYTES, SLICE_BYTES], []), (tap.shown, reading.pumped))
-        self.rounds.go()
+        self.rounds.round()
         self.assertEqual(([reading], data), (reading.pumped, tap.from_client))
         self.assertEqual(0, self.account.bytes)
 
@@ -82,7 +82,7 @@ class PacingTests(SynchronousTestCase):
             Paced(self.pace, tap, self.account).client(bytes(2 * SLICE_BYTES))
         counts = []
         for _ in range(5):
-            self.rounds.go()
+            self.rounds.round()
             counts.append([len(tap.shown) for tap in taps])
         self.assertEqual([[2, 0, 0], [2, 1, 0], [2, 1, 1], [2, 2, 1], [2, 2, 2]], counts)
 
@@ -91,7 +91,7 @@ class PacingTests(SynchronousTestCase):
         paced, reading = Paced(self.pace, None, self.account), Reading()
         self.pace.charge(count=ROUND_BYTES)
         self.assertFalse(paced.may_read(cast(Direction, reading)))
-        self.rounds.go()
+        self.rounds.round()
         self.assertEqual([reading], reading.pumped)
         self.assertTrue(paced.may_read(cast(Direction, reading)))
 
@@ -102,7 +102,7 @@ class PacingTests(SynchronousTestCase):
         for one in (reading, other):
             self.assertFalse(paced.may_read(cast(Direction, one)))
         paced.forget(cast(Direction, reading))
-        self.rounds.go()
+        self.rounds.round()
         self.assertEqual(([], [other]), (reading.pumped, other.pumped))
 
     def test_end(self) -> None:
@@ -112,7 +112,7 @@ class PacingTests(SynchronousTestCase):
         paced.client(bytes(2 * SLICE_BYTES))
         paced.end()
         self.assertFalse(tap.ended)
-        self.rounds.go()
+        self.rounds.round()
         self.assertTrue(tap.ended)
         self.assertEqual(0, self.account.bytes)
 
@@ -129,7 +129,7 @@ class PacingTests(SynchronousTestCase):
         paced.client(b"one")
         paced.client(b"two")
         self.assertEqual(([b"one", b"two"], b""), (seen, tap.from_client))
-        self.rounds.go()
+        self.rounds.round()
         self.assertEqual(b"onetwo", tap.from_client)
 
     def test_fault(self) -> None:

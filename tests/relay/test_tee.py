@@ -14,9 +14,9 @@ from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection, tapped_directions
 from sniproxy.util.buffered import BufferAccount
 from tests.relay import pythonrelay
-from tests.relay.rounds import Rounds
 from tests.relay.taps import Recorder
 from tests.support.reactor import as_reactor, reactor
+from tests.support.rounds import Rounds
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end, reset
 from tests.tls.material import tls_pair
 
@@ -78,7 +78,7 @@ class TapTests(SocketTestCase):
         self.assertEqual(Result.RESET, (await done).result)
         client.close()
         while rounds.calls:
-            rounds.go()
+            rounds.round()
 
     async def test_much(self) -> None:
         """More than a round's budget passes whole and is shown whole, though the tap needs its time."""
