@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import threading
 import time
@@ -89,7 +90,9 @@ class Child:
                 left = deadline - time.monotonic()
                 if self._ended or left <= 0:
                     how = "its output ended" if self._ended else f"not within {seconds:.0f} s"
-                    raise ChildError("\n".join([f"{self._argv[0]}: {what}: {how}; it said", *self._lines[-40:]]))
+                    # What it repeats would push the reason out of the message.
+                    said = [line for line, _ in itertools.groupby(self._lines)][-40:]
+                    raise ChildError("\n".join([f"{self._argv[0]}: {what}: {how}; it said", *said]))
                 self._news.wait(left)
 
     def wait_for_text(self, text: str, seconds: float = TIMEOUT_S) -> str:

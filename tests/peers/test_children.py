@@ -43,6 +43,12 @@ class ChildTests(SynchronousTestCase):
         self.assertIn("'ready': its output ended; it said\nsorry", str(failure))
         self.assertEqual(child.wait(), 3)
 
+    def test_repeated_lines(self) -> None:
+        """The error of a child that repeats itself has its earlier lines, too."""
+        child = self.child("echo why; yes sending | head -n 1000; exit 3")
+        failure = self.assertRaises(ChildError, child.wait_for_text, "ready")
+        self.assertTrue(str(failure).endswith("it said\nwhy\nsending"), failure)
+
     def test_silence(self) -> None:
         """A child that does not print in time is an error, too."""
         failure = self.assertRaises(ChildError, self.child("cat").wait_for_text, "ready", 0.01)

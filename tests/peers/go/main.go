@@ -104,6 +104,10 @@ func roundTrip(client pulsar.Client, topics []string, o options, result *report)
 	reading := pulsar.ConsumerOptions{
 		SubscriptionName: "go", SubscriptionInitialPosition: pulsar.SubscriptionPositionEarliest,
 	}
+	if o.endless {
+		// Nobody receives while it sends. A full queue would block the connection, with the answers for the producer.
+		reading.ReceiverQueueSize = 100_000
+	}
 	if o.pattern != "" {
 		reading.TopicsPattern = o.pattern
 	} else {
