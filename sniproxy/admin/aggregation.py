@@ -24,13 +24,13 @@ def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     warnings = _unique([one for document in documents for one in document["warnings"]])
     return {
         **first,
-        "listeners": _summed(documents, "listeners", ("name", "endpoint", "address")),
+        "listeners": _summed(documents, "listeners", "name", "endpoint", "address"),
         "live": sum(document["live"] for document in documents),
         "totals": {name: sum(document["totals"][name] for document in documents) for name in first["totals"]},
         "tunnels": [tunnel for document in documents for tunnel in document["tunnels"]],
         "targets": _targets(documents),
         "target_count": max(document.get("target_count", 0) for document in documents),
-        "routes": _summed(documents, "routes", ("server_name", "listener")),
+        "routes": _summed(documents, "routes", "server_name", "listener"),
         "route_count": max(document.get("route_count", 0) for document in documents),
         "refusals_by": _sums([document.get("refusals_by", {}) for document in documents]),
         "refusals": _refusals(documents),
@@ -44,32 +44,21 @@ def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Merge the drains of several instances by target or route; adds up counts and rates."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for drain in drains:
-        key = drain["kind"], drain["name"]
-        before = found.get(key)
-        if before is None:
-            found[key] = dict(drain)
-            continue
-        for name in ("rate", "closed", "refused", "left"):
-            before[name] += drain[name]
-        before["clients"] = [*before["clients"], *drain["clients"]]
-        before["since"] = min(before["since"], drain["since"])
-    return list(found.values())
+    return [
+        {
+            **seen[0],
+            **_totals(seen, "rate", "closed", "refused", "left"),
+            "clients": [client for one in seen for client in one["clients"]],
+            "since": min(one["since"] for one in seen),
+        }
+        for seen in _grouped(drains, "kind", "name")
+    ]
 
 
 def merged_faults(faults: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Merge the faults of several instances; adds up the counts of those that are the same."""
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for fault in faults:
-        key = fault["name"], fault["action"], fault["trigger"]
-        before = found.get(key)
-        if before is None:
-            found[key] = dict(fault)
-            continue
-        for name in ("matched", "applied"):
-            before[name] += fault[name]
-    return list(found.values())
+    groups = _grouped(faults, "name", "action", "trigger")
+    return [{**seen[0], **_totals(seen, "matched", "applied")} for seen in groups]
 
 
 def merged_ledgers(ledgers: Iterable[LedgerSnapshot]) -> LedgerSnapshot:
@@ -123,27 +112,32 @@ def _refusals(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _targets(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for document in documents:
-        for one in document["targets"]:
-            found.setdefault(one["target"], []).append(one)
     return [
         {
             **merged_entries(seen),
             "state": _state([one["state"] for one in seen]),
             "why": next((one["why"] for one in seen if one["why"]), ""),
         }
-        for target, seen in found.items()
+        for seen in _grouped((one for document in documents for one in document["targets"]), "target")
     ]
 
 
-def _summed(documents: Sequence[dict[str, Any]], name: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+def _summed(documents: Sequence[dict[str, Any]], name: str, *keys: str) -> list[dict[str, Any]]:
     """Merge the entries of a list that have the same values of some keys. Older instances have no such list."""
+    entries = (one for document in documents for one in document.get(name, ()))
+    return [merged_entries(seen) for seen in _grouped(entries, *keys)]
+
+
+def _grouped(entries: Iterable[dict[str, Any]], *keys: str) -> list[list[dict[str, Any]]]:
+    """The entries that have the same values of some keys, in the order of their first."""
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for document in documents:
-        for one in document.get(name, ()):
-            found.setdefault(tuple(one[key] for key in keys), []).append(one)
-    return [merged_entries(seen) for seen in found.values()]
+    for one in entries:
+        found.setdefault(tuple(one[key] for key in keys), []).append(one)
+    return [*found.values()]
+
+
+def _totals(seen: Sequence[dict[str, Any]], *names: str) -> dict[str, Any]:
+    return {name: sum(one[name] for one in seen) for name in names}
 
 
 _LATEST = ("since", "checked", "connect_p50_s", "connect_p99_s")
