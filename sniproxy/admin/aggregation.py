@@ -26,7 +26,7 @@ def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
         **first,
         "listeners": _summed(documents, "listeners", "name", "endpoint", "address"),
         "live": sum(document["live"] for document in documents),
-        "totals": {name: sum(document["totals"][name] for document in documents) for name in first["totals"]},
+        "totals": _totals([document["totals"] for document in documents], *first["totals"]),
         "tunnels": [tunnel for document in documents for tunnel in document["tunnels"]],
         "targets": _targets(documents),
         "target_count": max(document.get("target_count", 0) for document in documents),
@@ -104,11 +104,9 @@ def _common(clusters: Clusters, number: int, cluster: str) -> tuple[str, str]:
 def _refusals(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The groups of recent refusals, the newest first. The same group of several instances is one."""
     found = [one for document in documents for one in document.get("refusals", ())]
-    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for one in sorted(found, key=lambda one: -one["time"]):
-        newest = groups.setdefault((one["listener"], one["server_name"], one["result"]), {**one, "count": 0})
-        newest["count"] += one["count"]
-    return list(groups.values())
+    found.sort(key=lambda one: -one["time"])
+    groups = _grouped(found, "listener", "server_name", "result")
+    return [{**seen[0], **_totals(seen, "count")} for seen in groups]
 
 
 def _targets(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
