@@ -89,10 +89,16 @@ class Moving:
         if taken is not None:
             taken.callback(state)
 
-    async def move(self, place: int) -> TunnelState:
-        """@return: what moved."""
+    async def move(self, place: int, holding: bool = False) -> TunnelState:
+        """@param holding: not before it holds bytes for the client. @return: what moved."""
         state = await self.take()
         assert state is not None
+        while holding and not state.held_down:
+            # It had just sent what it held, and had not read more.
+            self.resume(state, self.place)
+            await in_thread(int)
+            state = await self.take()
+            assert state is not None
         self.resume(state, place)
         return state
 
