@@ -18,7 +18,7 @@ from bench.table import markdown, replaced
 DOCUMENT = ROOT / "bench" / "RESULTS.md"
 SUMMARY = ROOT / "docs" / "explanation" / "performance.md"
 RESULTS = ROOT / "bench" / "results.json"
-_VERSIONS = "peer", "what it says of itself", "in"
+_VERSIONS = "peer", "reported version", "in"
 _COMPARED = "ours", "haproxy", "nginx", "envoy", "direct"
 _SUMMARY = (
     ("echo1-pinned", "p50, µs", "64-byte echo: median round trip, µs"),
