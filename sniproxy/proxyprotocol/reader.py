@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
+from socket import inet_ntoa
 
 from sniproxy.proxyprotocol import tlvs
 from sniproxy.proxyprotocol.header import NO_TLVS, V1_BEGIN, V2_SIGNATURE, Address, HeaderError, NoHeader, ProxyHeader
@@ -26,8 +28,11 @@ _ADDRESS_BYTES = {0x11: _IPV4_BYTES, 0x12: _IPV4_BYTES, 0x21: _IPV6_BYTES, 0x22:
 
 _PLAIN_V4, _PLAIN_V4_BYTES = V2_SIGNATURE + b"\x21\x11\x00\x0c", 28  # TCP over IPv4, without fields
 _read_v4, _read_v6 = struct.Struct("!4s4s2H").unpack_from, struct.Struct("!16s16s2H").unpack_from
+_V4 = rb"\.".join([rb"(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])"] * 4)
+_PORT = rb"(?:0|[1-9]\d{0,4})"
+_match_v1 = re.compile(rb"PROXY TCP4 (%b) ([\d.]+) (%b) (%b)\r\n" % (_V4, _PORT, _PORT)).match
 _V1_VERSIONS = {b"TCP4": 4, b"TCP6": 6}
-_ZERO = ord("0")
+_ZERO, _MAX_PORT = ord("0"), 65535
 _MAX_REMEMBERED = 1024  # addresses; clients and load balancers come again
 
 
@@ -39,7 +44,8 @@ def read_header(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     """
     if data.startswith(_PLAIN_V4) and len(data) >= _PLAIN_V4_BYTES:  # most are; the short way
         source, destination, port, at_port = _read_v4(data, _FIXED_BYTES)
-        return ProxyHeader(2, Address(_v2_host(source), port), _v2_address(destination, at_port)), _PLAIN_V4_BYTES
+        source_address = Address(inet_ntoa(source), port)
+        return ProxyHeader(2, source_address, _v2_address(destination, at_port)), _PLAIN_V4_BYTES
     if data.startswith(V1_BEGIN):
         return _read_v1(bytes(data[:MAX_V1_BYTES]))
     if data.startswith(V2_SIGNATURE):
@@ -59,6 +65,11 @@ def begins_header(data: bytes | bytearray) -> bool | None:
 
 def _read_v1(data: bytes) -> tuple[ProxyHeader, int] | None:
     """Section 2.1: one line of text."""
+    if match := _match_v1(data):  # most are; the short way
+        host, at_host, port, at_port = match.groups()
+        if (number := int(port)) <= _MAX_PORT:
+            source = Address(host.decode(), number)
+            return ProxyHeader(1, source, _v1_address(b"TCP4", at_host, at_port)), match.end()
     line, end, _ = data.partition(b"\r\n")
     if not end:
         if len(data) >= MAX_V1_BYTES:
@@ -98,7 +109,7 @@ def _v1_port(port: bytes) -> int:
     # int takes more: signs, spaces and underscores.
     if port.isdigit() and len(port) <= 5 and (port[0] != _ZERO or len(port) == 1):
         number = int(port)
-        if number <= 65535:
+        if number <= _MAX_PORT:
             return number
     raise HeaderError(f"the header (v1) has the port {_shown(port)}")
 
@@ -156,12 +167,13 @@ def _v2_address(packed: bytes, port: int) -> Address:
     return Address(_v2_host(packed), port)
 
 
-@lru_cache(_MAX_REMEMBERED)
 def _v2_host(packed: bytes) -> str:
     """@param packed: 4 or 16 bytes."""
-    if len(packed) == 4:  # without ipaddress: a proxy may have more clients than the cache has places
-        a, b, c, d = packed
-        return f"{a}.{b}.{c}.{d}"
+    return inet_ntoa(packed) if len(packed) == 4 else _v6_host(packed)
+
+
+@lru_cache(_MAX_REMEMBERED)
+def _v6_host(packed: bytes) -> str:
     return _shortest(ipaddress.IPv6Address(packed))
 
 
