@@ -83,7 +83,7 @@ class ConsumerTests(ScalableTestCase):
         # Brokers use that listener, too.
         proxy = self.proxy(lab.routes(cluster), more=inspected.taps(cluster))
         topic = ScalableTopic(cluster, "addressed", 2)
-        client = self.client(topic, proxy.url, timeout=5)
+        client = self.client(topic, proxy.url, timeout=10)
         client.do("open queue queue", "open stream first", "produce 2 sent")
         for kind in ("stream", "group"):
             report = client.attempt(f"open {kind} later")

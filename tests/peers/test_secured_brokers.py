@@ -21,7 +21,7 @@ class SecuredBrokerTests(PulsarTestCase):
         self.routed = self.proxy(lab.routes(cluster))
         client = self.lab.material.client
         certificate = {"cert": client.certificate, "key": client.key} if certified else {}
-        return self.java(self.routed, [topic], timeout=6, **certificate, **more), topic
+        return self.java(self.routed, [topic], **certificate, **more), topic
 
     def test_client_certificate(self) -> None:
         """The broker gets the client's certificate, and takes the role from it."""
@@ -30,7 +30,7 @@ class SecuredBrokerTests(PulsarTestCase):
 
     def test_no_client_certificate(self) -> None:
         """Without one the broker ends the handshake, and the proxy logs ok."""
-        outcome, _ = self.attempt("uncertified", CLIENT_ROLE, certified=False)
+        outcome, _ = self.attempt("uncertified", CLIENT_ROLE, certified=False, timeout=6)
         self.failure(outcome)
         logged = self.routed.connections(lambda log: len(log) >= 2)
         self.assertEqual({line["alert"] for line in logged}, {None})
