@@ -44,6 +44,9 @@ class FirstFrame(FirstBytes[pb.CommandConnect]):
             raise NotConnect(f"the client speaks TLS; {cure}", speaks_tls=True)
         if protocol is Protocol.HTTP:
             raise NotConnect("the client speaks HTTP, not Pulsar's binary protocol")
+        if protocol in (Protocol.PROXY_V1, Protocol.PROXY_V2):
+            cure = "turn off send-proxy in the load balancer"
+            raise NotConnect(f"the client sends a PROXY protocol header, which a bridge does not read: {cure}")
         try:
             frames = self._reader.feed(data)
             if not frames:

@@ -10,7 +10,7 @@ from sniproxy.events import Refusal, Result
 from sniproxy.net.firstbytes import READ_BYTES, ClientGone, ReadTimeout
 from sniproxy.net.hello import HelloStage
 from sniproxy.tls.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS, read_whole_hello
-from sniproxy.tls.nottls import PLAINTEXT_PULSAR
+from sniproxy.tls.nottls import HEADER_FAULTS, PLAINTEXT_PULSAR, SECOND_HEADER
 
 _RESULTS: Mapping[type[Exception], Result] = {
     ClientGone: Result.CLIENT_GONE,
@@ -79,12 +79,14 @@ def _record(conn: Lifecycle, hello: ClientHello, received: bytes) -> tuple[Clien
 
 
 def _refusal(conn: Lifecycle, error: ClientGone | ReadTimeout | HelloError) -> Refusal:
-    alert = None
+    alert, reason = None, str(error)
+    if reason in HEADER_FAULTS and conn.record.proxied is not None:
+        reason = SECOND_HEADER
     if isinstance(error, HelloError):
         alert, conn.legacy_version = error.alert, error.legacy_version
-        if str(error) == PLAINTEXT_PULSAR:
+        if reason == PLAINTEXT_PULSAR:
             conn.last_bytes = _tls_port_error()
-    return Refusal(_RESULTS[type(error)], str(error), alert)
+    return Refusal(_RESULTS[type(error)], reason, alert)
 
 
 def _tls_port_error() -> bytes:

@@ -153,6 +153,8 @@ async def _wait_for_header(conn: Lifecycle, settings: AcceptProxy, believed: boo
     try:
         found = (stage.take(data) if data else None) or await stage.first()
     except (ClientGone, ReadTimeout) as error:
+        # A part of a header is worth a line in the access log, a client that sent nothing is not.
+        conn.record.received = len(stage.received)
         raise _unread(error) from error
     except HeaderError as error:
         raise _refusal(str(error)) from error

@@ -81,7 +81,8 @@ def readable_line(connection: Connection, result: str | None = None) -> str:
         alert = f"  alert {one.alert.title}"
     reason = f"  ({bounded(one.reason)})" if one.reason else ""
     shown = _PADDED[one.result] if result is None else f"{result:<15}"
-    return f"{shown} {one.client}  {one.server_name or '-'}{target}{moved}{alert}{reason}"
+    peer = "" if one.proxied is None or one.proxied.peer == one.client else f" (peer {one.proxied.peer})"
+    return f"{shown} {one.client}{peer}  {one.server_name or '-'}{target}{moved}{alert}{reason}"
 
 
 class ReadableLog:

@@ -34,6 +34,12 @@ _SIGNATURES: tuple[tuple[bytes, Protocol], ...] = (
 _PULSAR_CONNECT = {0: 0, 1: 0, 4: 0, 5: 0, 8: 0x08, 9: 0x02}
 """Bytes of a plaintext CONNECT by offset: two sizes under 64 KiB, then the command's type (field 1) 2."""
 
+SECOND_HEADER = (
+    "received a second PROXY protocol header behind the first: the sender passes on the one that it got; let it read "
+    "that one (accept-proxy), or turn off its own send-proxy"
+)
+"""The reason if the text of L{diagnose} is one of L{HEADER_FAULTS}, and a header was read before."""
+
 PLAINTEXT_PULSAR = "received plaintext Pulsar; this port expects TLS: use a pulsar+ssl:// service URL"
 """The text of L{diagnose} for a Pulsar client without TLS."""
 
@@ -41,6 +47,9 @@ _PROXY = (
     "received a PROXY protocol header (v{}), and this listener reads none: turn off send-proxy in the load balancer, "
     'or write proxy_protocol = "required"'
 )
+HEADER_FAULTS = frozenset({_PROXY.format(1), _PROXY.format(2)})
+"""The texts of L{diagnose} for a PROXY protocol header."""
+
 _FAULTS = {
     Protocol.PROXY_V1: _PROXY.format(1),
     Protocol.PROXY_V2: _PROXY.format(2),

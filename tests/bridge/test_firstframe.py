@@ -58,11 +58,13 @@ class FirstFrameTests(SocketTestCase):
             self.assertIn(CONNECT, bytes(stage.received))
 
     async def test_foreign(self) -> None:
-        """TLS, HTTP and other bytes are distinguished."""
+        """TLS, HTTP, PROXY protocol headers and other bytes are distinguished."""
         error = await self.refused(hello())
         self.assertIn("use a pulsar:// service URL", str(error))
         self.assertTrue(error.speaks_tls)
         self.assertIn("HTTP", str(await self.refused(b"GET / HTTP/1.1\r\n\r\n")))
+        for header in (b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"):
+            self.assertIn("turn off send-proxy", str(await self.refused(header)))
         self.assertIn("not a Pulsar frame", str(await self.refused(b"SSH-2.0-x\r\n\r\n")))
 
     async def test_another_frame(self) -> None:

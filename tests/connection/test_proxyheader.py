@@ -156,6 +156,21 @@ class HeaderTests(ProxyHeaderCase):
         record = await proxy.ended()
         self.assertEqual((Result.CLIENT_GONE, 0), (record.result, record.received))
 
+    async def test_leaves_in_the_middle(self) -> None:
+        """A client that leaves in the middle of a header has sent something: it is in the access log."""
+        for begin in (V1[:9], V2[:14], b"P"):
+            proxy = self.proxy("optional")
+            with proxy.connect() as client:
+                client.sendall(begin)
+            record = await proxy.ended()
+            self.assertEqual((Result.CLIENT_GONE, len(begin)), (record.result, record.received))
+
+    async def test_second_header(self) -> None:
+        """A second header behind the first is named: it would be wrong to say that the listener reads none."""
+        for second in (V1, V2):
+            record = await self.refused(self.proxy(), V2 + second + hello(name=NAME), Result.NOT_TLS, None)
+            self.assertIn("a second PROXY protocol header", record.reason)
+
     async def test_plaintext_health_check(self) -> None:
         """On a plaintext listener too, and no target is dialled for it; a header that names no client may be followed
         by bytes."""

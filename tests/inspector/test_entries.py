@@ -82,6 +82,19 @@ class FoldTests(SynchronousTestCase):
             )
             self.assertEqual(("pulsar://1", 9.0), (entry.broker_url, entry.last_seen))
 
+    def test_sealed(self) -> None:
+        """A broker gives up segments that are sealed: their topic is not unloaded, unless another segment is."""
+        for last in (False, True):
+            segments = [
+                TopicEntry(
+                    f"segment://a/b/c/0000-ffff-{at}",
+                    unsettled=sealed or last,
+                    segment=Segment("topic://a/b/c", at, 0, 0xFFFF, sealed, (), 1.0),
+                )
+                for at, sealed in ((0, True), (1, False))
+            ]
+            self.assertEqual([last], [entry.unsettled for entry in fold(segments)])
+
     def test_no_partitions(self) -> None:
         """A topic without partitions stays as it is."""
         entry = TopicEntry("t", lookups=3)

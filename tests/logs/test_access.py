@@ -141,6 +141,12 @@ class ReadableLineTests(SynchronousTestCase):
         self.assertRegex(line, r"^ok +192\.0\.2\.7:50123 +broker-1\.pulsar\.test -> 127\.0\.0\.1:6651 ")
         self.assertIn("up 4.7 kB, down 12.0 MB, 2.50 s", line)
 
+    def test_peer(self) -> None:
+        """The sender of a PROXY protocol header that names another client is shown beside it."""
+        for peer, shown in (("10.0.0.1:4443", r" \(peer 10\.0\.0\.1:4443\)"), (FULL.client, "")):
+            line = readable_line(attrs.evolve(FULL, proxied=Proxied(peer, {})))
+            self.assertRegex(line, rf"^ok +192\.0\.2\.7:50123{shown}  broker-1")
+
     def test_refusal(self) -> None:
         """A refusal: the alert and the escaped reason, without bytes."""
         line = readable_line(REFUSED)
