@@ -332,10 +332,10 @@ class Command(Service):
         pid_file = "" if self._parent is None else str(self._parent.get("pidfile", ""))
         return {} if self._manager is None else self._manager.environment, pid_file
 
-    def _retire(self) -> None:
+    def _retire(self, successor: int | None) -> None:
         """Another process has taken over, and has the service manager and the file to watch."""
         self._manager = None
-        self._reloader.stop()
+        self._reloader.stop(successor if self._post is None else None)  # a worker's supervisor sees to it
 
     def _end(self) -> None:
         if not self._signals.stopping:

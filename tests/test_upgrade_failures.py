@@ -317,8 +317,26 @@ class MeanwhileTests(FailureCase):
         program.process.wait(WAIT_TIMEOUT_S)
         self.assertFalse(running(process))
 
+    def test_changed_meanwhile(self) -> None:
+        """A change of the file that the new process has not seen is read by it when the upgrade has ended."""
+        program = UpgradedProgram(self)
+        program.write(
+            "import os, signal\nfrom sniproxy.service import ProxyService\nstart = ProxyService.startService\n"
+            "def stop_and_start(self):\n    os.kill(os.getpid(), signal.SIGSTOP)\n    start(self)\n"
+            f"ProxyService.startService = stop_and_start\n{PLAIN}"
+        )
+        os.kill(program.pid, signal.SIGUSR2)
+        process = program.started()
+        program.wait_for_state(process, "T")
+        program.configure(f'[[route]]\nserver_name = "later.test"\ntarget = "{program.backend.address}"\n')
+        os.kill(program.pid, signal.SIGHUP)
+        os.kill(process, signal.SIGCONT)
+        program.wait_for(f"process {process}, which has taken over, reloads instead")
+        program.wait_for("reloaded proxy.toml: 2 routes")
+        program.open("later.test").exchange()
+
     def test_reload(self) -> None:
-        """A reload waits for the end of the upgrade. The new process has the new configuration already."""
+        """A reload waits for the end of the upgrade, and is the new process's then."""
         program, tunnels, process = self.begin()
         os.kill(program.pid, signal.SIGHUP)
         os.kill(process, signal.SIGCONT)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from sniproxy.config.model import Configuration
 from sniproxy.util.files import FileWatch
+
+log = Logger()
 
 
 class Reloadable(Protocol):
@@ -49,6 +55,7 @@ class Reloader:
         self._observer = observer
         self._read = read
         self._stopped = False
+        self._successor: int | None = None
         self._watch = None if path is None else FileWatch(reactor, path, self.reload)
 
     def start(self) -> None:
@@ -57,9 +64,13 @@ class Reloader:
             self._watch.note()
         self._update_watch()
 
-    def stop(self) -> None:
-        """Stop watching."""
-        self._stopped = True
+    def stop(self, successor: int | None = None) -> None:
+        """Stop watching.
+
+        @param successor: the process that has taken over. It is told to reload if a reload waits here: it may have read
+            the file before the change. None: none has.
+        """
+        self._stopped, self._successor = True, successor
         if self._watch is not None:
             self._watch.stop()
 
@@ -72,9 +83,14 @@ class Reloader:
             self._watch.note()
         if self._observer is not None:
             self._observer.reloading()
-        return self._proxy.reload_beside(self._read).addCallback(self._reloaded)
+        # Later than now, the process id of a successor may be another program's.
+        return self._proxy.reload_beside(self._read).addCallback(self._reloaded, may_pass=not self._stopped)
 
-    def _reloaded(self, why: str | None) -> str | None:
+    def _reloaded(self, why: str | None, may_pass: bool) -> str | None:
+        if may_pass and self._successor is not None:
+            log.info("process {pid}, which has taken over, reloads instead", pid=self._successor)
+            with suppress(ProcessLookupError):
+                os.kill(self._successor, signal.SIGHUP)
         self._update_watch()
         if self._observer is not None:
             self._observer.reloaded(why)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +65,21 @@ class ReloaderTests(SynchronousTestCase):
             return parse(self.file.read_text(), "x.toml")
         except OSError as error:
             raise ConfigError(str(error)) from error
+
+    def test_passed_on(self) -> None:
+        """A reload that waits while another process takes over is that process's; a later one is nobody's."""
+        told: list[tuple[int, int]] = []
+        self.patch(os, "kill", lambda pid, number: told.append((pid, number)))
+        proxy, reloader = self.reloader(PLAIN)
+        proxy.slow = Deferred()
+        waiting = reloader.reload()
+        reloader.stop(4321)
+        proxy.slow.callback("another process has taken over")
+        self.assertEqual("another process has taken over", self.successResultOf(waiting))
+        self.assertEqual([(4321, signal.SIGHUP)], told)
+        proxy.slow = None
+        self.successResultOf(reloader.reload())
+        self.assertEqual(1, len(told))
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):

@@ -89,7 +89,8 @@ def _tree(tree: YamlNode, port: int, depth: int) -> list[Match]:
         written = tree.at(key, "map")
         names = [] if written is None else sorted(written.items(), key=lambda pair: -len(pair[0]))
         for name, following in names:
-            pattern = name.lower() if form == "{}" else form.format(re.escape(name.lower()))
+            _check_case(tree, name)
+            pattern = name if form == "{}" else form.format(re.escape(name))
             found += _on_match(following, pattern, port, depth)
     custom = tree.at("custom_match", "typed_config")
     if custom is not None:
@@ -122,10 +123,20 @@ def _patterns(predicate: YamlNode, depth: int) -> Iterator[str]:
     yield _pattern(value)
 
 
+def _check_case(node: YamlNode, written: str) -> None:
+    """Envoy reads server names in lower case, and compares them as written."""
+    if written != written.lower():
+        raise Unreadable(
+            node, f"{written}: no server name matches upper case in Envoy; leave it out, or write lower case"
+        )
+
+
 def _pattern(value: YamlNode) -> str:
     """Our pattern of a match of a text."""
     for key, form in (("exact", "{}"), ("prefix", "~{}.*"), ("suffix", "~.*{}"), ("contains", "~.*{}.*")):
-        written = text(value, key).lower()
+        written = text(value, key)
+        _check_case(value, "" if text(value, "ignore_case") == "true" else written)
+        written = written.lower()
         if written and key == "exact":
             return written
         if written and key == "suffix" and written.startswith("."):

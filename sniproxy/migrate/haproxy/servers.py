@@ -113,7 +113,7 @@ def _server(
             tlvs.append(_TLVS[text])
         else:
             report.left_out(place, f"proxy-v2-options {text}: this field is not sent here")
-    send = sends[-1] if sends else None
+    send = max(sends, default=None)  # two flags of HAProxy, of which v2 wins
     weight = options.get("weight", "1")
     return Server(
         name,

@@ -49,7 +49,7 @@ class ProgramUpgrade:
 
     @param twistd: its options. None: the program is not twistd.
     @param manager: the service manager. None: there is none.
-    @param retired: called when another process is in charge.
+    @param retired: called when another process is in charge, with its id; with None if this one retires without one.
     @param stop: stops this program.
     """
 
@@ -60,7 +60,7 @@ class ProgramUpgrade:
         command: CommandLine,
         twistd: MutableMapping[str, Any] | None,
         manager: ServiceManager | None,
-        retired: Callable[[], None],
+        retired: Callable[[int | None], None],
         stop: Callable[[], None],
     ) -> None:
         self._reactor = reactor
@@ -87,7 +87,7 @@ class ProgramUpgrade:
     def retire(self) -> None:
         """Accept no more connections, and stop when those that are left have ended, or after a time."""
         self._proxy.retire(self._stop)
-        self._retired()
+        self._retired(None)
         self._stop_when_idle()
 
     def at_signal(self, number: int, frame: FrameType | None) -> None:
@@ -111,7 +111,7 @@ class ProgramUpgrade:
         self._twistd[PID_FILE] = ""  # twistd would remove it
         if self._manager is not None:
             self._manager.hand_over(pid)
-        self._retired()
+        self._retired(pid)
 
     def _stop_when_idle(self) -> None:
         if self._proxy.connections:

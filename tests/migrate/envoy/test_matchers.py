@@ -37,7 +37,7 @@ class MatcherTests(SynchronousTestCase):
     def test_list(self) -> None:
         """Each form of a text, in order."""
         for value, expected in (
-            ({"exact": "A.test"}, "a.test"), ({"suffix": ".w.test"}, "*.w.test"), ({"suffix": "w.test"}, r"~.*w\.test"),
+            ({"exact": "a.test"}, "a.test"), ({"suffix": ".w.test"}, "*.w.test"), ({"suffix": "w.test"}, r"~.*w\.test"),
             ({"prefix": "b-"}, r"~b\-.*"), ({"contains": "x"}, "~.*x.*"),
             ({"safe_regex": {"regex": r"(?i)b-[0-9]+\z"}}, r"~b-[0-9]+\Z"), ({"safe_regex": {"regex": ".+"}}, ANY),
         ):  # fmt: skip
@@ -53,7 +53,7 @@ class MatcherTests(SynchronousTestCase):
 
     def test_trees(self) -> None:
         """Exact names, the longest prefix, the most specific domain."""
-        names = {"b.test": to("b"), "A.test": to("a")}
+        names = {"b.test": to("b"), "a.test": to("a")}
         found = read({"matcher_tree": {"input": NAME, "exact_match_map": {"map": names}}, "on_no_match": to("last")})
         self.assertEqual([("b.test", "b"), ("a.test", "a"), (ANY, "last"), (NAMELESS, "last")], found)
         prefixes = {"b": to("1"), "b-1": to("2")}
@@ -66,6 +66,11 @@ class MatcherTests(SynchronousTestCase):
         ]
         found = read({"matcher_tree": {"input": NAME, "custom_match": {"typed_config": {"domain_matchers": domains}}}})
         self.assertEqual([("a.test", "2"), ("*.w.test", "2"), ("*.test", "1"), (ANY, "1")], found)
+
+    def test_ignored_case(self) -> None:
+        """A text whose case is ignored matches in lower case."""
+        found = read({"matcher_list": {"matchers": [when("one", exact="A.test", ignore_case=True)]}})
+        self.assertEqual([("a.test", "one")], found)
 
     def test_ports(self) -> None:
         """The part for the listener's port, or what follows no match."""
@@ -91,6 +96,10 @@ class MatcherTests(SynchronousTestCase):
             ({"matcher_tree": {"input": {"typed_config": {"@type": "x.SourceIPInput"}}}}, "the input is SourceIPInput"),
             ({"matcher_tree": {"exact_match_map": {}}}, "the input is unknown"),
             (deep, "too many matchers"),
+            # Envoy reads the server name in lower case, and compares it with the text as it is written.
+            ({"matcher_list": {"matchers": [when("x", suffix=".A.test")]}}, ".A.test: no server name matches"),
+            ({"matcher_tree": {"input": NAME, "exact_match_map": {"map": {"A.test": to("a")}}}}, "A.test: no server"),
+            ({"matcher_tree": {"input": NAME, "prefix_match_map": {"map": {"A": to("a")}}}}, "A: no server"),
         ):
             with self.assertRaises(Unreadable) as raised:
                 read(matcher)

@@ -86,6 +86,15 @@ class ServerTests(SynchronousTestCase):
         (server,) = self.read("server s 10.0.0.7:1 send-proxy proxy-v2-options authority")
         self.assertEqual((server.send_proxy, server.tlvs), ("v1", ()))
 
+    def test_both_headers(self) -> None:
+        """send-proxy and send-proxy-v2 are two options; version 2 wins, in either order."""
+        for text in (
+            "default-server send-proxy-v2\nserver s 10.0.0.7:1 send-proxy",
+            "server s 10.0.0.7:1 send-proxy-v2 send-proxy",
+            "server s 10.0.0.7:1 send-proxy send-proxy-v2",
+        ):
+            self.assertEqual(["v2"], [server.send_proxy for server in self.read(text)])
+
     def test_templates(self) -> None:
         """A template is one target; dispatch is one, too; incomplete lines are none."""
         found = self.read(

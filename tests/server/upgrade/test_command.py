@@ -60,7 +60,7 @@ class CommandCase(SynchronousTestCase):
             CommandLine(["python", "-m", "x"], "/folder"),
             self.twistd if twistd else None,
             self.manager() if manager else None,
-            lambda: self.events.append("retired"),
+            lambda successor: self.events.append(f"retired for {successor}"),
             lambda: self.events.append("stop"),
         )
 
@@ -88,19 +88,19 @@ class UpgradeTests(CommandCase):
         """Without a successor it accepts no more, and stops when no connection is left, or when its time is up."""
         self.proxy.connections = 1
         self.made().retire()
-        self.assertEqual(["retired"], self.events)
+        self.assertEqual(["retired for None"], self.events)
         self.clock.advance(IDLE_INTERVAL_S)
-        self.assertEqual(["retired"], self.events)
+        self.assertEqual(["retired for None"], self.events)
         self.proxy.connections = 0
         self.clock.advance(IDLE_INTERVAL_S)
         self.proxy.end()
-        self.assertEqual(["retired", "stop", "stop"], self.events)
+        self.assertEqual(["retired for None", "stop", "stop"], self.events)
 
     def test_in_charge(self) -> None:
         """Then the service manager learns the new process, and twistd leaves the pid file to it."""
         self.begun()
         self.proxy.in_charge(7)
-        self.assertEqual(([7, "retired"], ""), (self.events, self.twistd[PID_FILE]))
+        self.assertEqual(([7, "retired for 7"], ""), (self.events, self.twistd[PID_FILE]))
         self.proxy.end()
         self.assertEqual("stop", self.events[-1])
 
@@ -108,7 +108,7 @@ class UpgradeTests(CommandCase):
         """Another program than twistd has no pid file."""
         self.begun(twistd=False, manager=False)
         self.proxy.in_charge(7)
-        self.assertEqual((["retired"], "twistd.pid"), (self.events, self.twistd[PID_FILE]))
+        self.assertEqual((["retired for 7"], "twistd.pid"), (self.events, self.twistd[PID_FILE]))
 
     def test_first(self) -> None:
         """The first process of a container cannot be replaced: the container ends with it."""
