@@ -30,6 +30,7 @@ _SIZES = ("req.len", "req_len")
 _VERSIONS = ("req.ssl_ver", "req_ssl_ver")
 _SMALL, _LARGE = "100", "16000"
 _COUNTS = re.compile(r"(?:src|sc\d?|fe|be|table|srv)_.*|(?:src|sc\d?)_|stopping|queue|avg_queue|connslots|nbsrv")
+_UP = "it asks how many servers are up; a route tries its targets in turn, and [health] checks them"
 _LIMITS = "it limits connections; see max_connections_per_client and rate_per_client in [limits]"
 
 
@@ -201,7 +202,7 @@ def _constant(sample: Sample, flags: _Flags, scene: Scene) -> Literal:
     if name == "dst_port" and scene.port is not None:
         return _same([matches_number(flags.patterns, str(scene.port))], sample)
     if _COUNTS.fullmatch(name):
-        return Unknown(f"{sample.text}: {_LIMITS}", limits=True)
+        return Unknown(f"{sample.text}: {_UP if name == 'nbsrv' else _LIMITS}", limits=True)
     return Unknown(f"{sample.text} is not known before a connection comes")
 
 

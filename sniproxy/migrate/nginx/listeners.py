@@ -194,9 +194,8 @@ class Listeners:
         try:
             return self.variables.cases(passed.first, passed.place, scope)
         except (UnknownVariable, BadExpression) as error:
-            self.report.left_out(
-                passed.place, f"{passed.first} depends on {error}; its names are refused", decides=True
-            )
+            depends = "depends on " if isinstance(error, UnknownVariable) else ""
+            self.report.left_out(passed.place, f"{passed.first} {depends}{error}; its names are refused", decides=True)
         except TooManyCases:
             self.report.left_out(passed.place, f"{passed.first}: too many combinations of maps", decides=True)
         return None

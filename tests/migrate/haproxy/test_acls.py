@@ -129,3 +129,4 @@ class AclTests(SynchronousTestCase):
             found = read(text)
             assert isinstance(found, Unknown), text
             self.assertTrue(found.limits)
+            self.assertIn("servers are up" if text.startswith("nbsrv") else "it limits connections", found.text)

@@ -166,7 +166,7 @@ class ListenerTests(SynchronousTestCase):
 
     def test_what_cannot_be_said(self) -> None:
         """A target that depends on what no route knows refuses its names, and decides."""
-        for passed, text in (("$remote_addr:1", "depends on $remote_addr"), ("$y", "cannot be split")):
+        for passed, text in (("$remote_addr:1", "depends on $remote_addr"), ("$y", "$y cannot be split")):
             found = imported(
                 NAMES + "map x-$ssl_preread_server_name $y { ~^x one; }"
                 f"server {{ listen 1; ssl_preread on; proxy_pass {passed}; }}"
