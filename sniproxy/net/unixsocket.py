@@ -46,6 +46,8 @@ def socket_owner(path: str) -> str:
         return "it is not a socket; remove it or use another path"
     with suppress(OSError):
         pid = os.readlink(path + LOCK)
+        if pid in (str(os.getpid()), str(os.getppid())):  # in an upgrade, the old process is the parent
+            return "this proxy listens on it with other options; restart it to change the endpoint"
         cure = f"stop that process, or remove {path} and {path}{LOCK} if it has ended"
         return f"process {pid} holds its lock {path}{LOCK}; {cure}"
     return "" if mode is None else f"another process listens on it; stop that process, or remove {path} if it has ended"

@@ -36,6 +36,11 @@ class StaleTests(TestCase):
         port = listen_at_once(serverFromString(reactor, text), Factory(), text)
         self.addCleanup(port.stopListening)
 
+    def lock(self, pid: int) -> None:
+        """Let the lock name a process."""
+        os.unlink(self.path + LOCK)
+        os.symlink(str(pid), self.path + LOCK)
+
     async def test_left_behind(self) -> None:
         """A stale socket is removed, whichever process its lock names."""
         for number, pid in enumerate((os.getpid(), 1, os.getppid(), None)):
@@ -52,11 +57,21 @@ class StaleTests(TestCase):
     async def test_in_use(self) -> None:
         """A socket with a listener stays; the error has the path, the process and the cure."""
         await self.listen()
+        other = os.getppid()
+        self.patch(os, "getppid", lambda: 0)
+        self.lock(other)
+        self.addCleanup(self.lock, os.getpid())
         error: CannotListenError = await self.assertFailure(self.deferred(), CannotListenError)
         said = why_not_listening(error)
         self.assertIn(f"cannot listen on {self.path}: ", said)
-        self.assertIn(f"process {os.getpid()} holds its lock {self.path}.lock; stop that process", said)
+        self.assertIn(f"process {other} holds its lock {self.path}.lock; stop that process", said)
         self.assertTrue(os.path.exists(self.path))
+
+    async def test_in_use_here(self) -> None:
+        """A socket on which this proxy listens, as in a reload that changes the endpoint's options."""
+        await self.listen()
+        error: CannotListenError = await self.assertFailure(self.deferred(), CannotListenError)
+        self.assertIn("restart it to change the endpoint", why_not_listening(error))
 
     async def test_no_socket(self) -> None:
         """A file that is not a socket is never removed."""
