@@ -23,7 +23,7 @@ from tests.peers.needs import require
 from tests.peers.proxy import Proxy
 
 #: How many upgrades follow each other, with how many messages of each client and topic between two.
-UPGRADES, COUNT = (30, 200) if os.environ.get("PEERS_LONG") == "1" else (5, 50)
+UPGRADES, COUNT = (30, 200) if os.environ.get("PEERS_LONG") == "1" else (3, 50)
 #: What clients log when they have lost a connection.
 LOST = {
     "java": re.compile(r"Will try again|Closed connection|Disconnected"),
