@@ -7,7 +7,6 @@ import re
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
-from socket import inet_ntoa
 
 from sniproxy.proxyprotocol import tlvs
 from sniproxy.proxyprotocol.header import NO_TLVS, V1_BEGIN, V2_SIGNATURE, Address, HeaderError, NoHeader, ProxyHeader
@@ -44,7 +43,7 @@ def read_header(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     """
     if data.startswith(_PLAIN_V4) and len(data) >= _PLAIN_V4_BYTES:  # most are; the short way
         source, destination, port, at_port = _read_v4(data, _FIXED_BYTES)
-        source_address = Address(inet_ntoa(source), port)
+        source_address = Address(_v4_host(source), port)
         return ProxyHeader(2, source_address, _v2_address(destination, at_port)), _PLAIN_V4_BYTES
     if data.startswith(V1_BEGIN):
         return _read_v1(bytes(data[:MAX_V1_BYTES]))
@@ -169,7 +168,13 @@ def _v2_address(packed: bytes, port: int) -> Address:
 
 def _v2_host(packed: bytes) -> str:
     """@param packed: 4 or 16 bytes."""
-    return inet_ntoa(packed) if len(packed) == 4 else _v6_host(packed)
+    return _v4_host(packed) if len(packed) == 4 else _v6_host(packed)
+
+
+def _v4_host(packed: bytes) -> str:
+    # Without ipaddress: a proxy may have more clients than a cache has places.
+    a, b, c, d = packed
+    return f"{a}.{b}.{c}.{d}"
 
 
 @lru_cache(_MAX_REMEMBERED)
