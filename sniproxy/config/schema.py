@@ -269,7 +269,8 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
         table = _at(data, key)
         place = f"{key}.{unknown[1]}" if key else unknown[1]
         value = table.get(unknown[1]) if isinstance(table, dict) else None
-        name, tables = re.sub(r"\[\d+\]$", "", key), _all_keys()
+        name = re.sub(r"\[\d+\]$", "", key)
+        tables = {name: kind.__struct_encode_fields__ for name, kind in _all_tables().items()}
         cure = unknown_key(unknown[1], name, tables[name], tables)
         return ConfigError(f"{filename}: {place} = {shown(value)}: unknown key; {cure}", place)
     if missing:
@@ -310,13 +311,23 @@ _TOML_WORDS = {
 }
 
 
-def _all_keys() -> dict[str, list[str]]:
-    """The keys of each table; top-level keys have an empty table name."""
-    found = {"": list(File.__struct_fields__)}
+def has_type(table: str, key: str, value: object) -> bool:
+    """Whether a value has the type of a known key. @param table: its table; empty: the top level."""
+    (kind,) = (field.type for field in msgspec.structs.fields(_all_tables()[table]) if field.encode_name == key)
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _all_tables() -> dict[str, type[msgspec.Struct]]:
+    """The tables by name; the top level has an empty one."""
+    found: dict[str, type[msgspec.Struct]] = {"": File}
     for field in msgspec.structs.fields(File):
         for kind in (field.type, *get_args(field.type)):  # of ListenerTable, list[ListenerTable] or DefaultTable | None
             if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                found[field.name] = list(kind.__struct_encode_fields__)
+                found[field.name] = kind
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.schema import ConfigError, Faults, File, Timeouts, convert, each_error, shown
+from sniproxy.config.schema import ConfigError, Faults, File, Timeouts, convert, each_error, has_type, shown
 from tests.support import configerrors
 
 
@@ -46,6 +46,19 @@ class ConvertTests(configerrors.ErrorCase):
         self.refused_file("timeouts = 3", "timeouts = 3: it is a number; write a table: [timeouts]")
         self.refused_file("listener = 7", "listener = 7", "write a list")
         self.refused_file("listener = [7]", "listener[0] = 7", "write a table")
+
+    def test_has_type(self) -> None:
+        """A value has the type of a key, at the top and in a table."""
+        for table, key, value, expected in (
+            ("", "workers", 2, True),
+            ("", "workers", "2", False),
+            ("route", "target", ["a"], True),
+            ("route", "target", [7], False),
+            ("fault", "from", "client", True),
+            ("timeouts", "idle", 3, True),
+            ("default", "only_from", "10.0.0.0/8", False),
+        ):
+            self.assertEqual(expected, has_type(table, key, value), key)
 
 
 class ShownTests(SynchronousTestCase):

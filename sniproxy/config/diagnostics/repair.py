@@ -5,13 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from sniproxy.config.diagnostics.lines import Path
+from sniproxy.config.schema import has_type
 from sniproxy.config.tables import LISTED_TABLES
 
 REPAIRED = "repaired.pem"
 """A missing file, to replace the path of a file."""
 
-_ITEMS: dict[str | int, object] = {"allow_ports": 6651, "allow_cidrs": "10.0.0.0/8", "exempt_cidrs": "10.0.0.0/8",
-                                   "commands": "LOOKUP"}  # fmt: skip
+_NETWORK = "10.0.0.0/8"
+_ITEMS: dict[str | int, object] = {
+    "allow_ports": 6651, "commands": "LOOKUP", "proxy_tlvs": "authority",
+    **dict.fromkeys(("allow_cidrs", "exempt_cidrs", "only_from", "proxy_protocol_from"), _NETWORK),
+}  # fmt: skip
+_NEEDED_BY_OTHERS: dict[str, object] = {"send_proxy": "v2", "rate_per_client": 1, "opened": True, "check": "tcp"}
+"""Keys that get a valid value, because other keys need them."""
+
+_TOGETHER: dict[str | int, dict[str, object]] = {
+    "listener": {"proxy_protocol": "optional", "proxy_protocol_from": [_NETWORK]},
+    "bridge": {"proxy_service_url": "pulsar+ssl://repaired.invalid:4443", "proxy_protocol": "SNI"},
+}
+"""Keys of a table that need each other, with valid values."""
+
+_EITHER = {"target": "resolver", "resolver": "target"}
 _GROUPS = "(b)(c)(d)(e)(f)(g)(h)(i)"
 _TLS_KEYS = ("certificates", "upstream_trust", "upstream_certificate")
 
@@ -34,6 +48,8 @@ def repair(data: dict[str, Any], path: Path, value: object, meant: str | None, n
     if isinstance(parent, list):
         if not isinstance(leaf, int) or leaf >= len(parent):
             return False
+        if path[-2] == "resolver":
+            return repair(data, path[:-1], parent, None, number)
         if path[0] in LISTED_TABLES and len(path) == 2:
             parent[leaf] = _table(str(path[0]), parent[leaf], number)
         else:
@@ -41,10 +57,18 @@ def repair(data: dict[str, Any], path: Path, value: object, meant: str | None, n
         return True
     if not isinstance(parent, dict) or not isinstance(leaf, str):
         return False
+    if path[0] == "fault" and len(path) == 3:  # what a fault needs depends on its action
+        name = {"name": parent["name"]} if leaf != "name" and isinstance(parent.get("name"), str) else {}
+        parent.clear()
+        parent.update(name, action="reset")
+        return True
     if meant is not None:
         found = parent.pop(leaf, None)
-        if meant:
-            parent.setdefault(meant, found)
+        if meant and meant not in parent and _EITHER.get(meant) not in parent:
+            parent[meant] = found
+            tables = len(path) == 1 and isinstance(found, dict | list)  # each of their keys has an error of its own
+            if not tables and not has_type("" if len(path) == 1 else str(path[0]), meant, found):
+                _repair_key(data, (*path[:-1], meant), parent, meant, found, number)
         return True
     before = repr(parent)
     _repair_key(data, path, parent, leaf, value, number)
@@ -65,6 +89,13 @@ def _repair_key(data: dict[str, Any], path: Path, table: dict[str, Any], leaf: s
         table[leaf] = _endpoint(number)
     elif leaf == "server_name" and path[0] == "route":
         table[leaf] = _name(number)
+    elif leaf == "listener" and path[0] == "route":
+        table.pop(leaf, None)
+        same = [one for one in _all(data, "route") if one.get("server_name") == table.get("server_name")]
+        if len(same) > 1 or not table.get("server_name"):
+            table["server_name"] = _name(number)
+    elif leaf == "plaintext":
+        table[leaf] = ("target" in table or "resolver" in table) and "certificates" not in table
     elif leaf in ("target", "resolver") and path[0] in ("route", "default", "no_server_name", "listener"):
         _repair_target(path, table, leaf, value)
     elif leaf in _TLS_KEYS and path[0] == "listener":
@@ -77,12 +108,16 @@ def _repair_key(data: dict[str, Any], path: Path, table: dict[str, Any], leaf: s
                 table.setdefault(key, REPAIRED)
     elif leaf in ("service_url", "trust", "path", "type") and path[0] != "route":
         table[leaf] = {"service_url": "pulsar+ssl://repaired.invalid:6651", "type": "static"}.get(leaf, "-")
-    elif isinstance(found, list) and not isinstance(value, list) and value in found:
-        table[leaf] = [one for one in found if one != value]
-        if not table[leaf]:
-            del table[leaf]
+    elif leaf in _NEEDED_BY_OTHERS and (path[0] != "listener" or table.get("plaintext") is True):
+        table[leaf] = _NEEDED_BY_OTHERS[leaf]
     else:
         table.pop(leaf, None)
+        if isinstance(found, list) and not isinstance(value, list) and value in found:
+            rest = [one for one in found if one != value]
+            table.update({leaf: rest} if rest else {})
+        together = _TOGETHER.get(path[0], {})
+        for key in together if leaf in together else ():
+            table.setdefault(key, together[key])
 
 
 def _repair_target(path: Path, table: dict[str, Any], leaf: str, value: object) -> None:
@@ -109,6 +144,8 @@ def _table(kind: str, found: object, number: int) -> dict[str, Any]:
         return {"server_name": _name(number), "target": "repaired.invalid:6651"}
     if kind == "listener":
         return {"endpoint": _endpoint(number), **name}
+    if kind == "fault":
+        return {"action": "reset", **name}
     return {
         "endpoint": _endpoint(number), "service_url": "pulsar+ssl://repaired.invalid:6651", "trust": "-", **name,
     }  # fmt: skip

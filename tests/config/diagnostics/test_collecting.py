@@ -48,6 +48,51 @@ class AllErrorsTests(SynchronousTestCase):
         self.assertEqual([4], self.lines(f'{LISTENER}[[route]]\nserver_name = "{{"\ntarget = "{{9}}"\n'))
         self.assertEqual([6], self.lines(f'{LISTENER}[default]\nresolver = "x"\n[resolver.x]\ntype = 7\n'))
 
+    def test_one_mistake(self) -> None:
+        """A wrong value that other keys need, or a key whose name is a guess, gives one error."""
+        headers = 'proxy_protocol = "required"\nproxy_protocol_from = '
+        bridge = '[[bridge]]\nendpoint = "tcp:1"\nservice_url = "pulsar+ssl://a.test"\ntrust = "t"\n'
+        route = '[[route]]\nserver_name = "a.test"\ntarget = "b"\n'
+        own = '[[route]]\nserver_name = "a.test"\ntarget = "b"\nlistener = 7\n'
+        plain = '[[listener]]\nendpoint = "tcp:5"\ntarget = "b"\nsend_proxy = "v2"\nplaintext = 1'
+        for text, key in (
+            (f'{headers}["10.0.0.1/8"]', "listener[0].proxy_protocol_from = "),
+            (f'{headers}"10.0.0.0/8"', "listener[0].proxy_protocol_from = "),
+            (f'{headers}["10.0.0.0/8", 7]', "listener[0].proxy_protocol_from[1] = 7"),
+            ('proxy_protocol_from = ["10.0.0.0/8"]', "listener[0].proxy_protocol_from = "),
+            ('proxy_protocol = "Required"\nproxy_protocol_from = ["10.0.0.0/8"]', 'listener[0].proxy_protocol = "R'),
+            (f'proxy_protocol = true\n{route}only_from = ["10.0.0.0/8"]', "listener[0].proxy_protocol = true"),
+            (f"proxy_protocol = true\n{route.replace('b', 'b:{proxy_protocol_port}')}", "listener[0].proxy_protocol"),
+            ('proxy_protocol = "required"', "listener[0].proxy_protocol_from = (absent)"),
+            (f"{route}only_from = [12345]", "route[0].only_from[0] = 12345"),
+            (f'{route}send_proxy = "v2"\nproxy_tlvs = [1]', "route[0].proxy_tlvs[0] = 1"),
+            (f'{route}send_proxy = "v3"\nproxy_tlvs = ["authority"]', 'route[0].send_proxy = "v3"'),
+            (f'{route}proxy_protocol = "required"', "route[0].proxy_protocol = "),
+            ('[default]\nresolver = "x"\nupstream = "c"\n[resolver.x]\ntype = "dns"', "default.upstream = "),
+            ("[default]\nresolver = [7]", "default.resolver[0] = 7"),
+            (own + route, "route[0].listener = 7"),
+            (own.replace("a.test", ""), "route[0].listener = 7"),
+            (f'{bridge}proxy_protocol_from = ["10.0.0.0/8"]', "bridge[0].proxy_protocol_from = "),
+            (f'{bridge}proxy_service_url = 7\nproxy_protocol = "SNI"', "bridge[0].proxy_service_url = 7"),
+            (f'{bridge}proxy_service_url = "pulsar://p:1"\nproxy_protocol = "v2"', "bridge[0]: unknown proxy_protocol"),
+            (plain, "listener[1].plaintext = 1"),
+            ("[limits]\nrate_per_client = 0\nburst_per_client = 4", "limits.rate_per_client = 0"),
+            ('[access_log]\npath = "-"\nopened = 1\nrepeat = 4', "access_log.opened = 1"),
+            (f'closed_when_down = "a.test"\n{route}[health]\ncheck = "udp"', 'health.check = "udp"'),
+            ("timeout = 4", "listener[0].timeout = 4"),
+            ('[[fault]]\naction = "rate"\nrate = 0', "fault[0].rate = 0"),
+            ('[[fault]]\naction = "drop"\non = 7\nname = "x"', "fault[0].on = 7"),
+        ):
+            (error,) = self.errors(f"{LISTENER}{text}\n")
+            self.assertIn(f": {key}", error)
+
+    def test_both(self) -> None:
+        """Errors of keys that need each other, and those behind them, are all reported."""
+        text = f'{LISTENER}send_proxy = "v2"\nproxy_tlvs = ["authority"]\ntarget = "a"\nproxy_protocol = "x"\n'
+        self.assertEqual([3, 4, 5, 6, 7], self.lines(f'{text}proxy_protocol_from = ["lb"]\n'))
+        text = LISTENER.replace("listener", "listeners") + "plaintext = 1\n[timeout]\nidle = 0\nconnect = 0\n"
+        self.assertEqual([1, 3, 4, 6], self.lines(text))
+
     def test_bounded(self) -> None:
         """At most twenty errors are listed; the last line says that there are more."""
         for bad in ('[[route]]\nserver_name = "a b"\n', "[[route]]\nodd = 1\n", "[[route]]\nserver_name = x\n"):
