@@ -32,15 +32,19 @@ async def dial(
     @return: the target's socket.
     @raise Refusal: C{denied}, C{connect_failed} or C{connect_timeout}.
     """
-    upstream = await _connect(conn, targets, plan, _source(conn) if from_client else None)
+    upstream = await _connect(conn, targets, plan, source_of(conn.record.client) if from_client else None)
     host, port = upstream.getsockname()[:2]
     conn.record.upstream = packed_address(host.partition("%")[0], port)
     return upstream
 
 
-def _source(conn: Lifecycle) -> str:
+def source_of(client: str) -> str:
+    """The address that a client's targets are dialled from: C{target_source}.
+
+    @param client: as in L{client_source}. @raise Refusal: C{denied}, the client has no such address.
+    """
     try:
-        return client_source(conn.record.client)
+        return client_source(client)
     except NoSource as error:
         why = f"target_source: targets cannot be dialled from the client: {error}"
         raise Refusal(Result.DENIED, why, Alert.ACCESS_DENIED) from error

@@ -17,6 +17,7 @@ from sniproxy.cli.explain.routes import RouteChoice, RouteChooser, client_notes,
 from sniproxy.config.describe import loop_guard
 from sniproxy.config.model import PLAINTEXT, Listener, Route
 from sniproxy.config.warnings import templates
+from sniproxy.connection.dial import source_of
 from sniproxy.connection.termination import Terminator, to_broker
 from sniproxy.events import Refusal
 from sniproxy.interfaces import Target
@@ -78,12 +79,12 @@ class Explainer:
         """Explain one name on a listener. @param name: normalised; None for a ClientHello without a server name."""
         choice = self._chooser.choose(name, listener)
         report = await self._follow(name, listener, choice, options)
-        notes: tuple[str, ...] = ()
+        notes = tuple(report.notes)
         if listener.plaintext is None:
             own = frozenset(target.place for target in report.targets)
             checked = any(one.dialled is not None and one.dialled.certificate is not None for one in report.targets)
             places = await self._broker_names.places(listener)
-            notes = tuple(client_notes(self._configuration, name, places, own, checked and not options.also))
+            notes += tuple(client_notes(self._configuration, name, places, own, checked and not options.also))
         return attrs.evolve(report, others=choice.others, notes=notes)
 
     async def explain_all(self, listener: Listener, options: ExplainOptions) -> list[Report]:
@@ -128,7 +129,9 @@ class Explainer:
         route = choice.route
         if route is None:
             return Report(name, listener.name, None, choice.why, refused=choice.why)
-        report = Report(name, listener.name, route.title, choice.why)
+        report = Report(name, listener.name, route.title, choice.why, notes=tuple(_unread(listener, options)))
+        tlvs = options.tlvs if listener.proxy_protocol is not None else {}
+        source = None
         terminator = self._built.terminators.get(listener.name)
         try:
             if terminator is not None and (name is not None or route.nameless):
@@ -137,23 +140,26 @@ class Explainer:
             report = attrs.evolve(
                 report,
                 target_source="client" if route.from_client else None,
-                client_unchecked=route.only_from is not None and not given,
+                client_unchecked=(route.only_from is not None and not given)
+                or (route.from_client and options.client is None),
                 only_from=None if route.only_from is None else str(route.only_from),
                 send_proxy=None if route.send_proxy is None else _header_place(listener, route.send_proxy),
             )
             if route.only_from is not None and given:
-                check_client(route.only_from, route.server_name, options.client or CLIENT_ADDRESS, options.tlvs)
+                check_client(route.only_from, route.server_name, options.client or CLIENT_ADDRESS, tlvs)
+            if route.from_client and options.client is not None:
+                source = source_of(options.client)
         except Refusal as refusal:
             return attrs.evolve(report, refused=str(refusal))
         if name is None and _needs_name(route):
             return await self._probe(report, listener, route)
         report = attrs.evolve(report, resolver=route.resolver.title)
         try:
-            answer = await self._queries.query(name, listener, route, options.client, options.tlvs, options.proxy_port)
+            answer = await self._queries.query(name, listener, route, options.client, tlvs, options.proxy_port)
         except NoAnswer as no:
             return attrs.evolve(report, refused=str(no), watches=self._queries.watch_states(route.resolver))
         targets = [
-            await self._check_target(name, listener, route, target, terminator, options)
+            await self._check_target(name, listener, route, target, terminator, source, options)
             for target in answer.resolution.targets
         ]
         return attrs.evolve(
@@ -185,15 +191,18 @@ class Explainer:
         route: Route,
         target: Target,
         terminator: Terminator | None,
+        source: str | None,
         options: ExplainOptions,
     ) -> TargetReport:
-        denied = self._veto.denies(target, None)
+        """@param source: the address to dial from. None: any."""
+        denies = self._dialer.veto_from(source)
+        denied = denies(target, None)
         addresses: dict[str, str | None] = {}
         unresolved = ""
         if denied is None:
             try:
                 resolved = await self._addresses(target)
-                addresses = {address: self._veto.denies(target, address) for address in resolved}
+                addresses = {address: denies(target, address) for address in resolved}
             except LookupFailed as error:
                 unresolved = str(error)
         found = TargetReport(str(target), target.weight, denied, addresses, place=place(target), unresolved=unresolved)
@@ -271,6 +280,14 @@ def _header_place(listener: Listener, send: SendProxy) -> str:
         place = "inside TLS"
     fields = f" with {', '.join(send.tlvs)}" if send.tlvs else ""
     return f"{send.text}{fields}, {place}"
+
+
+def _unread(listener: Listener, options: ExplainOptions) -> Iterator[str]:
+    """A note on options for a header that a listener does not read."""
+    given = [*(["--proxy-tlv"] if options.tlvs else []), *(["--proxy-port"] if options.proxy_port is not None else [])]
+    if given and listener.proxy_protocol is None:
+        which = " and ".join(given)
+        yield f"listener {listener.name} reads no PROXY protocol headers, so clients have none here: {which} ignored"
 
 
 def _needs_name(route: Route) -> bool:

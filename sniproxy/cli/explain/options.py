@@ -50,7 +50,7 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
     explain.add_argument(
         "--client",
         metavar="ADDRESS",
-        help="the client's IP address, for only_from and for resolvers",
+        help="the client's IP address, for only_from, target_source and resolvers",
     )
     explain.add_argument(
         "--proxy-tlv",

@@ -119,7 +119,7 @@ class Report:
     @ivar only_from: the clients that the route is for. None: all.
     @ivar send_proxy: the PROXY protocol header that targets get. None: none.
     @ivar target_source: ``client``: targets are dialled from the client's address. None: from the proxy's.
-    @ivar client_unchecked: the route is for some clients, and no client was given.
+    @ivar client_unchecked: the client decides, through C{only_from} or C{target_source}, and no client was given.
     @ivar unchecked: why the targets were not checked; None if they were.
     """
 
@@ -224,7 +224,8 @@ def _verdict(report: Report) -> str:
         return "REFUSED"
     routed = "would be routed, with problems" if report.problems else "would be routed"
     if report.client_unchecked:
-        return f"{routed}, for the clients that only_from lists (--client ADDRESS checks one)"
+        which = "with an address that reaches the targets" if report.only_from is None else "that only_from lists"
+        return f"{routed}, for the clients {which} (--client ADDRESS checks one)"
     return routed
 
 

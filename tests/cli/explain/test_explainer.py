@@ -22,6 +22,7 @@ from tests.support.sockets import SocketTestCase
 from tests.support.tlsservers import SayingFactory, ServerTLS, listen
 from tests.tls.material import CA, folder, pem
 
+HEADERS = LISTENER + 'proxy_protocol = "required"\n'
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 
 
@@ -105,7 +106,7 @@ class AnswerTests(ExplainerCase):
 
     async def test_only_from(self) -> None:
         """The clients of a route; a client that is given, with its fields, is allowed or refused."""
-        text = route("a.test", "127.0.0.1:9") + 'only_from = ["10.1.0.0/16", "vpce-1"]\n'
+        text = HEADERS + route("a.test", "127.0.0.1:9") + 'only_from = ["10.1.0.0/16", "vpce-1"]\n'
         report = await self.explain(text, "a.test")
         self.assertEqual(("10.1.0.0/16, vpce-1", True), (report.only_from, report.routed))
         self.assertTrue(report.client_unchecked)
@@ -117,18 +118,57 @@ class AnswerTests(ExplainerCase):
             self.assertIn("is not in only_from of route a.test", report.problems[0])
             self.assertEqual((False, ()), (report.routed, report.targets))
 
+    async def test_unread(self) -> None:
+        """A listener without the PROXY protocol ignores the fields and the port of a header, with a note."""
+        text = route("a.test", "127.0.0.1:9") + 'only_from = ["vpce-1"]\n'
+        report = await self.explain(text, "a.test", client="10.2.2.3:0", tlvs={"aws_vpce_id": "vpce-1"}, proxy_port=7)
+        self.assertEqual(["client 10.2.2.3 is not in only_from of route a.test"], report.problems)
+        self.assertIn("reads no PROXY protocol headers, so clients have none here: --proxy-tlv and", report.notes[0])
+        scripted = Scripted(answers("127.0.0.1"), WatchState("1 broker"))
+        script(self, p=scripted)
+        report = await self.explain(tables("p"), "a.z.test", tlvs={"authority": "b"})
+        self.assertEqual({}, scripted.asked[0].proxy_tlvs)
+        self.assertTrue(report.notes[0].endswith("--proxy-tlv ignored"), report.notes)
+
     async def test_target_source(self) -> None:
         """A route may dial from the client's address."""
         text = route("a.test", "127.0.0.1:9")
         for more, expected in (("", None), ('target_source = "client"\n', "client")):
-            self.assertEqual(expected, (await self.explain(text + more, "a.test")).target_source)
+            report = await self.explain(text + more, "a.test")
+            self.assertEqual((expected, bool(more)), (report.target_source, report.client_unchecked))
+            report = await self.explain(text + more, "a.test", client="127.0.0.1:0")
+            self.assertEqual((True, False), (report.routed, report.client_unchecked))
+
+    async def test_no_source(self) -> None:
+        """Where targets cannot be dialled from the client, it is refused for the proxy's own reason."""
+        text = route("a.test", "10.0.0.7:9") + 'target_source = "client"\n'
+        for client, why in (
+            ("[2001:db8::1]:0", "not dialled from the client 2001:db8::1: it has no IPv4 address"),
+            ("127.0.0.1:0", "not dialled from the client 127.0.0.1: a loopback address has no way to other hosts"),
+            ("0.0.0.0:0", "target_source: targets cannot be dialled from the client: the client's address 0.0.0.0 is"),
+            ("224.0.0.1:0", "the client's address 224.0.0.1 is not that of a single host"),
+        ):
+            report = await self.explain(text, "a.test", client=client)
+            self.assertIn(why, report.problems[0])
+            self.assertFalse(report.routed)
+        text = route("a.test", "10.0.0.7:9", "[2001:db8::7]:9") + 'target_source = "client"\n'
+        report = await self.explain(text, "a.test", client="192.0.2.7:0")
+        self.assertEqual((True, [True, False]), (report.routed, [target.allowed for target in report.targets]))
+
+    async def test_no_source_unchecked(self) -> None:
+        """A client without an address to dial from is refused where the targets depend on the name, too."""
+        explainer = self.explainer(route("*.test", "{1}") + 'target_source = "client"\n')
+        listener = explainer._configuration.listeners[0]
+        for client, routed in (("0.0.0.0:0", False), ("192.0.2.7:0", None)):
+            (report,) = await explainer.explain_all(listener, ExplainOptions(client=client))
+            self.assertEqual(routed, report.routed)
 
     async def test_client(self) -> None:
         """Resolvers get the client and its fields."""
         scripted = Scripted(answers("127.0.0.1"), WatchState("1 broker"))
         script(self, p=scripted)
-        await self.explain(tables("p"), "a.z.test", client="192.0.2.7:5", tlvs={"authority": "b"})
-        await self.explain(tables("p"), "a.z.test")
+        await self.explain(HEADERS + tables("p"), "a.z.test", client="192.0.2.7:5", tlvs={"authority": "b"})
+        await self.explain(HEADERS + tables("p"), "a.z.test")
         self.assertEqual(
             [("192.0.2.7:5", {"authority": "b"}), ("192.0.2.1:0", {})],
             [(asked.client, asked.proxy_tlvs) for asked in scripted.asked if asked.server_name == "a.z.test"],
@@ -136,16 +176,14 @@ class AnswerTests(ExplainerCase):
 
     async def test_proxy_port(self) -> None:
         """The port of the header is the listener's, or as given."""
-        headers = f'{LISTENER.replace("tcp:0", "tcp:4443")}proxy_protocol = "required"\n'
-        text = headers + route("a.test", "192.0.2.9:{proxy_protocol_port}")
+        text = HEADERS.replace("tcp:0", "tcp:4443") + route("a.test", "192.0.2.9:{proxy_protocol_port}")
         for port in (None, 7):
             report = await self.explain(text, "a.test", proxy_port=port)
             self.assertEqual(f"192.0.2.9:{port or 4443}", report.targets[0].target)
 
     async def test_send_proxy(self) -> None:
         """The header that targets get; with --connect, one without a client goes before the hello."""
-        listener = LISTENER + 'proxy_protocol = "required"\n'
-        proxy = Proxy(self, listener + route("a.test", self.server("a.test")))
+        proxy = Proxy(self, HEADERS + route("a.test", self.server("a.test")))
         text = route("a.test", f"127.0.0.1:{proxy.port}")
         report = await self.explain(text, "a.test", connect=True)
         self.assertFalse(report.routed)

@@ -171,6 +171,8 @@ class ReportTests(SynchronousTestCase):
         found = list(lines(report))
         self.assertIn("  source     targets are dialled from the client's address", found)
         self.assertTrue(found[-1].endswith("for the clients that only_from lists (--client ADDRESS checks one)"))
+        (verdict,) = list(lines(attrs.evolve(report, only_from=None)))[-1:]
+        self.assertIn("for the clients with an address that reaches the targets (--client", verdict)
 
     def test_verdict(self) -> None:
         """Refused, denied, unresolved, failed and expired targets are problems; most are not routed."""
