@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sniproxy.config.dump import dump_configuration
-from sniproxy.config.headerports import header_port_warnings
+from sniproxy.config.headerports import endpoint_warnings, header_port_warnings, proxy_protocol_warnings
 from sniproxy.config.health import describe_health
 from sniproxy.config.limits import describe_limits
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Bridge, Configuration, Listener, ResolverTable, Route
@@ -22,7 +22,6 @@ from sniproxy.config.warnings import (
     only_from_warnings,
     plain_targets,
     policy_warnings,
-    proxy_protocol_warnings,
     templates,
 )
 from sniproxy.net.veto import LoopGuard
@@ -190,6 +189,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     yield from proxy_protocol_warnings(configuration)
     yield from only_from_warnings(configuration)
     yield from header_port_warnings(configuration)
+    yield from endpoint_warnings(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < MIN_IDLE_S:
         yield f"timeouts.idle = {idle:g}: Pulsar can be silent for 30 s; write {MIN_IDLE_S:g} or more"

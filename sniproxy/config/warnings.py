@@ -12,7 +12,7 @@ from sniproxy.config.model import DEFAULT, Configuration, ResolverTable, Route
 from sniproxy.interfaces import Request, Target
 from sniproxy.routing.patterns import MAX_GROUPS, capture_count, is_expression
 from sniproxy.routing.policy import Network, Policy
-from sniproxy.routing.targets import DEFAULT_PORT, BadTarget
+from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_template
 from sniproxy.util.names import ip_literal
 
@@ -82,36 +82,6 @@ def check_header(configuration: Configuration, route: Route) -> bytes:
     return route.send_proxy.own() if passed else b""
 
 
-def proxy_protocol_warnings(configuration: Configuration) -> Iterator[str]:
-    """Warn of headers that anybody can forge, and of headers that a broker's TLS port does not understand."""
-    for listener in configuration.listeners:
-        headers = listener.proxy_protocol
-        if headers is not None and any(not network.prefixlen for network in headers.networks):
-            yield f"listener {listener.name}: proxy_protocol_from has all addresses: every client can claim any other"
-    for route in all_routes(configuration):
-        if check_header(configuration, route):
-            for what in _broker_ports(configuration, route):
-                yield (
-                    f"{what}: send_proxy writes the header before the hello, but a Pulsar broker's TLS port "
-                    f"({DEFAULT_PORT}) reads it inside TLS, and refuses this one (docs/howto/proxy-protocol.md)"
-                )
-
-
-def _broker_ports(configuration: Configuration, route: Route) -> Iterator[str]:
-    """What of a route leads to the TLS ports of Pulsar brokers."""
-    for template in templates(route):
-        ports = _ports(configuration, route, template) if template.target is None else {template.target.port}
-        if DEFAULT_PORT in ports:
-            yield f"target {template.target or template.text}"
-    for table in route.resolver.members:
-        if table.kind in _BROKER_RESOLVERS:
-            yield f"route {route.server_name}: {table.title}"
-
-
-_BROKER_RESOLVERS = ("pulsar", "zookeeper")
-"""Resolvers that answer with the TLS ports that brokers advertise."""
-
-
 def only_from_warnings(configuration: Configuration) -> Iterator[str]:
     """Warn of routes for all clients to targets that other routes have for some clients only."""
     limited = {
@@ -179,7 +149,11 @@ def lacks_https(configuration: Configuration) -> bool:
         if not filled:
             return False
         for template in filled:
-            ports = {template.target.port} if template.target is not None else _ports(configuration, route, template)
+            ports = (
+                {template.target.port}
+                if template.target is not None
+                else template_ports(configuration, route, template)
+            )
             if not ports or not ports.isdisjoint(HTTPS_PORTS):
                 return False
     return bool(routes) and any(listener.plaintext is None for listener in configuration.listeners)
@@ -289,7 +263,7 @@ def policy_warnings(configuration: Configuration) -> Iterator[str]:
 def _useless(configuration: Configuration, route: Route, template: Template) -> Iterator[str]:
     """Why the policy denies every target of a template."""
     policy = configuration.policy
-    ports = _ports(configuration, route, template)
+    ports = template_ports(configuration, route, template)
     if ports and not ports & policy.allow_ports:
         few = ", ".join(map(str, sorted(ports)))
         yield f"policy.allow_ports does not include {few}: every connection is denied"
@@ -298,7 +272,7 @@ def _useless(configuration: Configuration, route: Route, template: Template) -> 
         yield f"policy.allow_names has no name that ends in {suffix}: every connection is denied"
 
 
-def _ports(configuration: Configuration, route: Route, template: Template) -> set[int]:
+def template_ports(configuration: Configuration, route: Route, template: Template) -> set[int]:
     """The ports of a template's targets. Empty: unknown."""
     listeners = [x for x in configuration.listeners if route.listener in (None, x.name) and x.plaintext is None]
     own = {listener.endpoint.port for listener in listeners if listener.endpoint.port}

@@ -19,6 +19,8 @@ ENDPOINT_TLVS = ("aws_vpce_id", "azure_link_id", "gcp_psc_id")
 """The PROXY protocol's fields with the id of a cloud provider's private endpoint."""
 
 _ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,}")
+_ENDPOINT_ID = re.compile(r"vpce-[0-9a-f]+|0|[1-9][0-9]{0,19}")
+_MAX_ID = (1 << 64) - 1
 _KEY = "only_from"
 _MAX_REMEMBERED = 1024  # addresses
 
@@ -66,6 +68,13 @@ def make_client_list(texts: Iterable[str] | None) -> ClientList | None:
     if not networks and not endpoints:
         raise BadValue(_KEY, [], "an empty list refuses all clients; remove the key to allow all")
     return ClientList(tuple(networks), frozenset(endpoints))
+
+
+def is_endpoint_id(text: str) -> bool:
+    """Whether a text has the form of an id in L{ENDPOINT_TLVS}: AWS's begins with C{vpce-}; Azure's has 32 bits, and
+    Google's 64, in decimal.
+    """
+    return _ENDPOINT_ID.fullmatch(text) is not None and (not text.isdigit() or int(text) <= _MAX_ID)
 
 
 def client_text(client: str, tlvs: Mapping[str, str]) -> str:

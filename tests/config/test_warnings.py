@@ -33,27 +33,6 @@ class WarningTests(SynchronousTestCase):
     def warned(self, text: str, listener: str = LISTENER) -> list[str]:
         return list(warnings(parse(listener + text, "f.toml"), 65536))
 
-    def test_proxy_protocol(self) -> None:
-        """Headers of everybody are believed; a header is sent before the hello to a broker's TLS port."""
-        everybody = LISTENER + 'proxy_protocol = "required"\nproxy_protocol_from = ["10.0.0.0/8", "0.0.0.0/0"]\n'
-        routes = '[default]\ntarget = ["10.0.0.7:7000", "10.0.0.8"]\nsend_proxy = "v2"\n'
-        first, second = self.warned(routes, everybody)
-        self.assertIn("proxy_protocol_from has all addresses: every client can claim", first)
-        self.assertIn("target 10.0.0.8:6651: send_proxy writes the header before the hello", second)
-        self.assertEqual([], self.warned('[default]\ntarget = "10.0.0.7:7000"\nsend_proxy = "v2"\n'))
-
-    def test_header_to_brokers(self) -> None:
-        """A resolver of brokers, or a placeholder before their TLS port, leads to the port that refuses the header."""
-        policy = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_names = ["*.test"]\n'
-        text = f'[[route]]\nserver_name = "*.test"\ntarget = "{{server_name}}"\nsend_proxy = "v2"\n{policy}'
-        self.one(text, "target {server_name}: send_proxy writes the header before the hello")
-        self.assertEqual([], self.warned(text.replace("}", "}:4443") + "allow_ports = [4443]\n"))
-        resolver = '[resolver.b]\ntype = "zookeeper"\nservers = "zk.test"\n'
-        self.one(
-            f'[[route]]\nserver_name = "*.test"\nresolver = "b"\nsend_proxy = "v1"\n{resolver}',
-            "route *.test: resolver.b (type zookeeper): send_proxy writes",
-        )
-
     def test_only_from(self) -> None:
         """A route for all clients leads to the target of a route for some."""
         text = """[[route]]

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import BadValue
 from sniproxy.routing import clientlist
-from sniproxy.routing.clientlist import ClientList, check_client, client_text, make_client_list
+from sniproxy.routing.clientlist import ClientList, check_client, client_text, is_endpoint_id, make_client_list
 from sniproxy.tls.alerts import Alert
 from sniproxy.util.names import plain_address
 
@@ -77,6 +77,22 @@ class ClientListTests(SynchronousTestCase):
         error = self.assertRaises(Refusal, check_client, clients, "a.test", "192.0.2.7:1", {"aws_vpce_id": "vpce-1"})
         why = "client 192.0.2.7, aws_vpce_id vpce-1 is not in only_from of route a.test"
         self.assertEqual((why, Result.DENIED, Alert.ACCESS_DENIED), (str(error), error.result, error.alert))
+
+    def test_endpoint_ids(self) -> None:
+        """The ids of AWS, Azure and Google have a form of their own; other texts do not."""
+        for text, expected in (
+            ("vpce-08d2bf15fac5001c9", True),
+            ("vpce-0123", True),
+            ("305419896", True),
+            ("18446744073709551615", True),
+            ("18446744073709551616", False),
+            ("0305419896", False),
+            ("0x12345678", False),
+            ("vpce-", False),
+            ("VPCE-0123", False),
+            ("office", False),
+        ):
+            self.assertEqual(expected, is_endpoint_id(text), text)
 
     def test_absent(self) -> None:
         """Without the key all clients are allowed."""
