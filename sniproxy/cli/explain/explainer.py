@@ -19,7 +19,7 @@ from sniproxy.config.model import PLAINTEXT, Listener, Route
 from sniproxy.config.warnings import templates
 from sniproxy.connection.dial import source_of
 from sniproxy.connection.termination import Terminator, to_broker
-from sniproxy.events import Refusal
+from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer, DialError
@@ -28,9 +28,10 @@ from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.net.veto import DestinationVeto
 from sniproxy.proxyprotocol.sending import SendProxy
-from sniproxy.routing.clientlist import check_client
+from sniproxy.routing.clientlist import ClientList, check_client
 from sniproxy.routing.patterns import is_expression
 from sniproxy.server.build import Built
+from sniproxy.tls.alerts import Alert
 from sniproxy.tls.contexts import unverified_connection
 from sniproxy.tls.pem import certificate_names
 from sniproxy.tls.selection import covers
@@ -145,6 +146,8 @@ class Explainer:
                 only_from=None if route.only_from is None else str(route.only_from),
                 send_proxy=None if route.send_proxy is None else _header_place(listener, route.send_proxy),
             )
+            if not given and listener.proxy_protocol is None and route.only_from is not None:
+                _check_networks(listener, route.only_from)
             if route.only_from is not None and given:
                 check_client(route.only_from, route.server_name, options.client or CLIENT_ADDRESS, tlvs)
             if route.from_client and options.client is not None:
@@ -280,6 +283,15 @@ def _header_place(listener: Listener, send: SendProxy) -> str:
         place = "inside TLS"
     fields = f" with {', '.join(send.tlvs)}" if send.tlvs else ""
     return f"{send.text}{fields}, {place}"
+
+
+def _check_networks(listener: Listener, clients: ClientList) -> None:
+    """@raise Refusal: the route is for no client of a listener that reads no headers."""
+    if not clients.networks:
+        why = (
+            f"only_from has only ids of private endpoints, and listener {listener.name} reads no PROXY protocol headers"
+        )
+        raise Refusal(Result.DENIED, why, Alert.ACCESS_DENIED)
 
 
 def _unread(listener: Listener, options: ExplainOptions) -> Iterator[str]:
