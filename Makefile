@@ -84,9 +84,8 @@ upgrade-demo: venv
 # The program in a network namespace of its own, over a line that loses, delays, reorders and duplicates packets. WAY: engine,
 # python, tls, workers, bridge, haproxy.
 SECONDS ?= 60
-SEED ?= 1
 chaos: venv
-	@exec $(BIN)/python -u -m tests.chaos --seconds $(SECONDS) --seed $(SEED) $(foreach way,$(WAY),--way $(way))
+	@exec $(BIN)/python -u -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(foreach way,$(WAY),--way $(way))
 
 lint: dev
 	$(BIN)/ruff check .

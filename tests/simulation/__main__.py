@@ -4,7 +4,7 @@
     python -m tests.simulation --seed SEED [--whole]
 
 It prints seeds a second. At the first seed that fails it makes its plan as short as it can, and prints the seed, the
-plan and what happened. The status is 1 then.
+plan and what happened. The status is 1 then, and 2 for wrong usage.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
 
@@ -64,13 +64,25 @@ def run_one(seed: object, whole: bool) -> int:
     return 1 if world.violation else 0
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number that is not smaller."""
+
+    def number(text: str) -> int:
+        # Only this form is a number: the text of a seed is the seed, so 07 would not be 7.
+        if not (text.isascii() and text.isdigit()) or str(int(text)) != text or int(text) < least:
+            raise argparse.ArgumentTypeError(f"write a whole number from {least} on, not {text!r}")
+        return int(text)
+
+    return number
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """@return: the exit status: 0: all invariants hold, 1: one does not."""
+    """@return: the exit status: 0: all invariants hold, 1: one does not. argparse exits with 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1000, help="number of seeds")
-    parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--seed", help="run this seed alone and tell its story")
+    parser.add_argument("--seeds", type=at_least(1), default=1000, help="number of seeds")
+    parser.add_argument("--from", type=at_least(0), default=0, dest="first", help="the first seed")
+    parser.add_argument("--jobs", type=at_least(1), default=2, help="processes")
+    parser.add_argument("--seed", type=at_least(0), help="run this seed alone and tell its story")
     parser.add_argument("--whole", action="store_true", help="with --seed: do not shorten the plan")
     options = parser.parse_args(arguments)
     if options.seed is not None:

@@ -118,6 +118,23 @@ class ProgramTests(SynchronousTestCase):
         self.assertIn("broken: a record", text)
         self.assertEqual(1, text.count("\n  client "), text)
 
+    def test_usage(self) -> None:
+        """What is no number of seeds, of a seed or of processes is wrong usage: nothing runs."""
+        for arguments in (
+            ["--seeds", "0"],
+            ["--seeds", "-1"],
+            ["--seeds", "many"],
+            ["--seed", "abc"],
+            ["--seed", "07"],
+            ["--from", "-1"],
+            ["--jobs", "0"],
+        ):
+            shown = io.StringIO()
+            with redirect_stderr(shown):
+                error = self.assertRaises(SystemExit, self.run_program, *arguments)
+            self.assertEqual(2, error.code, arguments)
+            self.assertIn(f"argument {arguments[0]}: ", shown.getvalue())
+
     def test_many(self) -> None:
         """Some seeds, with their number a second."""
         # In a process of its own: a forked child of trial's worker would send what it logs in the worker's place.
