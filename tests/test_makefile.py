@@ -31,7 +31,7 @@ class MakefileTests(SynchronousTestCase):
         return str(shown.stdout).splitlines()[-1].partition(" -m ")[2].strip()
 
     def test_seeds(self) -> None:
-        """SEEDS runs that number of seeds, SEED tells the story of one; without them, each target has its own default."""
+        """SEEDS runs that number of seeds, SEED tells the story of one; without them, each target has its default."""
         for arguments, command in (
             (["simulate"], "tests.simulation --seeds 1000"),
             (["simulate", "SEEDS=60"], "tests.simulation --seeds 60"),

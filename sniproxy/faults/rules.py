@@ -44,12 +44,19 @@ class FaultRule:
         """Whether the fault is for this topic. @param topic: None: unknown."""
         return self.fault.topic is None or is_topic(self.fault.topic, topic)
 
+    @property
+    def used_up(self) -> bool:
+        """Whether the fault was applied as often as it may be."""
+        return bool(self.fault.most) and self.applied >= self.fault.most
+
     def count(self) -> bool:
-        """Count a match. @return: whether the fault wants to be applied to it."""
+        """Count a match. @return: whether the fault wants to be applied to it.
+
+        A connection is counted at its beginning. Where its fault applies later, see L{used_up} then: others that are
+        open may have been faster.
+        """
         self.matched += 1
         fault = self.fault
         # A number for each match, so that a seed repeats the same choice.
         drawn = fault.probability is None or self._random.random() < fault.probability
-        if self.matched < (fault.nth or 1) or (fault.most and self.applied >= fault.most):
-            return False
-        return drawn
+        return drawn and self.matched >= (fault.nth or 1) and not self.used_up

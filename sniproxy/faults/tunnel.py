@@ -77,7 +77,7 @@ class TunnelFaults:
 
     def _decision(self, rule: FaultRule, what: str) -> Callable[[], Verdict | None]:
         def decide() -> Verdict | None:
-            if rule not in self._active.rules:  # removed meanwhile
+            if rule.used_up or rule not in self._active.rules:  # by other connections; removed meanwhile
                 return None
             self._applied(rule, what)
             return Verdict(rule.fault.action, rule.fault.seconds, rule.fault.rate)

@@ -36,7 +36,8 @@ class RuleTests(SynchronousTestCase):
         self.assertEqual("01111", wanted(rule(nth=2), 5))
         one = rule(nth=2, most=1)
         wanted(one, 4)
-        self.assertEqual((4, 1), (one.matched, one.applied))
+        self.assertEqual((4, 1, True), (one.matched, one.applied, one.used_up))
+        self.assertFalse(rule().used_up or rule(most=1).used_up)
 
     def test_probability(self) -> None:
         """A seed repeats the same choice; about the given share of the matches is chosen."""

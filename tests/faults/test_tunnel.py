@@ -52,11 +52,24 @@ class TunnelTests(SynchronousTestCase):
         self.active = Some(rules(*entries))
         self.applied: list[tuple[str, str]] = []
 
+        return self.another(name, reads)
+
+    def another(self, name: str | None = None, reads: bool = True) -> TunnelFaults:
+        """One more tunnel with the same faults."""
+
         def applied(rule: FaultRule, what: str) -> None:
             rule.applied += 1
             self.applied.append((rule.fault.name, what))
 
         return TunnelFaults(self.active, "public", name, reads, applied)
+
+    def reach(self, made: TunnelFaults) -> str:
+        """Let a tunnel last, and its target send bytes. @return: what a fault does then; empty: nothing."""
+        for _, gate, decide in made.timed:
+            if (verdict := decide()) is not None:
+                gate.act(verdict, 1.0)
+        made.down.take(PONG, 1.0)
+        return made.down.ends
 
     def test_order(self) -> None:
         """Each fault counts each match; the first that wants a command gets it: a script."""
@@ -148,6 +161,23 @@ class TunnelTests(SynchronousTestCase):
         again = TunnelFaults(self.active, "public", None, False, lambda rule, what: None)
         self.active.rules.clear()
         self.assertEqual((b"x", b"abcd"), (again.down.take(b"x", 0.0), again.up.take(b"abcd", 0.0)))
+
+    def test_times(self) -> None:
+        """A fault is applied to the first connections that reach its mark; one that ends before uses nothing up."""
+        for mark in ({"after_seconds": 1.0}, {"after_bytes": 4}):
+            self.tunnel({"action": "cut", "times": 2, **mark})
+            _, *others = [self.another() for _ in range(5)]  # the first one ends before its mark
+            self.assertEqual(["cut", "cut", "", ""], [self.reach(one) for one in others])
+            self.assertEqual(2, len(self.applied))
+            self.assertEqual("", self.reach(self.another()))
+
+    def test_nth(self) -> None:
+        """Connections are numbered as they begin: C{nth} and C{times} hold for those that are open at once."""
+        for mark in ({"after_seconds": 1.0}, {"after_bytes": 4}):
+            self.tunnel({"action": "cut", "nth": 3, **mark})  # the first connection
+            opened = [self.another() for _ in range(4)]
+            self.assertEqual(["", "cut", "", ""], [self.reach(one) for one in opened])
+            self.assertEqual((5, 1), (self.active.rules[0].matched, self.active.rules[0].applied))
 
     def test_located(self) -> None:
         """Answers to lookups are replaced."""
