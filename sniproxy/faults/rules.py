@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from sniproxy.config.fault import Fault
-from sniproxy.faults.topics import is_topic
+from sniproxy.pulsar.topicname import is_topic
 from sniproxy.routing.patterns import matches
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.pulsar.topicname import full_name, topic_of_partition
 from sniproxy.util.bounded import BoundedMap
 
 MAX_TRACKED = 5000
@@ -65,11 +64,3 @@ class TopicTracker:
         elif request is not None and found == Concerned():
             found = self._requests.get(request) or found
         return found
-
-
-def is_topic(wanted: str, topic: str | None) -> bool:
-    """Whether this is the topic, or a partition of it. @param wanted: a full name. @param topic: None: unknown."""
-    if topic is None:
-        return False
-    name = full_name(topic)
-    return wanted in (name, topic_of_partition(name))

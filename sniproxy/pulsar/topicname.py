@@ -49,3 +49,11 @@ def full_name(topic: str) -> str:
     if "://" in topic:
         return topic
     return f"persistent://{topic if topic.count('/') > 1 else f'public/default/{topic}'}"
+
+
+def is_topic(wanted: str, topic: str | None) -> bool:
+    """Whether this is the topic, or a partition of it. @param wanted: a full name. @param topic: None: unknown."""
+    if topic is None:
+        return False
+    name = full_name(topic)
+    return wanted in (name, topic_of_partition(name))

@@ -91,10 +91,11 @@ class EndedTLSTests(SocketTestCase):
         )
         client = DemoClient(reactor, ("127.0.0.1", proxy.port), cluster.authority_pem, lambda step: None)
         url = "pulsar+ssl://broker-1.pulsar.test:6651"
+        topic = cluster.topic_of(cluster.brokers[0])
         with self.assertRaises(ClientError) as raised:
-            await client.round_trip(url, "t", b"payload")
+            await client.round_trip(url, topic, b"payload")
         self.assertIn("ServiceNotReady", str(raised.exception))
-        await client.round_trip(url, "t", b"payload")
+        await client.round_trip(url, topic, b"payload")
         counts = proxy.service.view.faults.counts
         self.assertEqual({"error": 1, "delay": 1}, dict(counts))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.faults.topics import Concerned, TopicTracker, is_topic
+from sniproxy.faults.topics import Concerned, TopicTracker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
-from tests.faults.faulty import TOPIC, located, lookup, producer, receipt, send, subscribe
+from tests.faults.faulty import located, lookup, producer, receipt, send, subscribe
 
 
 def take(tracker: TopicTracker, by_client: bool, frame: bytes | Message) -> Concerned:
@@ -46,10 +46,3 @@ class TrackerTests(SynchronousTestCase):
             moved = pb.CommandTopicMigrated(resource_id=5, resource_type=kind)
             self.assertEqual(expected, take(tracker, False, moved).topic)
         self.assertEqual(Concerned(), take(tracker, True, pb.CommandPing()))
-
-    def test_names(self) -> None:
-        """Short names, full names and partitions are one topic."""
-        for name in ("orders", "public/default/orders", TOPIC, f"{TOPIC}-partition-3"):
-            self.assertTrue(is_topic(TOPIC, name), name)
-        for other in ("order", "other/default/orders", "non-persistent://public/default/orders", None):
-            self.assertFalse(is_topic(TOPIC, other), other)

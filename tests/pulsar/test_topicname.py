@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.pulsar.topicname import full_name, namespace_of, segment_name, topic_of_partition, topic_of_segment
+from sniproxy.pulsar.topicname import (
+    full_name,
+    is_topic,
+    namespace_of,
+    segment_name,
+    topic_of_partition,
+    topic_of_segment,
+)
 
 
 class TopicNameTests(SynchronousTestCase):
@@ -54,3 +61,11 @@ class TopicNameTests(SynchronousTestCase):
             ("topic://t/n/x", "topic://t/n/x"),
         ):
             self.assertEqual(full, full_name(topic))
+
+    def test_is_topic(self) -> None:
+        """Short names, full names and partitions are one topic."""
+        orders = "persistent://public/default/orders"
+        for name in ("orders", "public/default/orders", orders, f"{orders}-partition-3"):
+            self.assertTrue(is_topic(orders, name), name)
+        for other in ("order", "other/default/orders", "non-persistent://public/default/orders", None):
+            self.assertFalse(is_topic(orders, other), other)

@@ -11,6 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IAddress, IReactorTime
 
+from sniproxy.pulsar.topicname import full_name, is_topic
 from sniproxy.testing.pulsar.commandlog import CommandLog, Condition, ReceivedCommand
 from sniproxy.testing.pulsar.connection import KEEP_ALIVE_S, BrokerContext, EmbeddedConnection
 from sniproxy.testing.pulsar.faults import SENT_BY_BROKERS, Action, BrokerFault, BrokerFaults, error_number
@@ -49,9 +50,10 @@ class EmbeddedBroker:
     ``name``: its host name. ``url``: the URL that lookups return for it; empty before the cluster has started.
 
     A command is written as in the protocol, such as ``"SEND_RECEIPT"``. A fault happens where the broker sends the
-    command, or where it receives a command that only clients send. ``times``: how often it happens; None: each time.
-    ``skip``: so many commands pass before: ``skip=2, times=1`` is the third. ``topic``: only at commands about it.
-    Faults add up, and the oldest that fits happens.
+    command, or where it receives a command that only clients send. ``times``: how often it happens; None or 0: each
+    time. ``skip``: so many commands pass before: ``skip=2, times=1`` is the third. ``topic``: only at commands about it
+    or a partition of it; its name may be short, as ``orders`` for ``persistent://public/default/orders``. Faults add
+    up, and the oldest that fits happens. A wrong value raises ValueError.
     """
 
     def __init__(
@@ -142,7 +144,7 @@ class EmbeddedBroker:
     def delay(
         self, command: str, seconds: float, *, times: int | None = None, skip: int = 0, topic: str | None = None
     ) -> None:
-        """Send a command, or handle one of clients, so many seconds later. Others overtake it."""
+        """Send a command, or handle one of clients, so many seconds later, at most a day. Others overtake it."""
         self._faults.add(BrokerFault(command, Action.DELAY, topic, skip, times, seconds=seconds))
 
     @in_reactor
@@ -188,7 +190,7 @@ class EmbeddedBroker:
         """Close the producers of a topic by CLOSE_PRODUCER. ``url``: the assigned broker (PIP-307); None: without."""
         for connection in list(self._connections):
             for name, producer in list(connection.session.producers.values()):
-                if name == topic:
+                if is_topic(full_name(topic), name):
                     producer.close(url)
 
     @in_reactor
@@ -196,7 +198,7 @@ class EmbeddedBroker:
         """The same for consumers."""
         for connection in list(self._connections):
             for name, _, consumer in list(connection.session.consumers.values()):
-                if name == topic:
+                if is_topic(full_name(topic), name):
                     consumer.close(url)
 
     @in_reactor
@@ -205,7 +207,7 @@ class EmbeddedBroker:
         for connection in list(self._connections):
             owned: list[tuple[Any, ...]] = [*connection.session.producers.values()]
             for name, *_, attached in [*owned, *connection.session.consumers.values()]:
-                if name == topic:
+                if is_topic(full_name(topic), name):
                     attached.migrate(url)
 
     @in_reactor

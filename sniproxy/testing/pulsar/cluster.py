@@ -13,11 +13,12 @@ from twisted.internet.ssl import ContextFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from sniproxy.pulsar.frames import read_section
+from sniproxy.pulsar.topicname import full_name
 from sniproxy.testing.pulsar.broker import WAIT_TIMEOUT_S, BrokerEvent, EmbeddedBroker, wait_for
 from sniproxy.testing.pulsar.certificates import Authority, Issued
 from sniproxy.testing.pulsar.commandlog import CommandLog, Condition, ReceivedCommand
 from sniproxy.testing.pulsar.connection import KEEP_ALIVE_S
-from sniproxy.testing.pulsar.state import ClusterState
+from sniproxy.testing.pulsar.state import ClusterState, assign
 from sniproxy.testing.pulsar.threads import CALL_TIMEOUT_S, ReactorThread, Runner, in_reactor
 from sniproxy.util.reactor import IReactor
 
@@ -45,7 +46,8 @@ class PulsarCluster:
     """A cluster of brokers in memory, without Java. Each topic is owned by one of them.
 
     With a ``reactor``, such as trial's, it runs there: call `start` and `stop`. Without one it runs in a thread of its
-    own while a ``with`` block lasts, and its methods can be called from any thread.
+    own while a ``with`` block lasts, and its methods can be called from any thread. They take short names of topics,
+    such as ``orders``, for full ones, and what is done to a partitioned topic is done to its partitions.
 
     ``brokers``: their number, or their host names, which need no DNS entry. ``tls``: whether they speak TLS.
     ``behind_proxy``: lookups return ``pulsar+ssl://NAME:6651`` with a broker's name, for clients that connect by an SNI
@@ -86,7 +88,7 @@ class PulsarCluster:
         self._names = names
         self._authority = Authority()
         self._state = ClusterState(
-            partitions=dict(partitions or {}),
+            partitions={full_name(topic): count for topic, count in (partitions or {}).items()},
             tokens=None if tokens is None else set(tokens),
             deduplication=deduplication,
         )
@@ -178,20 +180,29 @@ class PulsarCluster:
 
     @in_reactor
     def messages(self, topic: str) -> list[bytes]:
-        """The payloads that a topic has, oldest first: one for each SEND, as the client has encoded it."""
-        known = self._state.topics.get(topic)
-        return [] if known is None else [bytes(read_section(entry.section).payload) for entry in known.entries]
+        """The payloads that a topic has, oldest first: one for each SEND, as the client has encoded it.
+
+        Of a partitioned topic: those of its partitions, one partition after the other.
+        """
+        used = self._state.used(topic)
+        return [bytes(read_section(entry.section).payload) for each in used for entry in each.entries]
 
     @in_reactor
     def subscriptions(self, topic: str) -> dict[str, int]:
-        """The subscriptions of a topic, each with its number of entries that are not acknowledged yet."""
-        known = self._state.topics.get(topic)
-        return {} if known is None else {name: each.backlog for name, each in known.subscriptions.items()}
+        """The subscriptions of a topic, each with its number of entries that are not acknowledged yet.
+
+        Of a partitioned topic: those of its partitions together.
+        """
+        found: dict[str, int] = {}
+        for each in self._state.used(topic):
+            for name, subscription in each.subscriptions.items():
+                found[name] = found.get(name, 0) + subscription.backlog
+        return found
 
     @in_reactor
     def set_partitions(self, topic: str, count: int) -> None:
         """Make a topic a partitioned one. 0: it is no partitioned topic any more."""
-        self._state.partitions[topic] = count
+        self._state.partitions[full_name(topic)] = count
 
     @in_reactor
     def set_tokens(self, tokens: Iterable[str] | None) -> None:
@@ -208,7 +219,7 @@ class PulsarCluster:
     @in_reactor
     def move(self, topic: str, broker: EmbeddedBroker, assigned: bool = False) -> None:
         """Unload a topic to another broker. ``assigned``: the commands that close name that broker (PIP-307)."""
-        self._state.owners[topic] = broker.name
+        assign(self._state.owners, topic, broker.name)
         for each in self.brokers:
             each.close_producers(topic, broker.url if assigned else None)
             each.close_consumers(topic, broker.url if assigned else None)
@@ -216,10 +227,7 @@ class PulsarCluster:
     @in_reactor
     def redirect(self, topic: str, broker: EmbeddedBroker | None) -> None:
         """Answer lookups of a topic with a redirect to a broker, which gives the owner. None: no longer."""
-        if broker is None:
-            self._state.redirects.pop(topic, None)
-        else:
-            self._state.redirects[topic] = broker.name
+        assign(self._state.redirects, topic, None if broker is None else broker.name)
 
     @property
     @in_reactor

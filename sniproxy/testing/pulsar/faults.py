@@ -9,10 +9,14 @@ from attrs import define
 from google.protobuf.message import Message
 
 from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.topicname import full_name, is_topic
 from sniproxy.testing.pulsar.session import NO_REQUEST
 
 #: Maximum faults of a broker that have not happened yet.
 MAX_FAULTS = 1000
+
+#: Maximum seconds of a delay.
+MAX_DELAY_S = 86_400.0
 
 _COMMANDS = frozenset(pb.BaseCommand.Type.keys())
 _ERRORS = {name: cast(pb.ServerError, number) for name, number in pb.ServerError.items()}
@@ -42,8 +46,9 @@ class Action(Enum):
 class BrokerFault:
     """A fault at a command of this name.
 
-    ``topic``: only at commands about this topic; None: at all. ``skip``: at so many commands nothing happens before.
-    ``left``: how often it happens; None: each time. ``seconds``: of a delay. ``error`` and ``message``: of a refusal.
+    ``topic``: only at commands about this topic or a partition of it; None: at all. ``skip``: at so many commands
+    nothing happens before. ``left``: how often it happens; None or 0: each time. ``seconds``: of a delay. ``error`` and
+    ``message``: of a refusal.
     """
 
     command: str
@@ -63,11 +68,18 @@ class BrokerFaults:
         self._faults: list[BrokerFault] = []
 
     def add(self, fault: BrokerFault) -> None:
-        """Add a fault. Raises ValueError for a command that the protocol does not have, and for too many faults."""
+        """Add a fault. Raises ValueError for an unknown command, a number that is not allowed, and too many faults."""
         if fault.command not in _COMMANDS:
             raise ValueError(f"{fault.command!r} is not the name of a command, such as SEND_RECEIPT")
+        if fault.left is not None:
+            _require_count("times", fault.left)
+        _require_count("skip", fault.skip)
+        if not 0 <= fault.seconds <= MAX_DELAY_S:
+            raise ValueError(f"seconds: {fault.seconds!r} is not allowed; write a number from 0 to {MAX_DELAY_S:g}")
         if len(self._faults) >= MAX_FAULTS:
             raise ValueError(f"the broker has {MAX_FAULTS} faults already; clear_faults() removes them")
+        fault.left = fault.left or None
+        fault.topic = None if fault.topic is None else full_name(fault.topic)
         self._faults.append(fault)
 
     def clear(self) -> None:
@@ -77,7 +89,7 @@ class BrokerFaults:
     def take(self, command: str, topic: str | None) -> BrokerFault | None:
         """The fault that happens at a command about a topic. None: no fault."""
         for fault in self._faults:
-            if fault.command != command or fault.topic not in (None, topic):
+            if fault.command != command or not (fault.topic is None or is_topic(fault.topic, topic)):
                 continue
             if fault.skip:
                 fault.skip -= 1
@@ -88,6 +100,11 @@ class BrokerFaults:
                     self._faults.remove(fault)
             return fault
         return None
+
+
+def _require_count(name: str, value: int) -> None:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name}: {value!r} is not allowed; write a whole number from 0 on")
 
 
 def error_number(name: str) -> pb.ServerError:

@@ -15,7 +15,7 @@ def answer_partitions(session: ClientSession, request: pb.CommandPartitionedTopi
     """PARTITIONED_METADATA."""
     session.answer(
         pb.CommandPartitionedTopicMetadataResponse(
-            partitions=session.cluster.partitions.get(request.topic, 0),
+            partitions=session.cluster.partition_count(request.topic),
             request_id=request.request_id,
             response=pb.CommandPartitionedTopicMetadataResponse.Success,
         )
@@ -26,7 +26,7 @@ def answer_lookup(session: ClientSession, request: pb.CommandLookupTopic) -> Non
     """LOOKUP: the owner's URL, or a redirect to another broker."""
     session.report("LOOKUP", request.topic)
     cluster = session.cluster
-    redirect = cluster.redirects.get(request.topic, session.broker)
+    redirect = cluster.redirect(request.topic) or session.broker
     answer = pb.CommandLookupTopicResponse(
         response=pb.CommandLookupTopicResponse.Connect, request_id=request.request_id, authoritative=True
     )

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from attrs import Factory, define
 
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.pulsar.topicname import topic_of_partition
+from sniproxy.pulsar.topicname import full_name, is_topic, topic_of_partition
 from sniproxy.testing.pulsar.topics import Topic
 
 #: Maximum topics of a cluster, and subscriptions and producers of a topic.
@@ -61,8 +61,9 @@ class ClusterState:
 
     ``urls``: of each broker, by name. ``partitions``: their number, by partitioned topic. ``owners``: the brokers of
     topics that have been moved; others have `owner_name`. ``redirects``: the broker that lookups of a topic are sent
-    to. ``tokens``: the tokens that clients may have; None: anyone may connect. ``deduplication``: whether a message
-    with a sequence id that the topic already has of its producer is not stored again.
+    to. The names of these topics are full ones, and an owner or redirect of a partitioned topic holds for its
+    partitions. ``tokens``: the tokens that clients may have; None: anyone may connect. ``deduplication``: whether a
+    message with a sequence id that the topic already has of its producer is not stored again.
     """
 
     urls: dict[str, str] = Factory(dict)
@@ -79,7 +80,21 @@ class ClusterState:
 
     def owner(self, topic: str) -> str:
         """The name of the broker that owns a topic."""
-        return self.owners.get(topic) or owner_name(topic, self.urls)
+        name = full_name(topic)
+        return _of_topic(self.owners, name) or owner_name(name, self.urls)
+
+    def redirect(self, topic: str) -> str | None:
+        """The name of the broker that lookups of a topic are sent to. None: no other one."""
+        return _of_topic(self.redirects, full_name(topic))
+
+    def partition_count(self, topic: str) -> int:
+        """The number of partitions of a topic. 0: it is not partitioned."""
+        return self.partitions.get(full_name(topic), 0)
+
+    def used(self, topic: str) -> list[Topic]:
+        """The topics of this name that clients have used: itself, then its partitions by number."""
+        wanted = full_name(topic)
+        return [self.topics[name] for name in sorted(self.topics, key=partition_number) if is_topic(wanted, name)]
 
     def topic(self, name: str) -> Topic:
         """A topic, created on first use. Raises `RequestError` if there are too many, or the name is too long."""
@@ -137,6 +152,20 @@ class ClusterState:
             raise RequestError(pb.IncompatibleSchema, f"the schemas have over {MAX_SCHEMA_BYTES} bytes")
         self.schemas[name] = [*known, schema]
         return len(known)
+
+
+def assign(brokers: dict[str, str], topic: str, broker: str | None) -> None:
+    """Set the broker of a topic and its partitions, in owners or redirects. None: no longer."""
+    wanted = full_name(topic)
+    for name in [name for name in brokers if is_topic(wanted, name)]:
+        del brokers[name]
+    if broker is not None:
+        brokers[wanted] = broker
+
+
+def _of_topic(brokers: dict[str, str], name: str) -> str | None:
+    """The broker of a topic, or else of its partitioned topic."""
+    return brokers.get(name) or brokers.get(topic_of_partition(name) or "")
 
 
 def schema_topic(topic: str) -> str:

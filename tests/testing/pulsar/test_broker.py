@@ -125,6 +125,32 @@ class BrokerTests(BrokerCase):
         self.broker.migrate(OURS, "pulsar://blue:1")
         self.assertEqual([], client.heard())
 
+    def test_close_partitions(self) -> None:
+        """A short name is the full one; what is done to a partitioned topic is done to its partitions."""
+        names = [f"persistent://public/default/t-partition-{n}" for n in range(20)]
+        ours = [name for name in names if self.state.owner(name) == B1]
+        client = self.client()
+        for number, name in enumerate(ours):
+            client.say(pb.CommandProducer(topic=name, producer_id=number, request_id=number))
+            client.say(subscribe(name, consumer_id=number))
+        self.broker.close_producers("t-partition-99")
+        self.broker.close_producers("t")
+        self.assertEqual(list(range(len(ours))), [closing.producer_id for closing in client.heard()])
+        self.broker.migrate("t", "pulsar://blue:1")
+        self.assertEqual(2 * len(ours), len(client.heard()))
+        self.assertEqual({}, client.end.session.consumers)
+
+    def test_wrong_numbers(self) -> None:
+        """A call with a wrong number fails at once."""
+        for call in (
+            lambda: self.broker.delay("PONG", -1.0),
+            lambda: self.broker.drop("PONG", skip=-1),
+            lambda: self.broker.reset_at("PONG", times=-1),
+            lambda: self.broker.refuse_lookups(times=-1),
+        ):
+            self.assertRaises(ValueError, call)
+        self.assertEqual([pb.CommandPong()], self.client().say(pb.CommandPing()))
+
     def test_stop(self) -> None:
         """A stop resets all connections, and fires when they are closed."""
         client = self.client()

@@ -32,10 +32,28 @@ class FaultsTests(SynchronousTestCase):
         self.faults.add(BrokerFault("SEND", Action.RESET, skip=2, left=2))
         self.assertEqual([None, None, Action.RESET, Action.RESET, None], self.taken(*["SEND"] * 5))
 
+    def test_without_end(self) -> None:
+        """0 times is each time, as in a configured fault."""
+        self.faults.add(BrokerFault("SEND", Action.RESET, skip=1, left=0))
+        self.assertEqual([None, *[Action.RESET] * 3], self.taken(*["SEND"] * 4))
+
     def test_topic(self) -> None:
-        """A fault of a topic happens at commands about it only."""
-        self.faults.add(BrokerFault("SEND", Action.DROP, topic="a"))
-        self.assertEqual(([Action.DROP], [None]), (self.taken("SEND", topic="a"), self.taken("SEND", topic="b")))
+        """A fault of a topic happens at commands about it or a partition only; its name may be short."""
+        orders = "persistent://public/default/orders"
+        for name in ("orders", "public/default/orders", orders):
+            self.faults.clear()
+            self.faults.add(BrokerFault("SEND", Action.DROP, topic=name))
+            for topic in ("orders", orders, f"{orders}-partition-2"):
+                self.assertEqual([Action.DROP], self.taken("SEND", topic=topic), (name, topic))
+            for other in ("order", "persistent://a/b/orders", f"{orders}-retry", None):
+                self.assertEqual([None], self.taken("SEND", topic=other), (name, other))
+
+    def test_partition(self) -> None:
+        """A fault of one partition does not happen at the others."""
+        self.faults.add(BrokerFault("SEND", Action.DROP, topic="orders-partition-1"))
+        orders = "persistent://public/default/orders"
+        self.assertEqual([Action.DROP], self.taken("SEND", topic=f"{orders}-partition-1"))
+        self.assertEqual([None], self.taken("SEND", topic=f"{orders}-partition-2"))
 
     def test_order(self) -> None:
         """The oldest fault that fits happens."""
@@ -55,6 +73,22 @@ class FaultsTests(SynchronousTestCase):
         self.patch(faults, "MAX_FAULTS", 1)
         self.faults.add(BrokerFault("SEND", Action.DROP))
         self.assertRaises(ValueError, self.faults.add, BrokerFault("SEND", Action.DROP))
+
+    def test_numbers(self) -> None:
+        """A number that is not allowed is an error with its name, its value and what is allowed."""
+        for name, wrong in (
+            ("times", {"left": -1}),
+            ("times", {"left": 1.5}),
+            ("skip", {"skip": -1}),
+            ("seconds", {"seconds": -0.5}),
+            ("seconds", {"seconds": float("nan")}),
+            ("seconds", {"seconds": float("inf")}),
+        ):
+            [value] = wrong.values()
+            fault = BrokerFault("SEND", Action.DELAY, **wrong)
+            error = self.assertRaises(ValueError, self.faults.add, fault)
+            self.assertRegex(str(error), f"{name}: {value} is not allowed; write a .*number from 0 ")
+        self.assertEqual([None], self.taken("SEND"))
 
     def test_sent_by_brokers(self) -> None:
         """Commands are sent by clients or by brokers."""

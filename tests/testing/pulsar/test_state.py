@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.testing.pulsar import state
-from sniproxy.testing.pulsar.state import ClusterState, RequestError, owner_name, partition_number
+from sniproxy.testing.pulsar.state import ClusterState, RequestError, assign, owner_name, partition_number
 from sniproxy.testing.pulsar.topics import Topic
 from tests.testing.pulsar.embedded import B1, B2, OURS, URLS
 
@@ -20,8 +20,33 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(owner_name("persistent://public/default/orders", URLS), B1)
         self.assertEqual(owner_name(OURS, dict(reversed(URLS.items()))), B1)
         self.assertEqual(B1, self.state.owner(OURS))
-        self.state.owners[OURS] = B2
+        assign(self.state.owners, OURS, B2)
         self.assertEqual(B2, self.state.owner(OURS))
+        self.assertEqual(B2, self.state.owner(OURS.rpartition("/")[2]))
+
+    def test_partitions(self) -> None:
+        """A broker of a partitioned topic is that of its partitions, until one of them is given another."""
+        orders = "persistent://public/default/orders"
+        brokers = self.state.redirects
+        assign(brokers, "orders", B2)
+        assign(brokers, "orders-partition-1", B1)
+        found = [self.state.redirect(name) for name in ("orders", f"{orders}-partition-0", f"{orders}-partition-1")]
+        self.assertEqual([B2, B2, B1], found)
+        self.assertIsNone(self.state.redirect("order"))
+        assign(brokers, "orders", B1)
+        self.assertEqual({orders: B1}, brokers)
+        assign(brokers, orders, None)
+        self.assertEqual({}, brokers)
+
+    def test_used(self) -> None:
+        """The topics that a short name means: itself, and its partitions by number."""
+        names = [f"persistent://public/default/t-partition-{n}" for n in (10, 9)]
+        ten, nine = map(self.state.topic, names)
+        self.state.topic("persistent://public/default/t2")
+        self.assertEqual([nine, ten], self.state.used("t"))
+        self.assertEqual([ten], self.state.used("t-partition-10"))
+        itself = self.state.topic("persistent://public/default/t")
+        self.assertEqual([itself, nine, ten], self.state.used("t"))
 
     def test_topics(self) -> None:
         """A topic is made on first use, with a ledger of its own, up to a bound."""
