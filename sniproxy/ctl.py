@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None, streams: Streams | None = None)
         except CommandFailed as error:
             streams.out.flush()
             print(error.report, file=streams.error)
-            return 1
+            return error.status
 
 
 def _inspect(options: argparse.Namespace, streams: Streams) -> int:

@@ -60,14 +60,14 @@ def add_commands(commands: Any) -> None:
 
 
 def _reporting(command: Command) -> Command:
-    """Wrap a command: prints the reason of a L{CommandFailed} and returns 1."""
+    """Wrap a command: prints the reason of a L{CommandFailed} and returns its status."""
 
     def run(options: argparse.Namespace, streams: Streams) -> int:
         try:
             return command(options, streams)
         except CommandFailed as error:
             print(error.report, file=streams.error)
-            return 1
+            return error.status
 
     return run
 

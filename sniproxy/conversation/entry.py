@@ -4,7 +4,7 @@ The members: ``command``, the type's name; ``fields``, its fields (`sniproxy.con
 also ``broker_entry``, ``checksum`` (crc32c in hexadecimal, or ``"correct"``: computed when the frame is written),
 ``metadata``, and ``payload``: ``{"bytes": SIZE, "sha256": HEX}`` if it was struck out, else ``{"base64": TEXT}``. A
 section that is not a message is ``section``. ``exact`` has the bytes of a frame that was encoded in an unusual way; it
-counts only while the other members are unchanged.
+counts only while the other members are unchanged; so it is there, too, for a frame without a required field.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sniproxy.conversation.wire import (
     bytes_of,
     decode,
     encode,
+    missing_field,
     raw_fields,
     struck_size,
     total_struck,
@@ -58,7 +59,7 @@ class EntryError(Exception):
 def describe(frame: Frame, keep: Collection[Secrecy] = ALL) -> Tree:
     """The object of a frame. Raises `CommandError` if its command cannot be read."""
     entry, struck = _describe(frame, keep)
-    if not struck and build(entry) != frame:
+    if not struck and (build(entry) != frame or incomplete(entry)):
         entry["exact"] = as_base64(encode_frame(frame.command, frame.section))["base64"]
     return entry
 
@@ -128,6 +129,20 @@ def build(entry: Tree) -> Frame:
         return Frame(command, _build_section(entry))
     except WireError as error:
         raise EntryError(f"{number_name(number)}: {error}") from None
+
+
+def incomplete(entry: Tree) -> str:
+    """The path of a field that Pulsar requires, and the object of a frame does not have. Empty: it can be read.
+
+    A frame that was recorded without it keeps it so by C{exact}.
+    """
+    if "exact" in entry and _exact(entry) is not None:
+        return ""
+    missing = missing_field(command_layout(number_of(entry.get("command"))), entry.get("fields", {}))
+    if missing is None and any(member in entry for member in _OF_MESSAGE):
+        missing = missing_field(_METADATA, entry.get("metadata", {}))
+        missing = None if missing is None else f"metadata.{missing}"
+    return missing or ""
 
 
 def number_of(name: Any) -> int:

@@ -101,5 +101,28 @@ ENUMS = {
 }
 """The names of each enum, in the order of their numbers, which begin with 0."""
 
+REQUIRED = {
+    "CommandAck": "ack_type",
+    "CommandConsumerStats": "consumer_id",
+    "CommandError": "error message",
+    "CommandGetLastMessageIdResponse": "last_message_id",
+    "CommandGetOrCreateSchema": "schema",
+    "CommandRedeliverUnacknowledgedMessages": "consumer_id",
+    "CommandSendError": "error message",
+    "CommandSubscribe": "subType",
+    "CommandTopicMigrated": "resource_type",
+    "CommandWatchTopicList": "topics_pattern",
+    "CommandWatchTopicListSuccess": "topics_hash",
+    "CommandWatchTopicUpdate": "topics_hash",
+    "EncryptionKeys": "key value",
+    "IntRange": "start end",
+    "KeyLongValue": "key value",
+    "KeySharedMeta": "keySharedMode",
+    "KeyValue": "key value",
+    "Schema": "name schema_data type",
+    "Subscription": "topic subscription",
+}
+"""Fields that PulsarApi.proto requires, and ``commands.proto`` does not: the proxy reads more than it must."""
+
 PRIVATE = frozenset({"original_principal"})
 """Fields of ``commands.proto`` that are private: `sniproxy.inspector.revealing` shows them only on request."""

@@ -13,7 +13,7 @@ from sniproxy.conversation.textform import Side, end_line, frame_line, header_li
 from sniproxy.pulsar.commands import CommandError
 from sniproxy.pulsar.filter import matches
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES, Frame, FrameError, FrameReader
-from sniproxy.util.text import bounded
+from sniproxy.util.text import bounded, counted
 
 HEADER_BYTES = 10 * 1024
 """Bytes that a frame may have in addition to the largest message."""
@@ -85,10 +85,18 @@ class Recorder:
                 if not self.over:
                     self._take(side, frame, time - self._start)
         except (FrameError, CommandError) as error:
-            self.end(time, f"not Pulsar, from the {side}: {error}")
+            self._finish(time, f"not Pulsar, from the {side}: {error}")
 
     def end(self, time: float, how: str) -> None:
-        """Finish. @param how: C{client}, C{broker}, or a reason."""
+        """Finish. @param how: C{client}, C{broker}, or a reason; a frame that has not come whole is added."""
+        cut = [
+            f"; the last frame of the {side} is cut: {counted(reader.held, 'byte')} of it came"
+            for side, reader in self._readers.items()
+            if reader.held
+        ]
+        self._finish(time, how + "".join(cut))
+
+    def _finish(self, time: float, how: str) -> None:
         if self.over:
             return
         self.over, self.how = True, how
@@ -107,7 +115,7 @@ class Recorder:
             (since > recording.max_s, f"{recording.max_s:g} s"),
         ):
             if reached:
-                self.end(self._start + since, f"limit of {what} reached")
+                self._finish(self._start + since, f"limit of {what} reached")
                 return
         if not self.frames:
             self._put(self._head)

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from sniproxy.conversation.fieldnames import ENUMS, MESSAGES, PRIVATE
+from sniproxy.conversation.fieldnames import ENUMS, MESSAGES, PRIVATE, REQUIRED
 from sniproxy.pulsar import commands_pb2 as pb
 
 
@@ -40,6 +40,7 @@ class Field:
 
     @ivar type_name: the message or enum; empty for scalars. @ivar names: the names of an enum by number.
     @ivar secrecy: None: never secret. @ivar default: the value that an absent field has; None: none, as for messages.
+    @ivar required: a message without it cannot be read.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Field:
     names: Mapping[int, str] = attrs.field(factory=dict, repr=False)
     secrecy: Secrecy | None = None
     default: Any = None
+    required: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -109,17 +111,17 @@ def command_layout(number: int) -> Layout:
 def _layouts() -> dict[str, Layout]:
     found: dict[str, list[Field]] = {}
     for name, descriptor in pb.DESCRIPTOR.message_types_by_name.items():
-        found[name] = [_generated(field) for field in descriptor.fields]
+        found[name] = [_generated(name, field) for field in descriptor.fields]
     for line in MESSAGES.strip().splitlines():
         name, _, fields = line.partition(": ")
-        found.setdefault(name, []).extend(_listed(text) for text in fields.split(", "))
+        found.setdefault(name, []).extend(_listed(name, text) for text in fields.split(", "))
     return {
         name: Layout(name, {each.number: each for each in fields}, {each.name: each for each in fields})
         for name, fields in found.items()
     }
 
 
-def _generated(field: Any) -> Field:
+def _generated(message: str, field: Any) -> Field:
     kind = _GENERATED[field.type]
     default: Any = None
     if kind is Kind.ENUM:
@@ -137,10 +139,11 @@ def _generated(field: Any) -> Field:
         {each.number: each.name for each in field.enum_type.values} if kind is Kind.ENUM else {},
         Secrecy.PRIVATE if field.name in PRIVATE else None,
         None if field.is_repeated else default,
+        bool(field.is_required) or _is_required(message, field.name),
     )
 
 
-def _listed(text: str) -> Field:
+def _listed(message: str, text: str) -> Field:
     found = _FIELD.fullmatch(text)
     assert found is not None, text
     number, name, type_name, many, mark, default = found.groups()
@@ -156,4 +159,9 @@ def _listed(text: str) -> Field:
         names,
         _MARKS[mark],
         None if many else absent,
+        _is_required(message, name),
     )
+
+
+def _is_required(message: str, name: str) -> bool:
+    return name in REQUIRED.get(message, "").split()

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import attrs
 
-from sniproxy.conversation.entry import EntryError, build
+from sniproxy.conversation.entry import EntryError, build, incomplete
 from sniproxy.conversation.schema import Secrecy
 from sniproxy.util.text import quoted
 
@@ -82,8 +82,11 @@ def end_line(time: float, how: str) -> str:
     return json.dumps({"time": round(max(0.0, time), 6), "end": how})
 
 
-def read_conversation(lines: Iterable[str]) -> Conversation:
-    """Read a file. Raises `ConversationError`."""
+def read_conversation(lines: Iterable[str], plays: Side | None = None) -> Conversation:
+    """Read a file. Raises `ConversationError`.
+
+    @param plays: the side whose frames will be sent: they must have all fields that Pulsar requires. None: neither.
+    """
     head: dict[str, Any] | None = None
     found: list[Line] = []
     end = ""
@@ -98,7 +101,7 @@ def read_conversation(lines: Iterable[str]) -> Conversation:
             elif len(found) >= MAX_FRAMES:
                 raise EntryError(f"over {MAX_FRAMES:,} frames; split the file")
             else:
-                found.append(_line(number, value))
+                found.append(_line(number, value, plays))
         except EntryError as error:
             raise ConversationError(f"line {number}: {error}") from None
         except RecursionError:
@@ -137,7 +140,7 @@ def _header(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _line(number: int, value: dict[str, Any]) -> Line:
+def _line(number: int, value: dict[str, Any], plays: Side | None) -> Line:
     side, time = value.get("from"), value.get("time", 0.0)
     if side != "client" and side != "broker":
         raise EntryError('from: write "client" or "broker"')
@@ -146,6 +149,8 @@ def _line(number: int, value: dict[str, Any]) -> Line:
         raise EntryError("time: write seconds since the beginning, such as 0.25")
     entry = {key: each for key, each in value.items() if key not in ("time", "from")}
     build(entry)  # checks it; kept, it would need as much memory as all payloads that were struck out
+    if side == plays and (missing := incomplete(entry)):
+        raise EntryError(f"{entry['command']}: {missing} is missing; Pulsar requires it, so add it")
     return Line(number, float(time), "client" if side == "client" else "broker", entry)
 
 

@@ -105,6 +105,21 @@ def encode(layout: Layout, tree: Any, depth: int = 0) -> bytes:
     return b"".join(parts)
 
 
+def missing_field(layout: Layout, tree: Any) -> str | None:
+    """The path of a required field that a message does not have, also inside its fields. None: it has all."""
+    for field in layout.by_name.values():
+        values = tree.get(field.name, [])
+        listed = values if isinstance(values, list) else [values]
+        if field.required and not listed:
+            return field.name
+        if field.kind is Kind.MESSAGE:
+            found = (missing_field(layout_of(field.type_name), value) for value in listed if isinstance(value, dict))
+            path = next((path for path in found if path is not None), None)
+            if path is not None:
+                return f"{field.name}.{path}"
+    return None
+
+
 def struck_size(value: Any) -> int | None:
     """The number of bytes that were struck out. None: the value is another one."""
     size = value.get("struck") if isinstance(value, dict) and len(value) == 1 else None
@@ -203,6 +218,9 @@ def _write(field: Field, value: Any, depth: int) -> bytes:
             data = value.encode("utf-8", "surrogatepass")
     elif field.kind is Kind.MESSAGE:
         data = encode(layout_of(field.type_name), value, depth + 1)
+    if data is None and field.kind is Kind.ENUM:
+        names = ", ".join(field.names.values())
+        raise WireError(f"{field.name}: {_shown(value)} is not one of its values; write one of {names}")
     if data is None:
         raise WireError(f"{field.name}: {_shown(value)} does not fit the kind {field.kind.value}")
     return _sized(field.number, data)

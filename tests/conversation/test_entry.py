@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.conversation.entry import ALL, EntryError, build, describe, number_of, stand_in
+from sniproxy.conversation.entry import ALL, EntryError, build, describe, incomplete, number_of, stand_in
 from sniproxy.conversation.wire import raw_fields
 from sniproxy.proxyprotocol.tlvs import crc32c
 from sniproxy.pulsar import commands_pb2 as pb
@@ -45,6 +45,20 @@ class DescribeTests(SynchronousTestCase):
         for one in (Frame(b"\x08\x12"), frame(pb.CommandPing()), Frame(b"\x08\x53\x9a\x05\x02\x08\x01")):
             self.assertEqual(one, build(describe(one)))
         self.assertEqual("TYPE_83", describe(Frame(b"\x08\x53\x9a\x05\x02\x08\x01"))["command"])
+
+    def test_incomplete(self) -> None:
+        """A frame without a required field was recorded so, or is edited: only the first has its bytes."""
+        self.assertEqual("", incomplete(describe(SEND)))
+        short = Frame(b"\x08\x11\x8a\x01\x03\x12\x01p")  # PRODUCER_SUCCESS without request_id
+        entry = describe(short)
+        self.assertEqual((short, ""), (build(entry), incomplete(entry)))
+        del entry["exact"]
+        self.assertEqual((short, "request_id"), (build(entry), incomplete(entry)))
+        self.assertEqual("request_id", incomplete({"command": "PRODUCER_SUCCESS"}))
+        self.assertEqual("", incomplete({"command": "PING"}))
+        edited = describe(SEND)
+        del edited["metadata"]["producer_name"]
+        self.assertEqual("metadata.producer_name", incomplete(edited))
 
     def test_unusual(self) -> None:
         """A frame in an unusual encoding has its bytes beside the fields, which count once the fields are edited."""

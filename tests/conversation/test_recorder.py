@@ -116,6 +116,16 @@ class RecorderTests(SynchronousTestCase):
             connected = write(pb.CommandConnected(server_version="x", max_message_size=most))
             self.assertIn(end, recorded([("broker", connected), ("client", large)])[-1])
 
+    def test_cut(self) -> None:
+        """A connection that ends in the middle of a frame says so, with the bytes of the frame that came."""
+        whole = talk()
+        lines = recorded([*whole, ("client", whole[2][1][:13])])
+        end = "client; the last frame of the client is cut: 13 bytes of it came"
+        self.assertEqual(end, json.loads(lines[-1])["end"])
+        self.assertEqual(len(recorded(whole)), len(lines))
+        lines = recorded([*whole, ("client", b"\0"), ("broker", b"\0\0\0")])
+        self.assertIn("of the client is cut: 1 byte of it came; the last frame of the broker is cut: 3 ", lines[-1])
+
     def test_not_pulsar(self) -> None:
         """Other bytes end the recording; nothing is written of a connection without a frame."""
         for data in (b"GET / HTTP/1.1\r\n", b"\0\0\0\5\0\0\0\1\x12", b"\0\0\0\x07\0\0\0\x03\x08\x12\x0b"):

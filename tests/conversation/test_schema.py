@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.conversation.fieldnames import MESSAGES
+from sniproxy.conversation.fieldnames import MESSAGES, REQUIRED
 from sniproxy.conversation.schema import Kind, Secrecy, command_layout, layout_of
 
 
@@ -27,6 +27,15 @@ class SchemaTests(SynchronousTestCase):
             for field in layout_of(line.partition(":")[0]).by_number.values():
                 if field.kind is Kind.MESSAGE:
                     self.assertTrue(layout_of(field.type_name).by_number, field)
+
+    def test_required(self) -> None:
+        """The fields that a reader of Pulsar requires, from both sources; each listed one is known."""
+        for message, names in REQUIRED.items():
+            for name in names.split():
+                self.assertTrue(layout_of(message).by_name[name].required, f"{message}.{name}")
+        success = layout_of("CommandProducerSuccess").by_name
+        self.assertEqual(["request_id", "producer_name"], [name for name, field in success.items() if field.required])
+        self.assertFalse(layout_of("Schema").by_name["properties"].required)
 
     def test_defaults(self) -> None:
         """A field has the default of the protocol; a repeated one and a message have none."""

@@ -37,6 +37,14 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual([(5, 0.0)], [(line.number, line.time) for line in found.lines])
         self.assertEqual(("", "", ""), (found.client, found.broker, found.end))
 
+    def test_played(self) -> None:
+        """The frames of the side that will be sent have all required fields; those that are compared need not."""
+        lines = [HEAD, '{"from": "broker", "command": "SEND_ERROR", "fields": {"producer_id": 1, "sequence_id": 2}}']
+        for side in ("client", None):
+            self.assertEqual(1, len(read_conversation(lines, side).lines))
+        error = self.assertRaises(ConversationError, read_conversation, lines, "broker")
+        self.assertEqual("line 2: SEND_ERROR: error is missing; Pulsar requires it, so add it", str(error))
+
     def test_wrong(self) -> None:
         """The error names the line and the cure."""
         deep = "[" * 100_000

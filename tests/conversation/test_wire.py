@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.conversation.schema import layout_of
-from sniproxy.conversation.wire import MAX_DEPTH, Tree, WireError, bytes_of, decode, encode, struck_size, total_struck
+from sniproxy.conversation.wire import (
+    MAX_DEPTH,
+    Tree,
+    WireError,
+    bytes_of,
+    decode,
+    encode,
+    missing_field,
+    struck_size,
+    total_struck,
+)
 from sniproxy.pulsar import commands_pb2 as pb
 
 SUBSCRIBE = layout_of("CommandSubscribe")
@@ -118,10 +128,25 @@ class EncodeTests(SynchronousTestCase):
             error = self.assertRaises(WireError, encode, ID, tree)
             self.assertIn(reason, str(error))
             self.assertNotIn("secret", str(error))
-        self.assertRaises(WireError, encode, SUBSCRIBE, {"subType": "Other"})
+        error = self.assertRaises(WireError, encode, SUBSCRIBE, {"subType": "Other"})
+        self.assertEqual(
+            "subType: a text is not one of its values; write one of Exclusive, Shared, Failover, Key_Shared", str(error)
+        )
         self.assertRaises(WireError, encode, SUBSCRIBE, {"topic": 5})
         error = self.assertRaises(WireError, encode, layout_of(""), {"x": 1})
         self.assertEqual("the message has no field 'x'", str(error).partition(";")[0])
+
+    def test_missing(self) -> None:
+        """The path of a required field that is missing, also in messages inside."""
+        ledger = {"ledgerId": 1, "entryId": 2}
+        for tree, path in (
+            ({**ledger, "partition": 1}, None),
+            ({"entryId": 2}, "ledgerId"),
+            ({"ledgerId": [], "entryId": 2}, "ledgerId"),
+            ({**ledger, "first_chunk_message_id": ledger}, None),
+            ({**ledger, "first_chunk_message_id": [ledger, {"ledgerId": 1}]}, "first_chunk_message_id.entryId"),
+        ):
+            self.assertEqual(path, missing_field(ID, tree), tree)
 
     def test_base64(self) -> None:
         """Only base64 gives bytes."""

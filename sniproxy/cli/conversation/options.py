@@ -80,7 +80,8 @@ def add_replay(commands: Any) -> argparse.ArgumentParser:
         "Plays one side of a conversation that `sniproxyctl record` wrote, and compares what the other side sends: "
         "commands and fields by their meaning. Ids and names that each run chooses anew are mapped; times are not "
         "compared. Payloads that were struck out are zeros of the same size, with a correct checksum.",
-        epilog="Exit status: 0: equal; 1: it differs, or could not be played; 2: wrong usage; 130: Ctrl-C.",
+        epilog="Exit status: 0: equal; 1: it differs, or could not be played; 2: wrong usage, or a file that cannot be "
+        "read; 130: Ctrl-C.",
     )
     replay.add_argument("files", metavar="FILE", nargs="+",
                         help="a conversation; as a broker several: the Nth connection plays the Nth file")  # fmt: skip

@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from sniproxy.cli.conversation.options import DEFAULT_LISTEN
 from sniproxy.cli.conversation.playing import PlayingProtocol
+from sniproxy.cli.exitstatus import USAGE
 from sniproxy.cli.failure import CommandFailed
 from sniproxy.cli.lookup import read_login
 from sniproxy.cli.reactor import run_in_reactor
@@ -22,7 +23,7 @@ from sniproxy.client.endpoint import SniProxyEndpoint
 from sniproxy.client.logins import BadToken
 from sniproxy.conversation.comparison import Rules
 from sniproxy.conversation.player import Login, Player, needs_login
-from sniproxy.conversation.textform import Conversation, ConversationError, read_conversation
+from sniproxy.conversation.textform import Conversation, ConversationError, Side, read_conversation
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pulsar.serviceurl import BadServiceURL, host_and_port
 from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_root
@@ -53,7 +54,7 @@ def run_replay(options: argparse.Namespace, out: TextIO, error: TextIO) -> int:
             options.usage(f"{option} is for --as {'client' if as_broker else 'broker'}")
     if not as_broker and (options.connect is None or len(options.files) > 1):
         options.usage("--as client needs --connect HOST:PORT and one file")
-    played = [_read(name) for name in options.files]
+    played = [_read(name, options.plays) for name in options.files]
     if as_broker:
         return run_in_reactor(partial(play_broker, options, played, out, error))
     try:
@@ -197,15 +198,16 @@ def _rules(options: argparse.Namespace) -> Rules:
     return Rules(options.strict, frozenset(options.ignore))
 
 
-def _read(name: str) -> Conversation:
+def _read(name: str, plays: Side) -> Conversation:
+    """Read a file. @raise CommandFailed: with the status of wrong usage, because 1 means that something differs."""
     try:
         with open(name, encoding="utf-8", errors="replace") as file:
-            return read_conversation(file)
+            return read_conversation(file, plays)
     except ConversationError as problem:
-        raise CommandFailed(f"{printable(name)}: {problem}") from None
+        raise CommandFailed(f"{printable(name)}: {problem}", USAGE) from None
     except (OSError, ValueError) as problem:
         why = problem.strerror if isinstance(problem, OSError) else "not a path"
-        raise CommandFailed(f"cannot read {printable(name)}: {why}") from None
+        raise CommandFailed(f"cannot read {printable(name)}: {why}", USAGE) from None
 
 
 def _result(played: list[tuple[str, Player]], out: TextIO, error: TextIO) -> int:

@@ -295,13 +295,21 @@ class CommandTests(ReplayCase):
         self.assertRaises(BadPem, endpoint_of, options, "h", 1, reactor)
 
     def test_bad_files(self) -> None:
-        """A file that cannot be read, and one that is no conversation, are errors in one line."""
-        bad = self.mktemp()
+        """A file that cannot be read or played is an error in one line, with the status of wrong usage."""
+        bad, incomplete = self.mktemp(), self.mktemp()
         Path(bad).write_bytes(b'{"conversation": 1}\n\xff\n')
-        for name, reason in (("/nowhere", "No such file"), ("a\0b", "not a path"), (bad, f"{bad}: line 2: not JSON")):
-            self.assertEqual(1, self.run_replay("--as", "broker", name))
+        Path(incomplete).write_text("\n".join(recorded(talk())))
+        edited(Path(incomplete), '"PRODUCER_SUCCESS", "fields": {"request_id": 7, ', '"PRODUCER_SUCCESS", "fields": {')
+        for name, reason in (
+            ("/nowhere", "No such file"),
+            ("a\0b", "not a path"),
+            (bad, f"{bad}: line 2: not JSON"),
+            (incomplete, f"{incomplete}: line 5: PRODUCER_SUCCESS: request_id is missing; Pulsar requires it"),
+        ):
+            self.assertEqual(2, self.run_replay("--as", "broker", name))
             self.assertIn(reason, self.error_text)
             self.assertEqual(1, self.error_text.count("\n"))
+        self.assertEqual(0, self.run_replay("--as", "client", incomplete, "--connect", "h"))
 
 
 def round_trip_of(**settings: str) -> Callable[[str], Any]:
