@@ -141,16 +141,26 @@ class Refused(Exception):
 
 
 class Unavailable(Exception):
-    """A temporary failure: a server does not answer, or its answer is invalid.
+    """There is no answer now: a server does not answer, its answer is invalid, or it says that the target is away.
 
     The proxy closes the client's connection without an alert, and Pulsar clients retry. Any other exception of a
     resolver has the same effect, and a traceback in the program's log.
 
+    @param authoritative: sets the attribute.
     @ivar local: this process lacked memory or a descriptor for the query. The circuit breaker ignores such a failure,
         and the next client's query is sent.
+    @ivar authoritative: no failure: the source answered, or the resolver's own data say, that the name has no target
+        now, but may have one soon. The proxy drops the name's cached answer instead of serving it as a stale one, the
+        circuit breaker counts an answer, and the next client's query is sent.
     """
 
     local = False
+    authoritative = False
+
+    def __init__(self, *arguments: object, authoritative: bool = False) -> None:
+        super().__init__(*arguments)
+        if authoritative:
+            self.authoritative = True
 
 
 class BadValue(Exception):

@@ -65,7 +65,10 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(
             (error.key, error.value, error.cure, str(error)), ("target", 7, "write a text", "write a text")
         )
-        self.assertEqual("silent", str(Unavailable("silent")))
+        failed, away = Unavailable("silent"), Unavailable("away", authoritative=True)
+        self.assertEqual(
+            ("silent", False, "away", True), (str(failed), failed.authoritative, str(away), away.authoritative)
+        )
 
     def test_watch(self) -> None:
         """A watching resolver is a resolver; by default its state has no error."""

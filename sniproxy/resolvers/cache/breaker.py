@@ -49,6 +49,12 @@ class CircuitBreaker:
         """Clients whose queries have failed since the last answer, up to L{MAX_COUNTED}."""
         return len(self._clients)
 
+    @property
+    def why(self) -> str:
+        """Why a query was not sent."""
+        limit = f"at most {2 * MAX_PROBES_PER_S} queries/s pass"
+        return f"circuit breaker open: queries of {self.failed_clients} clients failed; {limit}"
+
     def allows(self, client: Hashable, now: float) -> bool:
         """Whether a query of this client may be sent now. An allowed query counts as a probe if the breaker is open."""
         if self.state is BreakerState.CLOSED:
@@ -65,7 +71,7 @@ class CircuitBreaker:
         return True
 
     def record_success(self, now: float) -> None:
-        """The resolver answered a query. A refusal is an answer, too."""
+        """The resolver answered a query. A refusal is an answer, too, and so is an authoritative C{Unavailable}."""
         self.state = BreakerState.CLOSED
         self._last_success = now
         self._clients.clear()

@@ -4,7 +4,8 @@
 * Connections with the same query share one. If a client disconnects, others that wait for the same answer are
   unaffected; the query is cancelled when none is left.
 * Answers and refusals are cached for their C{ttl}. When a new query fails, the cache serves the stale answer for a
-  while longer (RFC 8767), and after L{STALE_ANSWER_DELAY_S} without waiting for the failure.
+  while longer (RFC 8767), and after L{STALE_ANSWER_DELAY_S} without waiting for the failure. An authoritative
+  L{Unavailable} is an answer: it replaces the stale one, and is not cached.
 * A name whose query failed is not queried again for L{RETRY_DELAY_S}. L{CircuitBreaker} limits the queries to a
   resolver that answers no client.
 * Memory is bounded, because clients choose the names.
@@ -34,7 +35,7 @@ from sniproxy.interfaces import (
     as_coroutine,
     start_watching,
 )
-from sniproxy.resolvers.cache.breaker import MAX_PROBES_PER_S, CircuitBreaker
+from sniproxy.resolvers.cache.breaker import CircuitBreaker
 from sniproxy.resolvers.cache.outcomes import copy_error, describe_error, outcome
 from sniproxy.resolvers.cache.singleflight import CacheKey, SingleFlight, Waiter, cache_key_of
 from sniproxy.routing.brokernames import IBrokerDirectory
@@ -212,10 +213,7 @@ class CachedResolver:
             self.counts.shared += 1
             return self._join(flight, request, old)
         if not self.breaker.allows(client_of(request.peer), now):
-            failed = self.breaker.failed_clients
-            limit = f"at most {2 * MAX_PROBES_PER_S} queries/s pass"
-            why = f"circuit breaker open: queries of {failed} clients failed; {limit}"
-            return self._stale_or_raise(Unavailable(why), old)
+            return self._stale_or_raise(Unavailable(self.breaker.why), old)
         return self._query(cache_key, request, old)
 
     async def ask(self, request: Request) -> Resolution:
@@ -249,8 +247,8 @@ class CachedResolver:
         return result
 
     def _stale_or_raise(self, error: Unavailable, old: _CacheEntry | None) -> Resolution:
-        """Return the stale answer if there is one, else raise the error."""
-        if old is None:
+        """Return the stale answer if there is one and the query failed, else raise the error."""
+        if old is None or error.authoritative:
             raise error
         self.counts.stale += 1
         return old.resolution
@@ -305,7 +303,7 @@ class CachedResolver:
         """Cache the outcome of a query and update the counters and the breaker."""
         now, cache_key = self._reactor.seconds(), flight.cache_key
         result = outcome(answer)
-        if isinstance(result, Unavailable):
+        if isinstance(result, Unavailable) and not result.authoritative:
             self.counts.failures += 1
             if not (isinstance(answer, Unavailable) and answer.local):
                 self.breaker.record_failure(client_of(flight.peer), cache_key, now)
@@ -316,6 +314,9 @@ class CachedResolver:
         if self._failure_logged:
             self._failure_logged = False
             log.info("resolver {name} is available again", name=self.name)
+        if isinstance(result, Unavailable):
+            self._answers.drop(cache_key)
+            return result
         if isinstance(result, Refused):
             self.counts.refused += 1
         if result.ttl == 0:

@@ -14,7 +14,7 @@ def outcome(answer: object) -> Resolution | Refused | Unavailable:
     if isinstance(answer, Refused):
         return answer if _is_ttl(answer.ttl) else Unavailable(f"refused with an invalid ttl: {answer.ttl!r}")
     if isinstance(answer, Unavailable):
-        return Unavailable(bounded(str(answer)))
+        return Unavailable(bounded(str(answer)), authoritative=answer.authoritative)
     if isinstance(answer, Exception):
         return Unavailable(f"unexpected error: {describe_error(answer)}")
     if not isinstance(answer, Resolution):
@@ -39,4 +39,4 @@ def copy_error(error: Refused | Unavailable) -> Refused | Unavailable:
     """A new exception with the same content. Raising the same one repeatedly would grow its traceback each time."""
     if isinstance(error, Refused):
         return Refused(error.reason, error.ttl)
-    return Unavailable(str(error))
+    return Unavailable(str(error), authoritative=error.authoritative)

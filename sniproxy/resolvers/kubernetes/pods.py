@@ -99,15 +99,15 @@ class PodTable:
         """
         if name in self._service_names:
             if not self._any:
-                raise Unavailable(f"Service {self._service} has no ready endpoint{self._note()}")
+                raise Unavailable(f"Service {self._service} has no ready endpoint{self._note()}", authoritative=True)
             return Resolution(self._any)
         endpoint = None if name is None else self._by_name.get(name)
         if endpoint is not None:
             if endpoint.state is State.DOWN:
-                raise Unavailable(f"pod {endpoint.name} is not ready")
+                raise Unavailable(f"pod {endpoint.name} is not ready", authoritative=True)
             return Resolution([endpoint.target()])
         if not self.endpoints:
-            raise Unavailable(f"Service {self._service} has no endpoints{self._note()}")
+            raise Unavailable(f"Service {self._service} has no endpoints{self._note()}", authoritative=True)
         raise Refused(
             f"no pod of Service {self._service} has the name {name}; known: {self._few()}{self._note()}", REFUSAL_TTL_S
         )

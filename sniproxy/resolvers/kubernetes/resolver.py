@@ -50,6 +50,7 @@ class KubernetesResolver:
         self._source = source
         self._keep = keep
         self._table: NameTable | None = None
+        self._discarded_table: NameTable | None = None
         self._errors: tuple[str, ...] = ()
         self._hints: tuple[str, ...] = ()
         self._noted: set[str] = set()
@@ -96,16 +97,19 @@ class KubernetesResolver:
 
     def _answer(self, request: Request) -> Resolution:
         if self._table is None:
-            raise Unavailable("; ".join(self._errors) or NOT_READ)
+            # A cached answer may be older than what was read last, and must not outlive it.
+            gone = self._discarded_table is not None and not _leads(self._discarded_table, request.server_name)
+            raise Unavailable("; ".join(self._errors) or NOT_READ, authoritative=gone)
         try:
             return self._table.resolution(request.server_name)
         except Refused:
             if self._errors:
-                # The name may be new.
-                raise Unavailable("; ".join(self._errors)) from None
+                # The name may be new. But if it is an old one, it had gone when the objects were read.
+                raise Unavailable("; ".join(self._errors), authoritative=True) from None
             self._departed.older(self._reactor.seconds() - DEPARTED_S)
             if request.server_name is not None and self._departed.get(request.server_name):
-                raise Unavailable(f"{request.server_name} has gone and may come back") from None
+                why = f"{request.server_name} has gone and may come back"
+                raise Unavailable(why, authoritative=True) from None
             raise
 
     def _schedule(self) -> None:
@@ -130,7 +134,7 @@ class KubernetesResolver:
             self._waiters.release()
 
     def _adopt(self, table: NameTable) -> None:
-        before, self._table = self._table, table
+        before, self._table, self._discarded_table = self._table, table, None
         for note in table.notes:
             if note not in self._noted and len(self._noted) < 1000:
                 self._noted.add(note)
@@ -153,7 +157,7 @@ class KubernetesResolver:
 
     def _discard(self) -> None:
         self._discarding = None
-        self._table, self._discarded = None, True
+        self._discarded_table, self._table, self._discarded = self._table, None, True
         log.error("no answer from the Kubernetes API for {keep:g} s, discarding what was read", keep=self._keep)
         self._on_change()
 
@@ -169,6 +173,15 @@ def make(options: Mapping[str, Any], reactor: IReactor, environ: Mapping[str, st
     make_source = ServiceSource if isinstance(mode, ServiceOptions) else GatewaySource
     source: Source = make_source(reactor, api, mode, cluster.namespace, cluster.networks)  # type: ignore[arg-type]
     return KubernetesResolver(reactor, source, cluster.keep)
+
+
+def _leads(table: NameTable, name: str | None) -> bool:
+    """Whether a name leads to a target."""
+    try:
+        table.resolution(name)
+    except (Refused, Unavailable):
+        return False
+    return True
 
 
 def _cancelled(call: Any) -> Any:

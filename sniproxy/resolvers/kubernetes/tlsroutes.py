@@ -42,7 +42,7 @@ class ServedRoute:
         @param draw: a random number from 0 to less than 1. @raise Unavailable: the backend has no endpoint.
         """
         if not self.backends:
-            raise Unavailable(f"{self.name}: no backend with a weight")
+            raise Unavailable(f"{self.name}: no backend with a weight", authoritative=True)
         if len(self.backends) == 1:
             return _targets(self.backends[0], None)
         turn = draw() * sum(one.weight for one in self.backends)
@@ -136,7 +136,7 @@ class RouteTable:
     def resolution(self, name: str | None) -> Resolution:
         """The answer for a name. @raise Refused: no route has it. @raise Unavailable: its backend has no endpoint."""
         if not self._exists:
-            raise Unavailable(f"{self._title} does not exist")
+            raise Unavailable(f"{self._title} does not exist", authoritative=True)
         route = None if name is None else self._find(name)
         if route is None:
             known = few(sorted({host for _, _, host, _ in self._contents})) or "none"
@@ -250,5 +250,5 @@ class RouteTable:
 
 def _targets(backend: Backend, ttl: float | None) -> Resolution:
     if not backend.targets:
-        raise Unavailable(backend.fault)
+        raise Unavailable(backend.fault, authoritative=True)
     return Resolution(backend.targets, ttl)

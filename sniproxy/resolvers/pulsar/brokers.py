@@ -138,7 +138,7 @@ class LiveBrokers:
         if targets:
             return Resolution(targets, ttl)
         if not self.brokers:
-            raise Unavailable(f"no live broker{self._unknown_note()}")
+            raise Unavailable(f"no live broker{self._unknown_note()}", authoritative=not self.unknown)
         why = f"no live broker named {server_name}; known: {self._names()}{self._unknown_note()}"
         raise Unavailable(why) if self.unknown else Refused(why, refused_ttl)
 

@@ -141,7 +141,8 @@ class ZooKeeperResolver:
         try:
             return self._directory.resolution(request.server_name, self._reactor.seconds(), REFUSAL_TTL_S)
         except Unavailable as error:
-            raise Unavailable(f"{error}: {_few(self._faults)}" if self._faults else str(error)) from error
+            why = f"{error}: {_few(self._faults)}" if self._faults else str(error)
+            raise Unavailable(why, authoritative=error.authoritative) from error
 
     def _read(self) -> None:
         """Read all nodes. A call during a read causes one more read."""

@@ -59,6 +59,21 @@ class BrokenTests(CacheCase):
         self.successResultOf(self.ask("0.test"))
         self.assertEqual(MAX_FAILURES, cache.counts.failures)
 
+    def test_authoritative(self) -> None:
+        """Names without a target now do not open the breaker: their queries were answered, and close an open one."""
+        silent = [Unavailable("silent")] * MAX_FAILURES
+        away = [Unavailable("away", authoritative=True) for _ in range(2 * MAX_FAILURES)]
+        cache = self.make(Scripted(*silent, *away, answer("one.test")))
+        for number in range(MAX_FAILURES):
+            self.unavailable(self.ask(f"{number}.test", peer=f"192.0.2.{number}:1"))
+        self.assertIs(BreakerState.OPEN, cache.breaker.state)
+        for number in range(2 * MAX_FAILURES):
+            self.clock.advance(RETRY_DELAY_S)
+            self.assertEqual("away", self.unavailable(self.ask(f"{number}.test", peer=f"192.0.2.{number}:1")))
+            self.assertIs(BreakerState.CLOSED, cache.breaker.state)
+        self.assertEqual("one.test", self.successResultOf(self.ask("0.test")).targets[0].host)
+        self.assertEqual((MAX_FAILURES, 2), (cache.counts.failures, len(self.logged)))
+
     def test_one_client(self) -> None:
         """A client whose names all fail does not prevent queries, neither of others nor of its own."""
         self.make(Scripted(*[Unavailable("silent")] * 50, answer()))

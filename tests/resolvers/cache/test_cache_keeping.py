@@ -89,6 +89,29 @@ class StaleTests(CacheCase):
         self.clock.advance(RETRY_DELAY_S)
         self.answered("two.test")
 
+    def test_authoritative(self) -> None:
+        """A resolver that says that there is no target now has answered: the stale answer is dropped."""
+        away, silent = Unavailable("away", authoritative=True), Unavailable("silent")
+        resolver = Scripted(answer("one.test", 10), away, silent, answer("two.test", 10))
+        cache = self.make(resolver)
+        self.answered("one.test")
+        self.clock.advance(10)
+        self.assertEqual("away", self.unavailable(self.ask()))
+        self.assertEqual("silent", self.unavailable(self.ask()))  # "away" is not cached
+        self.clock.advance(RETRY_DELAY_S)
+        self.answered("two.test")
+        self.assertEqual((0, 1), (cache.counts.stale, cache.counts.failures))
+
+    def test_authoritative_later(self) -> None:
+        """All connections that share such a query get its answer."""
+        resolver = Scripted(answer("one.test", 10))
+        self.make(resolver)
+        self.answered("one.test")
+        self.clock.advance(10)
+        waiters = [self.ask(), self.ask()]
+        resolver.pending[0].errback(Unavailable("away", authoritative=True))
+        self.assertEqual(["away", "away"], [self.unavailable(one) for one in waiters])
+
     def test_bound(self) -> None:
         """A stale answer is served for `stale` seconds at most; 0: never."""
         for stale in (60.0, 0.0):

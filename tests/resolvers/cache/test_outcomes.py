@@ -58,3 +58,20 @@ class OutcomeTests(SynchronousTestCase):
         self.assertEqual(("no", 7.0), (found.reason, found.ttl))
         self.assertIsNot(refused, found)
         self.assertEqual((Unavailable, "silent"), (type(copy_error(unavailable)), str(copy_error(unavailable))))
+
+    def test_authoritative(self) -> None:
+        """Whether a failure is an answer is kept, also if a subclass says so for all its exceptions."""
+
+        class Draining(Unavailable):
+            authoritative = True
+
+        for error, expected in (
+            (Unavailable("silent"), False),
+            (Unavailable("away", authoritative=True), True),
+            (Draining("away"), True),
+        ):
+            found = outcome(error)
+            assert isinstance(found, Unavailable)
+            copied = copy_error(found)
+            assert isinstance(copied, Unavailable)
+            self.assertEqual((expected, expected), (found.authoritative, copied.authoritative))

@@ -64,8 +64,10 @@ class TableTests(SynchronousTestCase):
     def test_not_ready(self) -> None:
         """A pod that is not ready is unavailable; one that terminates and answers is not."""
         down = table(endpoint("b-0", state=State.DOWN))
-        self.assertIn("pod b-0 is not ready", str(self.assertRaises(Unavailable, down.resolution, "b-0.test")))
-        self.assertIn("no ready endpoint", str(self.assertRaises(Unavailable, down.resolution, "vip.test")))
+        for name, why in (("b-0.test", "pod b-0 is not ready"), ("vip.test", "no ready endpoint")):
+            error = self.assertRaises(Unavailable, down.resolution, name)
+            self.assertIn(why, str(error))
+            self.assertTrue(error.authoritative)
         stopping = table(endpoint("b-0", state=State.TERMINATING))
         self.assertEqual([("10.0.0.1", 1)], self.hosts(stopping, "b-0.test"))
         self.assertEqual([("10.0.0.1", 0)], self.hosts(stopping, "vip.test"))
@@ -74,7 +76,9 @@ class TableTests(SynchronousTestCase):
         """Without endpoints every name is unavailable, with the reason."""
         empty = table(notes=("why",))
         for name in ("vip.test", "b-0.test"):
-            self.assertIn("; why", str(self.assertRaises(Unavailable, empty.resolution, name)))
+            error = self.assertRaises(Unavailable, empty.resolution, name)
+            self.assertIn("; why", str(error))
+            self.assertTrue(error.authoritative)
 
     def test_replaced(self) -> None:
         """If two pods have one name, the ready one gets it."""

@@ -18,7 +18,7 @@ from sniproxy.resolvers.kubernetes.resolver import (
 from sniproxy.testing import ResolverContract, question
 from tests.resolvers.cache.scripted import request
 from tests.resolvers.kubernetes.case import KubernetesCase, logged_texts
-from tests.support.gatewayapi import gateway, listener, route, service
+from tests.support.gatewayapi import gateway, grant, listener, route, service
 from tests.support.kubernetesapi import KubernetesServer, endpoint_slice, pod
 from tests.support.reactor import reactor
 from tests.support.tlsservers import ServerTLS
@@ -228,6 +228,24 @@ class GatewayTests(KubernetesCase):
         self.assertEqual(["10.0.0.1:6651"], await self.answer(resolver, "one.test"))
         await self.until(lambda: "referencegrants" in str(resolver.state().error))
         await self.fails(Refused, resolver, "two.test")
+
+    async def test_revoked(self) -> None:
+        """A client gets no connection after its route's ReferenceGrant was revoked, although the name has an answer."""
+        self.server.put("services", service("far", "apps"))
+        far = endpoint_slice("far-x", pod("far-0", "10.0.0.7"), **{"kubernetes.io/service-name": "far"})
+        self.server.put(SLICES, {**far, "metadata": {**far["metadata"], "namespace": "apps"}})
+        self.server.put("referencegrants", grant(to_name="far"))
+        backends = [{"name": "far", "namespace": "apps", "port": 443}]
+        self.server.put("tlsroutes", route("far", "far.test", backends=backends))
+        resolver = self.resolver(gateway="gw", all_namespaces=True)
+        cached = CachedResolver("gateway", resolver, reactor)
+        cached.start()
+        self.addCleanup(cached.stop)
+        self.assertEqual("10.0.0.7", (await cached.ask(question("far.test"))).targets[0].host)
+        self.server.delete("referencegrants", "grant", "apps")
+        await self.until(lambda: "unresolved" in resolver.state().summary)
+        with self.assertRaises(Unavailable):
+            await cached.ask(question("far.test"))
 
     async def test_lost(self) -> None:
         """While one kind of objects cannot be watched, the answers stay, and the kind is named."""

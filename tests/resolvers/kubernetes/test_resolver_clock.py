@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import FailTest, SynchronousTestCase
 
 from sniproxy.interfaces import BadOption, Refused, Resolution, Target, Unavailable
 from sniproxy.resolvers import make_resolver
+from sniproxy.resolvers.cache.breaker import MAX_FAILURES, BreakerState
+from sniproxy.resolvers.cache.cache import CachedResolver
 from sniproxy.resolvers.kubernetes.endpoints import Endpoint, Slices, State
 from sniproxy.resolvers.kubernetes.pods import PodTable, parse_template
 from sniproxy.resolvers.kubernetes.resolver import (
@@ -66,9 +69,9 @@ class Failing:
     synced = True
 
 
-def table(*names: str) -> PodTable:
-    """The table of ready pods."""
-    pods = [Endpoint(name, name, (f"10.0.0.{number}",), 6651, State.READY) for number, name in enumerate(names, 1)]
+def table(*names: str, state: State = State.READY) -> PodTable:
+    """The table of pods."""
+    pods = [Endpoint(name, name, (f"10.0.0.{number}",), 6651, state) for number, name in enumerate(names, 1)]
     return PodTable("pulsar/broker", Slices(tuple(pods)), [parse_template("{pod}.test")], ())
 
 
@@ -162,6 +165,74 @@ class ClockTests(SynchronousTestCase):
         self.source.changed()
         self.assertEqual([], self.clock.getDelayedCalls())
         self.assertRaises(Unavailable, self.resolver.resolve, request("a-0.test"))
+
+
+class CachedTests(SynchronousTestCase):
+    """What clients get: the resolver in its cache."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.source = Scripted(self.clock)
+        self.cached = CachedResolver(
+            "kubernetes", KubernetesResolver(as_reactor(self.clock), self.source, 60.0), self.clock
+        )
+        self.cached.start()
+        self.addCleanup(self.cached.stop)
+        self.update(table("a-0", "a-1"))
+
+    def update(self, now: PodTable) -> None:
+        self.source.current = now
+        self.source.changed()
+        self.clock.advance(REBUILD_DELAY_S)
+
+    def set_error(self, error: str | None) -> None:
+        self.source.failing[0].error = error
+        self.update(self.source.current)
+
+    def answered(self, name: str, peer: str = "192.0.2.7:1") -> bool:
+        """Whether a name leads to a target."""
+        answer: Any = self.cached.ask(request(name, peer))
+        try:
+            self.successResultOf(Deferred.fromCoroutine(answer))
+        except FailTest:
+            return False
+        return True
+
+    def test_taken_away(self) -> None:
+        """A pod that is not ready or has gone gets no connection, although its name was answered before."""
+        for gone in (table("a-1"), table("a-0", "a-1", state=State.DOWN), table()):
+            self.assertTrue(self.answered("a-0.test"))
+            self.update(gone)
+            self.assertFalse(self.answered("a-0.test"))
+            self.set_error("why")  # nor if the API server is away afterwards
+            self.assertFalse(self.answered("a-0.test"))
+            self.set_error(None)
+            self.update(table("a-0", "a-1"))
+
+    def test_taken_away_unasked(self) -> None:
+        """The same if the API server is away before a client asks, also after `keep`; other names keep theirs."""
+        self.assertTrue(self.answered("a-0.test") and self.answered("a-1.test"))
+        self.update(table("b-0", "a-1"))
+        self.set_error("why")
+        self.assertFalse(self.answered("a-0.test"))
+        self.update(table("a-0", "a-1"))
+        self.set_error(None)
+        self.assertTrue(self.answered("a-0.test") and self.answered("a-1.test"))
+        self.update(table("b-0", "a-1"))
+        self.set_error("why")
+        self.clock.advance(60.0)
+        self.assertEqual([False, True], [self.answered(name) for name in ("a-0.test", "a-1.test")])
+
+    def test_not_ready(self) -> None:
+        """Pods that are not ready do not open the circuit breaker, and each has its name at once when it is ready."""
+        names = [f"a-{number}" for number in range(2 * MAX_FAILURES)]
+        self.clock.advance(60.0)
+        self.update(table(*names, state=State.DOWN))
+        for number, name in enumerate(names):
+            self.assertFalse(self.answered(f"{name}.test", f"192.0.2.{number}:1"))
+        self.assertIs(BreakerState.CLOSED, self.cached.breaker.state)
+        self.update(table(*names))
+        self.assertTrue(all(self.answered(f"{name}.test", "192.0.2.1:1") for name in names))
 
 
 class MakeTests(SynchronousTestCase):

@@ -136,6 +136,15 @@ class TableTests(SynchronousTestCase):
         self.assertEqual((("Gateway a/gw does not exist",), {}), (table.notes, table.results))
         self.assertEqual(table.notes, table.problems)
 
+    def test_away(self) -> None:
+        """That a route, its backend or the Gateway has no target now is an answer, not a failure."""
+        for table in (
+            self.table(gateway(), route("a", "a.test", backends=[to("gone")])),
+            self.table(gateway(), route("a", "a.test", backends=[to("one", 0)])),
+            self.table(None, route("a", "a.test")),
+        ):
+            self.assertTrue(self.assertRaises(Unavailable, table.resolution, "a.test").authoritative)
+
     def test_results(self) -> None:
         """Each parentRef of our Gateway has a result; routes of others have none."""
         parents = [{"name": "gw", "sectionName": "x"}, {"name": "other"}, {"name": "gw"}]

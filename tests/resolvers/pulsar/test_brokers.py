@@ -162,7 +162,10 @@ class LiveBrokersTests(SynchronousTestCase):
     def test_not_known(self) -> None:
         """Without a broker, or with one whose name is unknown, names are unavailable, not refused."""
         for live in (LiveBrokers(["vip.test"], []), LiveBrokers([], [ONE], unknown=1)):
-            self.assertRaises(Unavailable, live.resolution, "vip.test", None, 2.0)
+            error = self.assertRaises(Unavailable, live.resolution, "vip.test", None, 2.0)
+            self.assertEqual(not live.unknown, error.authoritative)
+        unread = self.assertRaises(Unavailable, LiveBrokers([], [], unknown=1).resolution, "vip.test", None, 2.0)
+        self.assertFalse(unread.authoritative)
         self.assertTrue(LiveBrokers([], [ONE], unknown=1).resolution("broker-1.test", None, 2.0).targets)
 
     def test_summary(self) -> None:

@@ -166,6 +166,16 @@ class ZooKeeperTests(SynchronousTestCase):
         self.session.brokers(two="broker-2.test")
         self.assertEqual(3, self.changes)
 
+    def test_empty(self) -> None:
+        """A cluster without brokers is an answer; a session that was lost is none."""
+        self.start()
+        self.session.say([])
+        error = self.assertRaises(Unavailable, self.resolver.resolve, request("vip.test"))
+        self.assertEqual(("no live broker", True), (str(error), error.authoritative))
+        self.session.lost("zk-1:2181: refused")
+        error = self.assertRaises(Unavailable, self.resolver.resolve, request("vip.test"))
+        self.assertFalse(error.authoritative)
+
     def test_gone_meanwhile(self) -> None:
         """A node that is removed during a read is left out."""
         self.start()
