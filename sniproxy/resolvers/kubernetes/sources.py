@@ -162,25 +162,36 @@ class GatewaySource:
     def stop(self) -> Deferred[None]:
         for watcher in self._watchers:
             watcher.stop()
+        if self._namespaces is not None:
+            self._namespaces.stop()
         if self._writer is not None:
             self._writer.stop()
         return self._api.close()
 
     def watchers(self) -> Sequence[Watcher[Any]]:
+        self._watch_namespaces()
+        return self._watchers if self._namespaces is None else [*self._watchers, self._namespaces]
+
+    def _watch_namespaces(self) -> None:
+        """Read Namespaces while a listener selects them: it needs a permission for all of them.
+
+        Without it no other listener is affected, so they are optional.
+        """
         gateway = self._gateway()
-        # Namespaces are read only for a listener that selects them: it needs a permission for all of them.
-        if self._namespaces is None and self._options.all_namespaces and gateway and selects_namespaces(gateway):
-            self._namespaces = self._watcher(Resource("namespaces", "", ("v1",)), Namespace)
-            self._watchers.append(self._namespaces)
+        wanted = self._options.all_namespaces and gateway is not None and selects_namespaces(gateway)
+        if self._namespaces is None and wanted:
+            self._namespaces = self._watcher(Resource("namespaces", "", ("v1",)), Namespace, optional=True)
             self._namespaces.start()
-        return self._watchers
+        elif self._namespaces is not None and not wanted:
+            self._namespaces.stop()
+            self._namespaces = None
 
     def table(self) -> RouteTable:
         grants = () if self._grants is None else self._grants.store.objects.values()
         slices = self._slices.store.objects.values()
         self._cluster = Cluster(self._services.store.objects, slices, grants, self._networks, self._cluster)
         labels = None
-        if self._namespaces is not None:
+        if self._namespaces is not None and self._namespaces.lists:
             labels = {one.metadata.name: one.metadata.labels or {} for one in self._namespaces.store.objects.values()}
         routes = self._routes.store.objects.values()
         return RouteTable(self._title, self._gateway(), routes, self._cluster, self._options.sections, labels)

@@ -48,11 +48,11 @@ class Watcher(Generic[T]):
 
     @param kind: the type of the objects.
     @param changed: called after the objects have changed, or L{error} has.
-    @param optional: whether the cluster may lack this kind; it counts as an empty list then.
+    @param optional: whether the cluster may lack this kind, or forbid it; it counts as an empty list then.
     @ivar store: the objects. @ivar version: the API version that the cluster has, of C{resource.versions}.
     @ivar synced: whether there has been a list.
     @ivar error: why the last request failed. None: it succeeded, or is the first one.
-    @ivar lists: the number of lists, for tests.
+    @ivar lists: the number of lists. 0 with C{synced}: the cluster lacks or forbids this kind.
     """
 
     def __init__(

@@ -247,6 +247,19 @@ class GatewayTests(KubernetesCase):
         with self.assertRaises(Unavailable):
             await cached.ask(question("far.test"))
 
+    async def test_namespaces_refused(self) -> None:
+        """A new listener that needs a missing permission does not stop updates; the state has the cure meanwhile."""
+        self.server.refused["list", "namespaces"] = 403
+        resolver = self.started(gateway="gw", all_namespaces=True)
+        await self.answer(resolver, "one.test")
+        selecting = listener("selecting", allowedRoutes={"namespaces": {"from": "Selector", "selector": {}}}, port=8443)
+        self.server.put("gateways", gateway(listener(), selecting))
+        await self.until(lambda: "namespaces" in str(resolver.state().error))
+        self.server.put("tlsroutes", route("two", "two.test"))
+        await self.until(lambda: "two.test" in resolver.state().names)
+        self.server.put("gateways", gateway())
+        await self.until(lambda: resolver.state().error is None)
+
     async def test_lost(self) -> None:
         """While one kind of objects cannot be watched, the answers stay, and the kind is named."""
         resolver = self.started(gateway="gw")

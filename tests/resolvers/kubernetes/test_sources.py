@@ -99,6 +99,31 @@ class GatewaySourceTests(KubernetesCase):
         self.assertFalse(table.knows("one.test"))
         self.assertIn("NotAllowedByListeners", table.described["one.test"])
 
+    async def test_no_right_to_namespaces(self) -> None:
+        """Without the permission for Namespaces only a listener that selects them allows no route."""
+        self.server.refused["list", "namespaces"] = 403
+        self.server.put("namespaces", {"metadata": {"name": "pulsar"}})
+        namespaces = {"from": "Selector", "selector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}}
+        selecting = listener("selecting", allowedRoutes={"namespaces": namespaces}, port=8443)
+        self.server.put("gateways", gateway(listener(), selecting))
+        self.server.put("tlsroutes", route("two", "two.test", parents=[{"name": "gw", "sectionName": "selecting"}]))
+        source = self.source(all_namespaces=True)
+        await self.synced(source)
+        await self.synced(source)  # the namespaces, too
+        table = source.table()
+        self.assertEqual((True, False), (table.knows("one.test"), table.knows("two.test")))
+        (watcher,) = [one for one in source.watchers() if one.error is not None]
+        self.assertIn("allow list and watch on namespaces", str(watcher.error))
+        self.assertTrue(watcher.optional)
+        self.server.put("gateways", gateway())
+        await self.until(lambda: len(source.watchers()) == 5)
+        asked = len(self.server.requests("list", "namespaces"))
+        self.server.put("gateways", gateway(listener(), selecting))
+        self.server.refused.clear()
+        await self.until(lambda: len(source.watchers()) == 6)
+        await self.until(lambda: source.table().knows("two.test"))
+        self.assertEqual(asked + 1, len(self.server.requests("list", "namespaces")))
+
     async def test_no_grants(self) -> None:
         """A cluster without ReferenceGrants permits none."""
         del self.server.versions["referencegrants"]
