@@ -123,7 +123,10 @@ class KubernetesResolver:
         self._errors = tuple(one.error for one in watchers if one.error is not None and not one.optional)
         self._hints = tuple(one.error for one in watchers if one.error is not None and one.optional)
         self._time_discard()
-        if all(one.synced for one in watchers) and not (self._discarded and self._errors):
+        # A new optional watch that fails does not stop the updates. The first table waits for it.
+        running = self._table is not None
+        synced = all(one.synced or (running and one.optional and one.error is not None) for one in watchers)
+        if synced and not (self._discarded and self._errors):
             self._discarded = False
             started = self._reactor.seconds()
             table = self._source.table()

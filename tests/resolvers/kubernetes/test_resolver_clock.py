@@ -128,6 +128,22 @@ class ClockTests(SynchronousTestCase):
         self.clock.advance(DEPARTED_S + 1)
         self.assertRaises(Refused, self.resolver.resolve, request("a-1.test"))
 
+    def test_optional(self) -> None:
+        """The first update waits for all watches; later ones not for a new optional watch that fails."""
+        self.source.failing.append(new := Failing())
+        new.synced, new.optional, new.error = False, True, "why"
+        self.update("a-0")
+        self.assertEqual("nothing read yet", self.resolver.state().summary)
+        new.synced = True
+        self.update("a-0")
+        self.assertEqual(("1 endpoint", "why"), (self.resolver.state().summary, self.resolver.state().error))
+        new.synced, new.error = False, None
+        self.update("a-0", "a-1")
+        self.assertEqual("1 endpoint", self.resolver.state().summary)
+        new.error = "why"
+        self.update("a-0", "a-1")
+        self.assertEqual("2 endpoints", self.resolver.state().summary)
+
     def test_keep(self) -> None:
         """After the time in keep, what was read last is discarded, and used again when the watch works."""
         self.update("a-0")
