@@ -80,6 +80,11 @@ def is_served(listener: GatewayListener) -> bool:
     return listener.protocol == "TLS" and listener.tls is not None and listener.tls.mode == "Passthrough"
 
 
+def claims_names(listener: GatewayListener) -> bool:
+    """Whether a listener takes TLS connections by name, served by us or not."""
+    return listener.protocol in ("TLS", "HTTPS")
+
+
 def _is_named(listener: GatewayListener, parent: ParentRef) -> bool:
     # An empty sectionName means the whole Gateway.
     return (not parent.section_name or parent.section_name == listener.name) and parent.port in (None, listener.port)

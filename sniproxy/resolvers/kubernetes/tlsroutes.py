@@ -12,7 +12,7 @@ from sniproxy.interfaces import Refused, Resolution, Unavailable
 from sniproxy.resolvers.kubernetes.backends import Backend, Backends, Cluster
 from sniproxy.resolvers.kubernetes.gatewayobjects import Gateway, ParentRef, TLSRoute
 from sniproxy.resolvers.kubernetes.hostnames import hostname, matches, specificity, wildcards
-from sniproxy.resolvers.kubernetes.listeners import Condition, Labels, attach, is_served, refers_to
+from sniproxy.resolvers.kubernetes.listeners import Condition, Labels, attach, claims_names, is_served, refers_to
 from sniproxy.resolvers.kubernetes.pods import REFUSAL_TTL_S, few
 from sniproxy.util.text import bounded, counted
 
@@ -59,10 +59,11 @@ class ServedRoute:
 
 
 class _ListenerNames:
-    """The names of one listener. @ivar host: None: any."""
+    """The names of one listener. @ivar host: None: any. @ivar served: whether by us; if not, it has no routes."""
 
-    def __init__(self, host: str | None) -> None:
+    def __init__(self, host: str | None, served: bool) -> None:
         self.host = host
+        self.served = served
         self.routes: dict[str, ServedRoute] = {}
 
     def add(self, host: str, route: ServedRoute) -> None:
@@ -70,6 +71,11 @@ class _ListenerNames:
         before = self.routes.get(host)
         if before is None or route.order < before.order:
             self.routes[host] = route
+
+    @property
+    def rank(self) -> tuple[tuple[bool, int], bool]:
+        """For the order of listeners that stand for one name; the greatest has it."""
+        return specificity(self.host), self.served
 
     def stands_for(self, name: str) -> bool:
         return self.host is None or matches(self.host, name)
@@ -119,8 +125,8 @@ class RouteTable:
     def __eq__(self, other: object) -> bool:
         """Whether the answers are the same."""
         return isinstance(other, RouteTable) and (
-            (self._exists, self._contents, self.results, self.notes)
-            == (other._exists, other._contents, other.results, other.notes)
+            (self._exists, self._contents, self._hosts, self.results, self.notes)
+            == (other._exists, other._contents, other._hosts, other.results, other.notes)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -184,6 +190,11 @@ class RouteTable:
             for host, route in listener.routes.items()
         ]
 
+    @property
+    def _hosts(self) -> set[tuple[int, str | None, bool]]:
+        """Port and hostname of all listeners, and whether they are served."""
+        return {(port, one.host, one.served) for port, some in self._ports.items() for one in some.values()}
+
     def _listeners(
         self, gateway: Gateway, sections: Sequence[str], notes: dict[str, None]
     ) -> Mapping[str, _ListenerNames]:
@@ -191,11 +202,16 @@ class RouteTable:
         by_name: dict[str, _ListenerNames] = {}
         for one in gateway.spec.listeners or ():
             host = hostname(one.hostname) if one.hostname else None
-            if (sections and one.name not in sections) or (one.hostname and host is None):
+            if one.hostname and host is None:
                 continue
-            if is_served(one):
-                by_name[one.name] = self._ports.setdefault(one.port, {}).setdefault(one.name, _ListenerNames(host))
-            else:
+            chosen = not sections or one.name in sections
+            served = chosen and is_served(one)
+            if claims_names(one):
+                # A listener that is not served keeps its names from the others of its port, too.
+                names = self._ports.setdefault(one.port, {}).setdefault(one.name, _ListenerNames(host, served))
+                if served:
+                    by_name[one.name] = names
+            if chosen and not served:
                 notes[f"{self._title}: listener {one.name} is not TLS with mode Passthrough, and is not served"] = None
         for section in sections:
             if section not in {one.name for one in gateway.spec.listeners or ()}:
@@ -239,7 +255,7 @@ class RouteTable:
         for listeners in self._ports.values():
             fitting = [one for one in listeners.values() if one.stands_for(name)]
             if fitting:
-                hit = max(fitting, key=lambda one: specificity(one.host)).find(name)
+                hit = max(fitting, key=lambda one: one.rank).find(name)
                 if hit is not None:
                     found.append(hit)
         if not found:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.resolvers.kubernetes.gatewayobjects import GROUP, Gateway, TLSRoute
-from sniproxy.resolvers.kubernetes.listeners import Attachment, attach, refers_to, selects_namespaces
+from sniproxy.resolvers.kubernetes.listeners import Attachment, attach, claims_names, refers_to, selects_namespaces
 from tests.support.gatewayapi import Object, gateway, listener, route, typed
 
 
@@ -129,6 +129,12 @@ class ParentTests(SynchronousTestCase):
         same = gateway(listener(allowedRoutes=None))
         self.assertFalse(attached(same, other).accepted.good)
         self.assertTrue(attached(same, route()).accepted.good)
+
+    def test_claims_names(self) -> None:
+        """Listeners for TLS and HTTPS take connections by name, in any mode."""
+        for protocol, claims in (("TLS", True), ("HTTPS", True), ("HTTP", False), ("TCP", False), ("UDP", False)):
+            found = typed(gateway(listener(protocol=protocol, mode=None)), Gateway).spec.listeners or []
+            self.assertEqual(claims, claims_names(found[0]), protocol)
 
     def test_selects(self) -> None:
         """Labels are needed only for a listener that selects by them."""

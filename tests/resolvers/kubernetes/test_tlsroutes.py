@@ -107,6 +107,31 @@ class TableTests(SynchronousTestCase):
         self.assertIn("Gateway a/gw has no listener none", table.notes)
         self.assertEqual(["10.0.0.1"], self.hosts(self.table(gate, inside, sections=("in",)), "a.test"))
 
+    def test_not_served(self) -> None:
+        """A name of a listener that is not served is refused, also if a wildcard of the same port has it."""
+        wide, own = listener("wide", "*.example.com"), "secure.example.com"
+        routes = [
+            route("a", "*.example.com", own, backends=[to("one")], parents=[{"name": "gw", "sectionName": "wide"}])
+        ]
+        for other, sections in (
+            (listener("own", own, mode="Terminate"), ()),
+            (listener("own", own, mode="Terminate", protocol="HTTPS"), ()),
+            (listener("own", own), ("wide",)),
+            (listener("own", own), ()),  # served, without a route
+        ):
+            table = self.table(gateway(wide, other), *routes, sections=sections)
+            self.assertRaises(Refused, table.resolution, own)
+            self.assertEqual(["10.0.0.1"], self.hosts(table, "a.example.com"))
+            changed = gateway(wide, {**other, "hostname": "b.example.com"})
+            self.assertNotEqual(table, self.table(changed, *routes, sections=sections))
+        for other in (
+            listener("own", own, mode="Terminate", port=8443),
+            listener("own", own, mode=None, protocol="HTTP"),
+            listener("own", "*.com", mode="Terminate"),
+            listener("own", "*.example.com", mode="Terminate", protocol="HTTPS"),
+        ):
+            self.assertEqual(["10.0.0.1"], self.hosts(self.table(gateway(wide, other), *routes), own))
+
     def test_weights(self) -> None:
         """Backends take connections by their weights, one at a time; such answers are not cached."""
         table = self.table(gateway(), route("a", "a.test", backends=[to("one", 1), to("two", 3)]))
