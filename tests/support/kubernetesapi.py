@@ -36,7 +36,8 @@ class KubernetesServer(Resource):
 
     @ivar objects: all objects. @ivar version: the newest resourceVersion. @ivar oldest: watches from before expire.
     @ivar asked: verb, plural and parameters of each request. @ivar tokens: the token of each request.
-    @ivar refused: the status for requests, by verb and plural. @ivar silent: whether requests get no answer.
+    @ivar refused: the status for requests, by verb and plural. The verb C{continue} means later pages of a list.
+    @ivar silent: whether requests get no answer.
     @ivar accepted: the valid tokens. None: all requests are allowed.
     @ivar page: objects of one page. @ivar patched: fires with the next patch.
     """
@@ -187,6 +188,8 @@ class KubernetesServer(Resource):
         if self.accepted is not None and self.tokens[-1] not in self.accepted:
             return _failed(request, 401, "Unauthorized")
         status = self.refused.get((verb, plural))
+        if status is None and "continue" in parameters:
+            status = self.refused.get(("continue", plural))
         if status is not None:
             return _failed(request, status, "Forbidden")
         if verb == "patch":

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sniproxy.resolvers.kubernetes.api import APIFailure, KubernetesAPI, Resource
-from sniproxy.resolvers.kubernetes.store import BadData, Expired, ObjectStore, WatchError, read_page
+from sniproxy.resolvers.kubernetes.store import GONE, BadData, Expired, ObjectStore, WatchError, read_page
 from sniproxy.util.reactor import IReactor
 
 log = Logger()
@@ -26,7 +26,8 @@ second of its return.
 """
 
 MAX_ERROR_PAUSE_S = 5.0
-"""The same after an answer with an error, such as that of an overloaded server; not after a refusal, which is cheap."""
+"""The same after an answer with an error, such as that of an overloaded server, or one that cannot be used, and if 410
+follows 410; not after a refusal, which is cheap."""
 
 MIN_WATCH_S = 1.0
 """Seconds that a watch lasts at least if it is no failure."""
@@ -39,6 +40,9 @@ RELIST_FAILURES = 3
 
 MAX_PAGES = 200
 """Pages of one list."""
+
+OK = 200
+"""The status of an answer whose data cannot be used."""
 
 T = TypeVar("T")
 
@@ -75,6 +79,8 @@ class Watcher(Generic[T]):
         self._changed = changed
         self.optional = optional
         self._failures = 0
+        self._expirations = 0
+        self._lists_before = 0
         self._max_pause = MAX_PAUSE_S
         self._begun = self._absent = False
         self._running: Deferred[None] | None = None
@@ -101,23 +107,29 @@ class Watcher(Generic[T]):
         while True:
             self._begun = self._absent = False
             self._max_pause = MAX_PAUSE_S
-            started = self._reactor.seconds()
             try:
                 if not self.store.version:
                     await self._list()
-                await self._api.watch(self.resource, self.version, self.store.version, self._on_begun, self._on_event)
-                # A server that ends each watch at once gets a pause, too.
-                lasted = self._reactor.seconds() - started
-                self._failures = 0 if lasted >= MIN_WATCH_S else self._failures + 1
+                await self._watch()
             except Expired:
-                self.store.version = ""
-                self._failures += 1
+                self._expired()
             except APIFailure as error:
                 self._failed(error, self._begun and error.status is None)
             except (BadData, WatchError) as error:
                 self.store.version = ""
-                self._failed(APIFailure(f"{self.resource}: {error}"))
+                self._failed(APIFailure(f"{self.resource}: {error}", OK))
             await deferLater(self._reactor, self._pause())
+
+    async def _watch(self) -> None:
+        started = self._reactor.seconds()
+        try:
+            await self._api.watch(self.resource, self.version, self.store.version, self._on_begun, self._on_event)
+        finally:
+            lasted = self._reactor.seconds() - started >= MIN_WATCH_S
+            if self._begun and lasted:
+                self._expirations = 0
+        # A server that ends each watch at once gets a pause, too.
+        self._failures = 0 if lasted else self._failures + 1
 
     async def _list(self) -> None:
         pages: list[bytes] = []
@@ -161,13 +173,27 @@ class Watcher(Generic[T]):
 
     def _on_event(self, line: bytes) -> None:
         if self.store.apply(line):
-            self._failures = 0
+            self._failures = self._expirations = 0
             self._changed()
 
     def _succeeded(self) -> None:
         if self.error is not None:
             log.info("watching {resource} again", resource=str(self.resource))
         self.error = None
+
+    def _expired(self) -> None:
+        """List again. One 410 is usual; several are an error if no list has been complete in between."""
+        self.store.version = ""
+        self._expirations += 1
+        again = self._expirations > 1
+        incomplete, self._lists_before = again and self.lists == self._lists_before, self.lists
+        if incomplete:
+            why = "410 again before a list was complete; the API server forgets versions faster than it lists them"
+            self._failed(APIFailure(f"{self.resource}: {why}", GONE))
+            return
+        self._failures += 1
+        if again:
+            self._max_pause = MAX_ERROR_PAUSE_S
 
     def _failed(self, error: APIFailure, cut: bool = False) -> None:
         """@param cut: whether a watch had begun and then lost its connection."""

@@ -9,6 +9,7 @@ from sniproxy.resolvers.kubernetes import watch as module
 from sniproxy.resolvers.kubernetes.api import APIFailure, KubernetesAPI, Resource
 from sniproxy.resolvers.kubernetes.objects import Bare
 from sniproxy.resolvers.kubernetes.resolver import MAX_REBUILD_DELAY_S, REBUILD_DELAY_S
+from sniproxy.resolvers.kubernetes.store import read_page
 from sniproxy.resolvers.kubernetes.watch import MAX_PAUSE_S as LONGEST_PAUSE_S
 from sniproxy.resolvers.kubernetes.watch import RELIST_FAILURES, Watcher
 from tests.resolvers.kubernetes.case import KubernetesCase, logged_texts
@@ -139,10 +140,69 @@ class WatcherTests(KubernetesCase):
         api = KubernetesAPI(reactor, self.server.url, Credentials(), 5.0)
         watcher = Watcher(reactor, api, ROUTES, Bare, lambda: None)
         self.assertEqual(0.0, watcher._pause())
-        for status, pauses in ((403, [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]), (None, [1.0]), (500, [5.0]), (401, [1.0])):
+        for status, pauses in (
+            (403, [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]),
+            (None, [1.0]),
+            (500, [5.0]),
+            (401, [1.0]),
+            (200, [5.0]),
+        ):
             for pause in pauses:
                 watcher._failed(APIFailure("why", status))
                 self.assertEqual((pause / 2, pause), watcher._pause())
+
+    async def test_expired_pauses(self) -> None:
+        """The first 410 has the short pauses; several in a row have the long ones, also with lists in between."""
+        self.patch(module, "MIN_PAUSE_S", 0.1)
+        self.patch(module, "MAX_PAUSE_S", 1.0)
+        self.patch(module, "MAX_ERROR_PAUSE_S", 5.0)
+        self.patch(module, "uniform", lambda low, high: high)
+        api = KubernetesAPI(reactor, self.server.url, Credentials(), 5.0)
+        watcher = Watcher(reactor, api, ROUTES, Bare, lambda: None)
+        watcher._failures = 20
+        for pause, lists, error in ((1.0, 1, False), (5.0, 2, False), (5.0, 3, False), (5.0, 3, True)):
+            watcher._max_pause = 1.0
+            watcher.lists = lists
+            watcher._expired()
+            self.assertEqual((pause, error), (watcher._pause(), watcher.error is not None))
+
+    async def test_never_complete(self) -> None:
+        """A list whose later page always gets 410 is an error, until a list is complete."""
+        watcher = await self.begun()
+        self.server.refused["continue", "tlsroutes"] = 410
+        self.server.page = 1
+        self.put("two")
+        self.server.expire("tlsroutes")
+        await self.until(lambda: watcher.error)
+        self.assertIn("410 again before a list was complete", str(watcher.error))
+        self.assertEqual((1, True), (watcher.lists, watcher.synced))
+        self.server.refused.clear()
+        await self.until(lambda: watcher.error is None)
+        self.assertEqual((2, ["one", "two"]), (watcher.lists, self.names(watcher)))
+        self.assertEqual(1, sum("cannot watch" in text for text in self.logged))
+
+    async def test_watch_never_begins(self) -> None:
+        """A watch that always gets 410 is replaced by complete lists, which is no error."""
+        self.server.refused["watch", "tlsroutes"] = 410
+        watcher = self.watcher()
+        await self.until(lambda: watcher.lists > 3)
+        self.assertIsNone(watcher.error)
+
+    async def test_bad_list(self) -> None:
+        """A list that cannot be used is an error with the long pauses."""
+        self.patch(module, "MAX_PAUSE_S", 0.001)
+        self.patch(module, "read_page", lambda body: read_page(b"<html>"))
+        paused: list[float] = []
+
+        def pause(low: float, high: float) -> float:
+            paused.append(high)
+            return 0.001
+
+        self.patch(module, "uniform", pause)
+        watcher = self.watcher()
+        await self.until(lambda: len(paused) > 5)
+        self.assertIn("invalid list", str(watcher.error))
+        self.assertEqual(0.01, paused[-1])
 
     async def test_server_error(self) -> None:
         """After several server errors it lists again: the version may be of another server."""
