@@ -44,7 +44,7 @@ class StatusWriter:
         # The routes whose status was right, with the results for which it was.
         self._right: dict[Key, tuple[TLSRoute, list[ParentResult]]] = {}
         self._writing: Deferred[None] | None = None
-        self._again = False
+        self._again = self._stopped = False
         self._retry: Any = None
 
     def write(self, results: Mapping[Key, list[ParentResult]]) -> None:
@@ -62,8 +62,7 @@ class StatusWriter:
 
     def stop(self) -> None:
         """Cancel what is being written."""
-        self._again = False
-        self._results = {}
+        self._again, self._stopped = False, True
         if self._retry is not None and self._retry.active():
             self._retry.cancel()
         if self._writing is not None:
@@ -103,5 +102,5 @@ class StatusWriter:
         if self._again:
             self._again = False
             self.write(self._results)
-        elif self.error is not None and self._results:
+        elif self.error is not None and not self._stopped:
             self._retry = self._reactor.callLater(RETRY_S, lambda: self.write(self._results))

@@ -120,6 +120,30 @@ class WriterTests(KubernetesCase):
         await self.until(lambda: writer.error is None)
         self.assertEqual(2, len(self.server.patches))
 
+    async def test_cleaned_up(self) -> None:
+        """Entries that cannot be removed after the Gateway has gone are tried again later."""
+        self.patch(module, "RETRY_S", 0.01)
+        writer = await self.begin("a")
+        writer.write(results("a"))
+        await self.until(lambda: self.watcher.store.objects["pulsar", "a"].status)
+        self.server.refused["patch", ROUTES] = 500
+        writer.write({})
+        await self.until(lambda: writer.error)
+        self.server.refused.clear()
+        await self.until(lambda: writer.error is None)
+        self.assertEqual([], self.status("a"))
+
+    async def test_stopped(self) -> None:
+        """A stop ends a request in flight, and nothing is tried again."""
+        writer = await self.begin("a")
+        self.server.refused["patch", ROUTES] = 500
+        writer.write(results("a"))
+        await self.until(lambda: writer.error)
+        self.server.silent = True
+        writer.write(results("a"))
+        writer.stop()
+        self.assertEqual((None, False), (writer._writing, writer._retry.active()))
+
     async def test_other_error(self) -> None:
         """An error of one route does not stop the others."""
         writer = await self.begin("a", "b")
