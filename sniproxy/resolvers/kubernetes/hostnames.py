@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sniproxy.util.names import BadName, ip_literal, pattern
 
+ANY = "*"
+"""The hostname of a route that stands for all names. The API accepts no such text."""
+
 
 def hostname(text: str) -> str | None:
     """The normalised hostname. None: it is invalid, or an IP address."""
@@ -31,8 +34,11 @@ def matches(wide: str, narrow: str) -> bool:
 
 
 def specificity(host: str | None) -> tuple[bool, int]:
-    """For the order of hostnames that stand for one name; the greatest is the most specific one. None: all names."""
-    return (False, 0) if host is None else (not host.startswith("*."), len(host))
+    """For the order of hostnames that stand for one name; the greatest is the most specific one.
+
+    @param host: None or L{ANY}: all names.
+    """
+    return (False, 0) if host in (None, ANY) else (not host.startswith("*."), len(host))
 
 
 def wildcards(name: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 from sniproxy.resolvers.kubernetes.gatewayobjects import GROUP, Gateway, GatewayListener, ParentRef, TLSRoute
-from sniproxy.resolvers.kubernetes.hostnames import hostname, intersection
+from sniproxy.resolvers.kubernetes.hostnames import ANY, hostname, intersection
 from sniproxy.util.text import bounded
 
 Labels = Mapping[str, dict[str, str]]
@@ -25,7 +25,10 @@ class Condition:
 
 @attrs.frozen
 class Attachment:
-    """How a route is attached by one parentRef. @ivar names: listener and normalised hostname of each name."""
+    """How a route is attached by one parentRef.
+
+    @ivar names: listener and normalised hostname of each name, or L{ANY}.
+    """
 
     accepted: Condition
     names: tuple[tuple[str, str], ...] = ()
@@ -59,6 +62,8 @@ def attach(gateway: Gateway, route: TLSRoute, parent: ParentRef, labels: Labels 
         own = hostname(listener.hostname) if listener.hostname else None
         if listener.hostname and own is None:
             continue
+        if not route.spec.hostnames:
+            names.append((listener.name, own or ANY))
         for text in route.spec.hostnames or ():
             wanted = hostname(text)
             both = None if wanted is None else intersection(own, wanted)

@@ -25,7 +25,10 @@ from sniproxy.util.reactor import IReactor
 DISCOVERY = "discovery.k8s.io"
 
 ROUTE_VERSIONS = ("v1", "v1alpha3", "v1alpha2")
-"""Versions of TLSRoute, newest first. The fields that we read are the same."""
+"""Versions of TLSRoute, newest first. The fields that we read are the same.
+
+Only in C{v1alpha2} C{hostnames} is optional: a route without them has all names of its listeners.
+"""
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import attrs
 from sniproxy.interfaces import Refused, Resolution, Unavailable
 from sniproxy.resolvers.kubernetes.backends import Backend, Backends, Cluster
 from sniproxy.resolvers.kubernetes.gatewayobjects import Gateway, ParentRef, TLSRoute
-from sniproxy.resolvers.kubernetes.hostnames import hostname, matches, specificity, wildcards
+from sniproxy.resolvers.kubernetes.hostnames import ANY, hostname, matches, specificity, wildcards
 from sniproxy.resolvers.kubernetes.listeners import Condition, Labels, attach, claims_names, is_served, refers_to
 from sniproxy.resolvers.kubernetes.pods import REFUSAL_TTL_S, few
 from sniproxy.util.text import bounded, counted
@@ -81,7 +81,7 @@ class _ListenerNames:
         return self.host is None or matches(self.host, name)
 
     def find(self, name: str) -> tuple[str, ServedRoute] | None:
-        for host in (name, *wildcards(name)):
+        for host in (name, *wildcards(name), ANY):
             if host in self.routes:
                 return host, self.routes[host]
         return None

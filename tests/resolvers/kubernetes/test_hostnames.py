@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.resolvers.kubernetes.hostnames import hostname, intersection, matches, specificity, wildcards
+from sniproxy.resolvers.kubernetes.hostnames import ANY, hostname, intersection, matches, specificity, wildcards
 
 LABEL = st.sampled_from(["a", "b", "c"])
 NAME = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
@@ -52,5 +52,6 @@ class HostnameTests(SynchronousTestCase):
     def test_wildcards(self, host: str, name: str) -> None:
         """A name's wildcards are those that stand for it, the most specific one first."""
         self.assertEqual(host != name and matches(host, name), host in wildcards(name))
+        self.assertEqual(specificity(None), specificity(ANY))
         order = [specificity(each) for each in (name, *wildcards(name), None)]
         self.assertEqual(sorted(order, reverse=True), order)

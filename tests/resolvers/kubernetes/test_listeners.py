@@ -67,6 +67,21 @@ class ConformanceTests(SynchronousTestCase):
         found = attached(gate, route("r", "*.com", "abc.example.com", "a.test", "10.0.0.1"))
         self.assertEqual((("tls", "*.example.com"), ("tls", "abc.example.com")), found.names)
 
+    def test_no_hostnames(self) -> None:
+        """A route of v1alpha2 without hostnames has all names of its listeners."""
+        gate = gateway(listener("own", "*.Example.com"), listener("any"), listener("bad", "10.0.0.1"))
+        empty: list[str] = []
+        for hostnames in (None, empty):
+            document = route()
+            document["spec"]["hostnames"] = hostnames
+            found = attached(gate, document)
+            self.assertEqual((("own", "*.example.com"), ("any", "*")), found.names)
+            self.assertTrue(found.accepted.good)
+        self.assertEqual(
+            "NoMatchingListenerHostname", attached(gateway(listener("bad", "10.0.0.1")), document).accepted.reason
+        )
+        self.assertEqual("NoMatchingListenerHostname", self.reason(gateway(), "*"))
+
 
 class ParentTests(SynchronousTestCase):
     """Which Gateway and which listeners a parentRef means."""

@@ -132,6 +132,20 @@ class TableTests(SynchronousTestCase):
         ):
             self.assertEqual(["10.0.0.1"], self.hosts(self.table(gateway(wide, other), *routes), own))
 
+    def test_no_hostnames(self) -> None:
+        """A route without hostnames gets the names of its listener that no other route has."""
+        every = route("a", backends=[to("one")], creationTimestamp="2020-01-01T00:00:00Z")
+        del every["spec"]["hostnames"]
+        two = route("b", "*.b.test", backends=[to("two")])
+        table = self.table(gateway(), every, two)
+        self.assertEqual(["10.0.0.1"], self.hosts(table, "x.test"))
+        self.assertEqual(["10.0.0.2"], self.hosts(table, "a.b.test"))
+        self.assertRaises(Refused, table.resolution, None)
+        self.assertEqual("TLSRoute pulsar/a: Service pulsar/one, 1 endpoint", table.described["*"])
+        table = self.table(gateway(listener(hostname="*.b.test")), every)
+        self.assertEqual(["10.0.0.1"], self.hosts(table, "a.b.test"))
+        self.assertRaises(Refused, table.resolution, "x.test")
+
     def test_weights(self) -> None:
         """Backends take connections by their weights, one at a time; such answers are not cached."""
         table = self.table(gateway(), route("a", "a.test", backends=[to("one", 1), to("two", 3)]))
