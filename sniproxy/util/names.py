@@ -20,6 +20,11 @@ _NAME = re.compile(NORMAL)
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 _ALLOWED = re.compile(r"[A-Za-z0-9_.-]")
+_ZONE = r"(?:%[A-Za-z0-9_.-]+)?"
+_SHOWN = re.compile(rf"(?:[A-Za-z0-9_.-]*/)?(?:\[([0-9A-Fa-f:.]+{_ZONE})\]|([0-9A-Fa-f:.]+{_ZONE})):([0-9]{{1,5}})")
+
+HOST_PORT_SYNTAX = "write an IP address and a port, as in 10.0.0.5:43210 or [fd00::5]:43210"
+"""The cure for a text that L{plain_host_port} does not read."""
 
 
 class BadName(ValueError):
@@ -87,6 +92,30 @@ def _ip_literal(text: str) -> str | None:
 def host_port(host: str, port: int) -> str:
     """``192.0.2.7:6651``, ``[2001:db8::7]:6651``, ``broker-1.example.com:6651``."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def plain_host_port(text: str, ends_in_port: bool = False) -> str | None:
+    """The shortest form of an IP address and a port, which Java and Netty print in several forms.
+
+    They are ``/10.0.0.5:43210``, ``host/10.0.0.5:43210``, ``/[fd00:0:0:0:0:0:0:5]:43210`` and, before Java 14,
+    ``/fd00:0:0:0:0:0:0:5:43210``. An IPv4-mapped IPv6 address becomes IPv4, and a zone (``%eth0``) is left out.
+
+    @param ends_in_port: the last group of C{2001:db8::7:5} is a port, as in Pulsar's stats. False: a text that is an
+        IPv6 address as a whole has no port.
+    @return: None: the text is something else.
+    """
+    match = _SHOWN.fullmatch(text)
+    if match is None:
+        return None
+    bracketed, bare, port = match.groups()
+    if not 0 < int(port) <= 65535:
+        return None
+    if bare is not None and not ends_in_port and ip_literal(f"{bare}:{port}") is not None:
+        return None
+    try:
+        return host_port(str(plain_address(bracketed or bare)), int(port))
+    except ValueError:
+        return None
 
 
 def client_of(peer: str) -> str:

@@ -15,6 +15,7 @@ from sniproxy.util.names import (
     host_port,
     ip_literal,
     pattern,
+    plain_host_port,
     sent_name,
     server_name,
 )
@@ -185,6 +186,45 @@ class ClientTests(SynchronousTestCase):
             ("somewhere", "somewhere"),
         ):
             self.assertEqual(client, client_of(peer))
+
+
+class PlainHostPortTests(SynchronousTestCase):
+    """plain_host_port: the shortest form of an address and port."""
+
+    def test_forms(self) -> None:
+        """All forms of Java and Netty are read, with and without brackets and slash."""
+        for text, shortest in (
+            ("10.0.0.5:43210", "10.0.0.5:43210"),
+            ("/127.0.0.1:41244", "127.0.0.1:41244"),
+            ("localhost/127.0.0.1:41244", "127.0.0.1:41244"),
+            ("[0:0:0:0:0:0:0:1]:39152", "[::1]:39152"),
+            ("/[fd00:0:0:0:0:0:0:5]:1", "[fd00::5]:1"),
+            ("ip6-localhost/0:0:0:0:0:0:0:1:39152", "[::1]:39152"),
+            ("0:0:0:0:0:0:0:1:443", "[::1]:443"),
+            ("[FD00::5]:65535", "[fd00::5]:65535"),
+            ("[::ffff:127.0.0.1]:80", "127.0.0.1:80"),
+            ("::ffff:127.0.0.1:80", "127.0.0.1:80"),
+            ("0:0:0:0:0:ffff:7f00:1:80", "127.0.0.1:80"),
+            ("/[fe80:0:0:0:0:0:0:7%eth0]:5", "[fe80::7]:5"),
+            ("/fe80:0:0:0:0:0:0:7%eth0:5", "[fe80::7]:5"),
+        ):
+            self.assertEqual(shortest, plain_host_port(text), text)
+            self.assertEqual(shortest, plain_host_port(shortest))
+
+    def test_other_texts(self) -> None:
+        """A name, an address without a port, a bad port and anything else are none."""
+        for text in (
+            "127.0.0.1", "::1", "[::1]", "fd00::5", "localhost:80", "host/<unresolved>:80", "", "/", ":80", "x",
+            "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x", "127.0.0.1:\u0661", "127.0.0.256:80",
+            "127.0.0.1:80 ", "[::1:80", "::1]:80", "http://127.0.0.1:80", "[1:2]:80", "%eth0:80",
+        ):  # fmt: skip
+            self.assertIsNone(plain_host_port(text), text)
+
+    def test_ends_in_port(self) -> None:
+        """A compressed IPv6 address without brackets has a port only where that is known."""
+        self.assertIsNone(plain_host_port("2001:db8::7:5"))
+        self.assertEqual("[2001:db8::7]:5", plain_host_port("2001:db8::7:5", ends_in_port=True))
+        self.assertEqual("10.0.0.5:1", plain_host_port("10.0.0.5:1", ends_in_port=True))
 
 
 class InternationalisedTests(SynchronousTestCase):
