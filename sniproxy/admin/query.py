@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from sniproxy.util.names import HOST_PORT_SYNTAX, plain_host_port
 from sniproxy.util.text import printable
 
 # The values that the service reports are imported without a web server.
@@ -47,6 +48,20 @@ def texts_of(request: Request, name: bytes) -> list[str]:
     if not values or any(len(value) > MAX_TEXT_CHARS for value in values):
         raise ErrorAnswer(400, f"{printable(name.decode('latin-1'))} is missing or too long")
     return [value.decode("utf-8", "backslashreplace") for value in values]
+
+
+def addresses_of(request: Request, name: bytes) -> list[str]:
+    """IP addresses and ports in the query, each in its shortest form, once.
+
+    @raise ErrorAnswer: 400 if there is none, or a text is not an IP address and a port.
+    """
+    found: dict[str, None] = {}
+    for text in texts_of(request, name):
+        address = plain_host_port(text)
+        if address is None:
+            raise ErrorAnswer(400, f"{name.decode()} {printable(text)}: {HOST_PORT_SYNTAX}")
+        found[address] = None
+    return list(found)
 
 
 def values_of(request: Request) -> dict[str, str]:

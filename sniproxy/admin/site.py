@@ -18,7 +18,7 @@ from sniproxy.admin.guardedsite import JSON, TEXT, Body, GuardedSite, not_found
 from sniproxy.admin.history import STEP_S, STEPS
 from sniproxy.admin.livecounts import LiveCounts
 from sniproxy.admin.metrics import CONTENT_TYPE, Metrics
-from sniproxy.admin.query import ErrorAnswer, number_of, optional_text_of, rate_of, text_of, texts_of, values_of
+from sniproxy.admin.query import ErrorAnswer, addresses_of, number_of, optional_text_of, rate_of, text_of, values_of
 from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.recording import RECORD, record
 from sniproxy.admin.rejections import Rejections
@@ -99,7 +99,7 @@ class AdminSite(GuardedSite):
         if path == "/flows":
             return JSON, self.flows_steps()
         if path == "/who":
-            return JSON, self.who_steps(texts_of(request, b"address"))
+            return JSON, self.who_steps(addresses_of(request, b"address"))
         if path == "/faults":
             return JSON, _dumped(faults_document(self.proxy, self._now()))
         raise not_found()
@@ -194,7 +194,7 @@ class AdminSite(GuardedSite):
         return (yield from _json_steps(document))
 
     def who_steps(self, addresses: Sequence[str]) -> Steps[bytes]:
-        """Build the JSON of C{/who} in steps. @param addresses: C{host:port}, as brokers show them."""
+        """Build the JSON of C{/who} in steps. @param addresses: C{host:port}, in the shortest form."""
         live, now = self.proxy.live(), self._now()
         found: list[dict[str, Any]] = []
         for part in who_steps(live, addresses, now):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,6 +11,7 @@ from twisted.web.server import Request
 from sniproxy.admin.query import (
     MAX_TEXT_CHARS,
     ErrorAnswer,
+    addresses_of,
     number_of,
     optional_text_of,
     rate_of,
@@ -44,6 +46,16 @@ class QueryTests(SynchronousTestCase):
         self.assertEqual("a\\xff", text_of(request(t=b"a\xff"), b"t"))
         for bad in (request(), request(t=b"x" * (MAX_TEXT_CHARS + 1))):
             self.assertEqual(400, self.assertRaises(ErrorAnswer, texts_of, bad, b"t").code)
+
+    def test_addresses(self) -> None:
+        """Addresses are brought into their shortest form; another text is refused with its cure."""
+        made: Any = SimpleNamespace(args={b"a": [b"/[0:0:0:0:0:0:0:1]:80", b"[::1]:80", b"10.0.0.5:1"]})
+        self.assertEqual(["[::1]:80", "10.0.0.5:1"], addresses_of(made, b"a"))
+        for bad, shown in ((b"10.0.0.5", "10.0.0.5"), (b"a\x01:1", "a\\x01:1")):
+            answer = self.assertRaises(ErrorAnswer, addresses_of, request(a=bad), b"a")
+            why = f"a {shown}: write an IP address and a port, as in 10.0.0.5:43210 or [fd00::5]:43210"
+            self.assertEqual((400, why), (answer.code, answer.text))
+        self.assertEqual(400, self.assertRaises(ErrorAnswer, addresses_of, request(), b"a").code)
 
     def test_values(self) -> None:
         """All texts are given by their names; one that is too long is refused."""

@@ -21,14 +21,19 @@ class PathTests(SiteTestCase):
     """The paths of the endpoint."""
 
     async def test_who(self) -> None:
-        """/who has the connections behind addresses; without an address it is 400."""
+        """/who has the connections behind addresses; without an address and port it is 400."""
         sample = self.serve()
         sample.proxy.tunnels.append(SampleLive(connection(upstream=packed_address("10.0.0.5", 7))))
-        answer = await self.ask("/who?address=10.0.0.5:7&address=10.0.0.5:8")
-        (found,) = json.loads(answer.body)["tunnels"]
-        self.assertEqual((200, "10.0.0.5:7"), (answer.code, found["upstream_local"]))
+        for address in ("10.0.0.5:7", "/10.0.0.5:7", "[::ffff:10.0.0.5]:7"):
+            answer = await self.ask(f"/who?address={address}&address=10.0.0.5:8")
+            (found,) = json.loads(answer.body)["tunnels"]
+            self.assertEqual((200, "10.0.0.5:7"), (answer.code, found["upstream_local"]))
         answer = await self.ask("/who")
         self.assertEqual((400, b"address is missing or too long\n"), (answer.code, answer.body))
+        answer = await self.ask("/who?address=10.0.0.5")
+        self.assertEqual(
+            (400, True), (answer.code, answer.body.startswith(b"address 10.0.0.5: write an IP address and"))
+        )
 
     async def test_ready(self) -> None:
         """/ready is 200, and 503 while the proxy drains."""

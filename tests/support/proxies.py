@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from sniproxy.config.parser import parse
 from sniproxy.events import Connection
 from sniproxy.service import ProxyService
+from sniproxy.util.names import host_port
 from tests.support.hellos import hello
 from tests.support.reactor import reactor
 from tests.support.sockets import TIMEOUT_S, in_thread, read_exactly
@@ -21,13 +22,13 @@ LISTENER = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public
 class Backend:
     """A listening loopback socket. Call L{accept} in a thread."""
 
-    def __init__(self, case: SynchronousTestCase) -> None:
-        self.sock = socket.socket()
-        self.sock.bind(("127.0.0.1", 0))
+    def __init__(self, case: SynchronousTestCase, host: str = "127.0.0.1") -> None:
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.sock.bind((host, 0))
         self.sock.listen(8)
         self.sock.settimeout(TIMEOUT_S)
         self.port: int = self.sock.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = host_port(host, self.port)
         case.addCleanup(self.sock.close)
 
     def accept(self) -> socket.socket:

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from sniproxy.client.topics import full_name
+from sniproxy.util.names import plain_host_port
 
 TIMEOUT_S = 10.0
 """Timeout for an answer, in seconds."""
@@ -30,7 +31,10 @@ class BrokerError(Exception):
 
 @attrs.frozen
 class BrokerClient:
-    """A producer or consumer of a topic. @ivar what: in words. @ivar address: as the broker shows it, C{host:port}."""
+    """A producer or consumer of a topic.
+
+    @ivar what: in words. @ivar address: the shortest form of its address and port; another text as the broker shows it.
+    """
 
     what: str
     address: str
@@ -72,7 +76,9 @@ def _clients(stats: Any, where: str) -> Iterator[BrokerClient]:
 
 def _client(what: str, stats: dict[str, Any]) -> BrokerClient:
     address = stats.get("address")
-    return BrokerClient(what, address.lstrip("/") if isinstance(address, str) else "")
+    if not isinstance(address, str):
+        return BrokerClient(what, "")
+    return BrokerClient(what, plain_host_port(address, ends_in_port=True) or address)
 
 
 class _NotFound(Exception):

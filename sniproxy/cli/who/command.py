@@ -15,6 +15,7 @@ from sniproxy.cli.progress import ProgressBar
 from sniproxy.cli.subcommand import add_command
 from sniproxy.cli.who.brokerstats import BrokerClient, BrokerError, clients_of
 from sniproxy.cli.who.logs import LogError, find
+from sniproxy.util.names import HOST_PORT_SYNTAX, plain_host_port
 from sniproxy.util.text import amount, bounded, duration, printable
 
 Found = Mapping[str, Sequence[dict[str, Any]]]
@@ -31,7 +32,7 @@ def add_who(commands: Any) -> argparse.ArgumentParser:
         "connections of running proxies (--admin), and in their access logs (--log). With --topic it asks the broker "
         "for the addresses of a topic's producers and consumers.",
     )
-    parser.add_argument("addresses", nargs="*", metavar="HOST:PORT", help="as the broker shows it")
+    parser.add_argument("addresses", nargs="*", type=_address, metavar="HOST:PORT", help="as the broker shows it")
     parser.add_argument(
         "--admin",
         type=as_url,
@@ -67,7 +68,7 @@ def run_who(options: argparse.Namespace, out: TextIO, error: TextIO) -> int:
     if not options.addresses and options.topic is None:
         options.usage("name addresses as the broker shows them, HOST:PORT, or a --topic")
     asked = [BrokerClient("", one) for one in options.addresses] + _of_topic(options)
-    addresses = list(dict.fromkeys(one.address for one in asked if one.address))
+    addresses = list(dict.fromkeys(one.address for one in asked if plain_host_port(one.address)))
     found, errors = _search(options, addresses, error)
     for one in asked:
         connections = found.get(one.address, ())
@@ -78,6 +79,13 @@ def run_who(options: argparse.Namespace, out: TextIO, error: TextIO) -> int:
     if errors:
         raise AdminError("; ".join(errors))
     return 0 if all(found.get(one.address) for one in asked) else 1
+
+
+def _address(text: str) -> str:
+    address = plain_host_port(text)
+    if address is None:
+        raise argparse.ArgumentTypeError(f"{bounded(text)!r}: {HOST_PORT_SYNTAX}")
+    return address
 
 
 def _of_topic(options: argparse.Namespace) -> list[BrokerClient]:

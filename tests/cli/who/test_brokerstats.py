@@ -50,6 +50,14 @@ class ClientsTests(SynchronousTestCase):
         self.assertRaises(BrokerError, self.asked, {}, "persistent://a/b/x y?z/1")
         self.assertEqual("/admin/v2/persistent/a/b/x%20y%3Fz/1/stats", self.api.heard[0][0])
 
+    def test_forms(self) -> None:
+        """Addresses are in the shortest form, also those of Netty's PROXY protocol headers, without brackets."""
+        shown = ("/[0:0:0:0:0:0:0:1]:39152", "2001:db8:0:0:0:0:0:7:5", "2001:db8::7:5", "/[::ffff:10.0.0.5]:1", "local")
+        found = self.asked({f"{BASE}/stats": stats(*shown)})
+        self.assertEqual(
+            ["[::1]:39152", "[2001:db8::7]:5", "[2001:db8::7]:5", "10.0.0.5:1", "local"], [one.address for one in found]
+        )
+
     def test_no_address(self) -> None:
         """A client without an address is kept, without one."""
         found = self.asked({f"{BASE}/stats": {"publishers": [{"producerName": "p"}]}})

@@ -10,14 +10,17 @@ from pathlib import Path
 
 from sniproxy import ctl
 from sniproxy.logs.access import json_line
+from sniproxy.net.listener import address_text
 from sniproxy.proxyprotocol.header import Address
 from sniproxy.proxyprotocol.writer import write_v1
+from sniproxy.util.text import printable
 from tests.cli.who.stats import AdminAPI, stats
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly
 
+STATS = "/admin/v2/persistent/public/default/t/stats"
 ADMIN = '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
 
 
@@ -26,6 +29,10 @@ class WhoTests(SocketTestCase):
 
     def proxy(self, more: str = "", rest: str = "") -> tuple[Proxy, str]:
         self.backend = Backend(self)
+        return self.serve(more, rest)
+
+    def serve(self, more: str = "", rest: str = "") -> tuple[Proxy, str]:
+        """A proxy in front of the backend, and the URL of its endpoint."""
         proxy = Proxy(self, LISTENER + more + route(self.backend.address) + ADMIN + rest)
         address = proxy.service.admin_address
         assert address is not None
@@ -39,7 +46,7 @@ class WhoTests(SocketTestCase):
         upstream = await in_thread(self.backend.accept)
         self.addCleanup(upstream.close)
         await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-        return client, "{}:{}".format(*upstream.getpeername())
+        return client, address_text(upstream.getpeername())
 
     async def ctl(self, *arguments: str) -> tuple[int, str, str]:
         out, error = io.StringIO(), io.StringIO()
@@ -60,6 +67,36 @@ class WhoTests(SocketTestCase):
         self.assertEqual((1, "192.0.2.1:9"), (status, out.splitlines()[0]))
         self.assertIn("not found: it came by another way", out)
         self.assertEqual([], one.records)
+
+    async def test_forms(self) -> None:
+        """An IPv4 address is found in each form of Java, live and in logs."""
+        proxy, url = self.proxy()
+        _, address = await self.tunnel(proxy)
+        port = address.rpartition(":")[2]
+        log = Path(self.mktemp())
+        log.write_text(json_line(next(iter(proxy.service.view.live())).record))
+        for text in (f"/{address}", f"localhost/{address}", f"[::ffff:127.0.0.1]:{port}"):
+            for source in (("--admin", url), ("--log", str(log))):
+                status, out, error = await self.ctl("who", text, *source)
+                self.assertEqual((0, "", address), (status, error, out.splitlines()[0]))
+
+    async def test_ipv6(self) -> None:
+        """An IPv6 address is found as Java prints it, live, in logs and of a topic."""
+        self.backend = Backend(self, "::1")
+        proxy, url = self.serve()
+        _, address = await self.tunnel(proxy)
+        port = address.rpartition(":")[2]
+        log = Path(self.mktemp())
+        log.write_text(json_line(next(iter(proxy.service.view.live())).record))
+        java = f"[0:0:0:0:0:0:0:1]:{port}"
+        for text in (java, f"/{java}", f"0:0:0:0:0:0:0:1:{port}"):
+            for source in (("--admin", url), ("--log", str(log))):
+                status, out, error = await self.ctl("who", text, *source)
+                self.assertEqual((0, "", f"[::1]:{port}"), (status, error, out.splitlines()[0]))
+        api = AdminAPI(self, {STATS: stats(f"/{java}", "local")})
+        topic = ("--topic", "t", "--broker-admin", api.url)
+        status, out, _ = await self.ctl("who", *topic, "--admin", url, "--log", str(log))
+        self.assertEqual((1, 1, 1), (status, out.count("  client "), out.count("not found")), out)
 
     async def test_through_a_balancer(self) -> None:
         """The client is the one that the load balancer's header names."""
@@ -102,7 +139,7 @@ class WhoTests(SocketTestCase):
         """The producers and consumers of a topic, each with its client."""
         proxy, url = self.proxy()
         client, address = await self.tunnel(proxy)
-        api = AdminAPI(self, {"/admin/v2/persistent/public/default/t/stats": stats(f"/{address}", sub="/192.0.2.1:9")})
+        api = AdminAPI(self, {STATS: stats(f"/{address}", sub="/192.0.2.1:9")})
         status, out, error = await self.ctl("who", "--topic", "t", "--broker-admin", api.url, "--admin", url)
         self.assertEqual((1, ""), (status, error))
         first, second, third, _ = out.splitlines()
@@ -123,7 +160,7 @@ class WhoTests(SocketTestCase):
             self.assertIn(f"sniproxyctl: {why}", error)
         status, out, error = await self.ctl("who", address, "--admin", "http://127.0.0.1:1")
         self.assertEqual(1, status)
-        api = AdminAPI(self, {"/admin/v2/persistent/public/default/t/stats": stats()})
+        api = AdminAPI(self, {STATS: stats()})
         for topic, why in (("t", "no producer and no consumer"), ("u", "knows no topic"), ("a/b", "invalid topic")):
             status, _, error = await self.ctl("who", "--topic", topic, "--broker-admin", api.url, "--admin", url)
             self.assertEqual(1, status)
@@ -132,11 +169,22 @@ class WhoTests(SocketTestCase):
     async def test_usage(self) -> None:
         """Wrong usage exits with 2."""
         for arguments in (
-            ["a:1"],
+            ["10.0.0.5:1"],
             ["--admin", "http://a:1"],
             ["--topic", "t", "--admin", "http://a:1"],
-            ["a:1", "--broker-admin", "http://a:1", "--admin", "http://a:1"],
+            ["10.0.0.5:1", "--broker-admin", "http://a:1", "--admin", "http://a:1"],
         ):
             self.patch(sys, "stderr", io.StringIO())
             error = self.assertRaises(SystemExit, ctl.main, ["who", *arguments])
             self.assertEqual(2, error.code)
+
+    async def test_no_address(self) -> None:
+        """A text that is not an IP address and a port is wrong usage, with the value and the cure."""
+        for text in ("127.0.0.1", "localhost:80", "::1", "a\x1b[31m:1"):
+            error = io.StringIO()
+            self.patch(sys, "stderr", error)
+            status = self.assertRaises(SystemExit, ctl.main, ["who", text, "--admin", "http://127.0.0.1:1"])
+            self.assertEqual(2, status.code)
+            self.assertIn(
+                f"{printable(text)!r}: write an IP address and a port, as in 10.0.0.5:43210 or", error.getvalue()
+            )

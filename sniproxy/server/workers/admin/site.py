@@ -19,7 +19,7 @@ from sniproxy.admin.faults import FAULT_ACTIONS, ONE_PROCESS
 from sniproxy.admin.guardedsite import JSON, TEXT, Body, GuardedSite, not_found
 from sniproxy.admin.history import STEP_S, STEPS
 from sniproxy.admin.metrics import CONTENT_TYPE
-from sniproxy.admin.query import ErrorAnswer, number_of, optional_text_of, rate_of, text_of, texts_of
+from sniproxy.admin.query import ErrorAnswer, addresses_of, number_of, optional_text_of, rate_of, text_of
 from sniproxy.admin.recording import ONE_PROCESS as RECORDS_ONE_PROCESS
 from sniproxy.admin.recording import RECORD
 from sniproxy.admin.site import DEFAULT_TUNNELS, MAX_LISTED, MAX_TOPICS, MAX_WORKER_TUNNELS
@@ -127,7 +127,7 @@ class WorkersSite(GuardedSite):
         if path == "/flows":
             return JSON, self._merged(path, path, lambda _: documents.flows)
         if path == "/who":
-            query = "/who?" + urlencode([("address", one) for one in texts_of(request, b"address")])
+            query = "/who?" + urlencode([("address", one) for one in addresses_of(request, b"address")])
             return JSON, self._merged(query, query, lambda _: documents.who)
         if path == "/faults":
             return JSON, self._merged(path, path, lambda _: documents.faults)

@@ -136,6 +136,7 @@ class WorkersSiteTests(SiteTestCase):
         self.assertTrue((await self.document("/topics"))["inspecting"])
         self.assertLess(0, (await self.document("/flows"))["connections"])
         self.assertEqual([], (await self.document("/who?address=192.0.2.1:1"))["tunnels"])
+        self.assertEqual(400, (await self.ask("/who?address=192.0.2.1")).code)
         self.assertEqual(
             (400, "sort must be one of newest, age, bytes, name, client, target"), await self.said("/tunnels?sort=x")
         )
