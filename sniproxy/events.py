@@ -88,6 +88,7 @@ class Connection:
     @ivar faults: the names of the first faults on purpose that were applied, in order.
     @ivar upstream: the proxy's own address and port towards the target, from L{packed_address}. None: no target was
         connected.
+    @ivar header_sent: the target got a PROXY protocol header with C{client}, which a broker then shows as its client.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Connection:
     proxied: Proxied | None = None
     upstream: int | None = None
     faults: tuple[str, ...] = ()
+    header_sent: bool = False
 
     @property
     def upstream_local(self) -> str | None:

@@ -117,6 +117,7 @@ def tunnel(live: LiveConnection, now: float) -> dict[str, Any]:
         "peer": None if record.proxied is None else record.proxied.peer,
         "authority": record.other_authority,
         "upstream_local": record.upstream_local,
+        "header_sent": record.header_sent,
         "age_s": round(max(0.0, now - record.time), 3),  # the clock may have been set back
         "bytes_up": live.bytes_up,
         "bytes_down": live.bytes_down,

@@ -54,6 +54,7 @@ async def handle_tls(
     header = header_for(conn, route.send_proxy)
     if terminator is None:
         received = header + received
+        conn.record.header_sent = bool(header)
     else:
         upstream, received = await end_tls(conn, terminator, upstream, received), b""
         send_header(conn, upstream, header)

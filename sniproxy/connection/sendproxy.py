@@ -43,6 +43,7 @@ def send_header(conn: Lifecycle, upstream: socket.socket, header: bytes) -> None
     if sent < len(header):
         conn.context.closer(upstream)
         raise Refusal(Result.CONNECT_FAILED, "the target's socket took only a part of the PROXY protocol header")
+    conn.record.header_sent = True
 
 
 def _address(text: str) -> Address | None:

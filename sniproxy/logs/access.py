@@ -27,6 +27,7 @@ SUMMARY_INTERVAL_S = 10
 
 _MAX_SUMS = 1000  # combinations of client, server name and result
 _PADDED = {result: f"{result:<15}" for result in Result}
+_HEADER_SENT = ', "header_sent": true'
 _ENDED_WELL = (Result.OK, Result.DRAINED, Result.IDLE_TIMEOUT)
 
 
@@ -54,7 +55,7 @@ def json_line(connection: Connection, result: str | None = None) -> str:
         f'"hello_s": {_seconds(one.hello_s)}, "resolve_s": {_seconds(one.resolve_s)}, '
         f'"connect_s": {_seconds(one.connect_s)}, "total_s": {_seconds(one.total_s)}, '
         f'"reason": {quote(bounded(one.reason))}{"" if one.proxied is None else _proxied(one.proxied)}'
-        f"{_faults(one.faults) if one.faults else ''}}}"
+        f"{_HEADER_SENT if one.header_sent else ''}{_faults(one.faults) if one.faults else ''}}}"
     )
 
 

@@ -142,6 +142,7 @@ class StatusTests(SynchronousTestCase):
                     "peer": None,
                     "authority": None,
                     "upstream_local": None,
+                    "header_sent": False,
                     "age_s": 60.25,
                     "bytes_up": 517,
                     "bytes_down": 4_000,

@@ -57,6 +57,17 @@ class SendProxyTests(ConversationCase):
             proxy = Proxy(self, route(backend.address, more=more))
             found, (source, destination) = await self.header(proxy, backend, data, data)
             self.assertEqual(ProxyHeader(version, source, destination, tlvs), found)
+            self.assertTrue((await proxy.ended()).header_sent)
+
+    async def test_no_header(self) -> None:
+        """The record of a connection says whether its target got a header."""
+        backend, data = Backend(self), hello(name=NAME)
+        proxy = Proxy(self, route(backend.address))
+        with proxy.connect() as client:
+            client.sendall(data)
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
+        self.assertFalse((await proxy.ended()).header_sent)
 
     async def test_unique_id(self) -> None:
         """The unique id is that of the access log."""
@@ -84,6 +95,7 @@ class SendProxyTests(ConversationCase):
         proxy = Proxy(self, text + f'target = "{backend.address}"\nsend_proxy = "v2"\n')
         found, (source, destination) = await self.header(proxy, backend, b"frames", b"frames")
         self.assertEqual(ProxyHeader(2, source, destination), found)
+        self.assertTrue((await proxy.ended()).header_sent)
 
     async def test_inside_tls(self) -> None:
         """Where TLS is terminated, the header is the first data inside the target's TLS."""
@@ -142,7 +154,8 @@ class FaultTests(ConversationCase):
     def test_gone(self) -> None:
         """If the target has left, or takes only a part, the connection is refused and the target's socket closed."""
         closed: list[object] = []
-        conn: Any = SimpleNamespace(context=SimpleNamespace(closer=closed.append))
+        record = SimpleNamespace(header_sent=False)
+        conn: Any = SimpleNamespace(context=SimpleNamespace(closer=closed.append), record=record)
 
         def broken(data: bytes) -> int:
             raise ConnectionResetError(104, "Connection reset by peer")
@@ -151,3 +164,6 @@ class FaultTests(ConversationCase):
             error = self.assertRaises(Refusal, send_header, conn, cast(Any, SimpleNamespace(send=send)), b"PROXY ...")
             self.assertEqual((Result.CONNECT_FAILED, number), (error.result, len(closed)))
         send_header(conn, cast(Any, None), b"")
+        self.assertFalse(record.header_sent)
+        send_header(conn, cast(Any, SimpleNamespace(send=len)), b"PROXY ...")
+        self.assertTrue(record.header_sent)

@@ -93,6 +93,12 @@ class JsonLineTests(SynchronousTestCase):
         self.assertEqual(("10.0.0.9:7", proxied.tlvs), (found["peer"], found["proxy_tlv"]))
         self.assertEqual(json.loads(json_line(attrs.evolve(FULL, proxied=Proxied("unix", {}))))["proxy_tlv"], {})
 
+    def test_header_sent(self) -> None:
+        """A target that got a PROXY protocol header adds a field, before that of faults."""
+        line = json_line(attrs.evolve(FULL, header_sent=True, faults=("a",)))
+        self.assertEqual([("header_sent", True), ("faults", ["a"])], list(json.loads(line).items())[-2:])
+        self.assertEqual(json.dumps(json.loads(line)), line)
+
     def test_as_json_writes(self) -> None:
         """A line is what json.dumps writes, for any texts and numbers."""
         texts = ('a "quoted" \\ path', "\x1b[2J\n", "caf\u00e9 \U0001f600", "", "~^a\\.b$")

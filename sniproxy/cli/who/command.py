@@ -19,7 +19,28 @@ from sniproxy.util.names import HOST_PORT_SYNTAX, plain_host_port
 from sniproxy.util.text import amount, bounded, duration, printable
 
 Found = Mapping[str, Sequence[dict[str, Any]]]
-"""By address: open connections and records of the access log, the oldest first."""
+"""By address: open connections, then records of the access log, the oldest first."""
+
+
+class Connections:
+    """Connections that were found, by the addresses that their targets show.
+
+    A target shows C{upstream_local}, or C{client} if it got a PROXY protocol header.
+    """
+
+    def __init__(self) -> None:
+        self._by_local: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._by_client: dict[str, list[dict[str, Any]]] = defaultdict(list)
+
+    def add(self, one: dict[str, Any]) -> None:
+        """Add an open connection, or a record of the access log."""
+        self._by_local[str(one.get("upstream_local"))].append(one)
+        if one.get("header_sent") is True:
+            self._by_client[str(one.get("client"))].append(one)
+
+    def at(self, address: str) -> Sequence[dict[str, Any]]:
+        """Those with this address towards the target; if there are none, those with this client."""
+        return self._by_local.get(address) or self._by_client.get(address) or ()
 
 
 def add_who(commands: Any) -> argparse.ArgumentParser:
@@ -102,7 +123,7 @@ def _of_topic(options: argparse.Namespace) -> list[BrokerClient]:
 
 
 def _search(options: argparse.Namespace, addresses: Sequence[str], error: TextIO) -> tuple[Found, list[str]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    found = Connections()
     errors: list[str] = []
     seen: set[str] = set()
     past: dict[tuple[str, str], dict[str, Any]] = {}  # the last line of a connection counts
@@ -115,7 +136,7 @@ def _search(options: argparse.Namespace, addresses: Sequence[str], error: TextIO
         for url, tunnels in answers.items():
             for one in tunnels:
                 seen.add(str(one.get("id")))
-                found[str(one.get("upstream_local"))].append({"proxy": url, **one})
+                found.add({"proxy": url, **one})
     for path in options.log:
         bar: ProgressBar | None = None
 
@@ -127,14 +148,14 @@ def _search(options: argparse.Namespace, addresses: Sequence[str], error: TextIO
         try:
             for record in find(path, addresses, progress):
                 if str(record.get("id")) not in seen:
-                    past[str(record["upstream_local"]), str(record.get("id"))] = {"log": path, **record}
+                    past[str(record.get("upstream_local")), str(record.get("id"))] = {"log": path, **record}
         except LogError as problem:
             errors.append(f"{printable(path)}: {problem}")
         if bar is not None:
             bar.hide()
-    for (address, _), record in past.items():
-        found[address].append(record)
-    return found, errors
+    for record in past.values():
+        found.add(record)
+    return {address: found.at(address) for address in addresses}, errors
 
 
 def _lines(asked: BrokerClient, connections: Sequence[dict[str, Any]]) -> Iterator[str]:

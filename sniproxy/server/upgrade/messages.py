@@ -200,7 +200,7 @@ class Remaining(msgspec.Struct, tag="remaining", frozen=True):
     ends: float | None
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """The fields of L{Connection} that an open tunnel has."""
 
     id: str
@@ -216,6 +216,7 @@ class Record(msgspec.Struct, frozen=True):
     connect_s: float | None
     proxied: tuple[str, dict[str, str], tuple[str, int] | None] | None
     upstream: int | None
+    header_sent: bool = False
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -292,6 +293,7 @@ def to_record(connection: Connection) -> Record:
         connection.connect_s,
         None if proxied is None else _to_tuple(proxied),
         connection.upstream,
+        connection.header_sent,
     )
 
 

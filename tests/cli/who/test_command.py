@@ -8,7 +8,10 @@ import socket
 import sys
 from pathlib import Path
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from sniproxy import ctl
+from sniproxy.cli.who.command import Connections
 from sniproxy.logs.access import json_line
 from sniproxy.net.listener import address_text
 from sniproxy.proxyprotocol.header import Address
@@ -24,28 +27,46 @@ STATS = "/admin/v2/persistent/public/default/t/stats"
 ADMIN = '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
 
 
+class ConnectionsTests(SynchronousTestCase):
+    """Connections."""
+
+    def test_preference(self) -> None:
+        """An address is that of a proxy first; only without one it is that of a client whose target got a header."""
+        found = Connections()
+        for number, (local, client, sent) in enumerate(
+            (("p:1", "a:1", True), ("a:1", "b:1", True), ("p:2", "c:1", False))
+        ):
+            found.add({"id": number, "upstream_local": local, "client": client, "header_sent": sent})
+        found.add({"id": 3, "upstream_local": "p:3", "client": "b:1"})
+        for address, ids in (("p:1", [0]), ("a:1", [1]), ("b:1", [1]), ("c:1", []), ("p:3", [3])):
+            self.assertEqual(ids, [one["id"] for one in found.at(address)])
+
+
 class WhoTests(SocketTestCase):
     """sniproxyctl who."""
 
-    def proxy(self, more: str = "", rest: str = "") -> tuple[Proxy, str]:
+    def proxy(self, more: str = "", rest: str = "", route_more: str = "") -> tuple[Proxy, str]:
         self.backend = Backend(self)
-        return self.serve(more, rest)
+        return self.serve(more, rest, route_more)
 
-    def serve(self, more: str = "", rest: str = "") -> tuple[Proxy, str]:
+    def serve(self, more: str = "", rest: str = "", route_more: str = "") -> tuple[Proxy, str]:
         """A proxy in front of the backend, and the URL of its endpoint."""
-        proxy = Proxy(self, LISTENER + more + route(self.backend.address) + ADMIN + rest)
+        proxy = Proxy(self, LISTENER + more + route(self.backend.address, more=route_more) + ADMIN + rest)
         address = proxy.service.admin_address
         assert address is not None
         return proxy, "http://{}:{}".format(*address)
 
-    async def tunnel(self, proxy: Proxy, before: bytes = b"") -> tuple[socket.socket, str]:
-        """Open a tunnel. @return: the client, and the address that the backend sees."""
+    async def tunnel(self, proxy: Proxy, before: bytes = b"", sent: bytes = b"") -> tuple[socket.socket, str]:
+        """Open a tunnel. @param before: the client sends it before its hello. @param sent: the proxy does.
+
+        @return: the client, and the address that the backend sees.
+        """
         client = proxy.connect()
         self.addCleanup(client.close)
         client.sendall(before + hello(name=NAME))
         upstream = await in_thread(self.backend.accept)
         self.addCleanup(upstream.close)
-        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        self.assertEqual(sent, (await in_thread(read_exactly, upstream, len(sent + hello(name=NAME))))[: len(sent)])
         return client, address_text(upstream.getpeername())
 
     async def ctl(self, *arguments: str) -> tuple[int, str, str]:
@@ -104,6 +125,20 @@ class WhoTests(SocketTestCase):
         client, address = await self.tunnel(proxy, write_v1(Address("192.0.2.7", 5), Address("192.0.2.8", 6)))
         _, out, _ = await self.ctl("who", address, "--admin", url)
         self.assertIn("client 192.0.2.7:5 through {}:{}".format(*client.getsockname()), out)
+
+    async def test_header_sent(self) -> None:
+        """Brokers that get the client's address in a header show it: the client is found, live and in logs."""
+        proxy, url = self.proxy('proxy_protocol = "required"\n', route_more='send_proxy = "v1"\n')
+        source, destination = Address("2001:db8::7", 5), Address("2001:db8::1", 6)
+        _, address = await self.tunnel(proxy, write_v1(source, destination), write_v1(source, destination))
+        log = Path(self.mktemp())
+        log.write_text(json_line(next(iter(proxy.service.view.live())).record))
+        api = AdminAPI(self, {STATS: stats("2001:db8::7:5")})
+        for asked in (["[2001:db8::7]:5"], [address], ["--topic", "t", "--broker-admin", api.url]):
+            for source_of in (("--admin", url), ("--log", str(log))):
+                status, out, error = await self.ctl("who", *asked, *source_of)
+                self.assertEqual((0, ""), (status, error))
+                self.assertIn("\n  client [2001:db8::7]:5 through ", out)
 
     async def test_log(self) -> None:
         """A past connection in a log; one that is still open is listed once."""

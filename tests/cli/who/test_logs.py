@@ -12,10 +12,11 @@ from sniproxy.events import Connection, packed_address
 from sniproxy.logs.access import json_line
 
 
-def line(number: int, address: str = "10.0.0.5", reason: str = "") -> str:
-    """A line of an access log; its number is the port towards the target."""
+def line(number: int, address: str = "10.0.0.5", reason: str = "", client: str = "c:1", sent: bool = False) -> str:
+    """A line of an access log; its number is the port towards the target. C{sent}: the target got a header."""
+    upstream = packed_address(address, number)
     return json_line(
-        Connection(f"id-{number}", 0.0, "public", "c:1", upstream=packed_address(address, number), reason=reason)
+        Connection(f"id-{number}", 0.0, "public", client, upstream=upstream, reason=reason, header_sent=sent)
     )
 
 
@@ -36,6 +37,12 @@ class FindTests(SynchronousTestCase):
         self.assertEqual(["id-1"], self.found(text, "[fd00::5]:1"))
         self.assertEqual([], self.found(text, "10.0.0.5:3", "10x0.0.5:1"))
         self.assertEqual([], self.found(text))
+
+    def test_client(self) -> None:
+        """A record is found by its client if the target got a PROXY protocol header, and only then."""
+        text = "\n".join(line(number, client="[fd00::5]:9", sent=number == 2) for number in (1, 2, 3)).encode()
+        self.assertEqual(["id-2"], self.found(text, "[fd00::5]:9"))
+        self.assertEqual(["id-2", "id-3"], self.found(text, "10.0.0.5:3", "[fd00::5]:9"))
 
     def test_gzip(self) -> None:
         """A rotated, compressed log is read as well."""

@@ -97,7 +97,7 @@ def whole() -> Connection:
         server_name="broker-1.example", alpn=("x", "y"), route="*.example", target=str(TARGET), received=517,
         hello_s=0.25, resolve_s=0.5, connect_s=0.125, upstream=50000,
         proxied=Proxied("10.0.0.1:99", {"authority": "broker-1.example"}, Address("10.0.0.2", 443)),
-        bytes_up=11, bytes_down=22,
+        bytes_up=11, bytes_down=22, header_sent=True,
     )  # fmt: skip
 
 
