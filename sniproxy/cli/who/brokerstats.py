@@ -1,21 +1,26 @@
 """Asks a broker's admin API who produces to a topic and consumes from it.
 
-Source: https://pulsar.apache.org/admin-rest-api, ``getStats`` and ``getPartitionedStats``.
+Sources: https://pulsar.apache.org/admin-rest-api, ``getStats`` and ``getPartitionedStats``; for scalable topics, of
+which that page says nothing, the classes of Pulsar 5.0.1: ``broker.admin.v2.ScalableTopics`` has the paths,
+``ScalableTopicStats`` and ``SegmentTopicStats`` of ``common.policies.data`` have the fields.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import attrs
 
-from sniproxy.client.topics import full_name
+from sniproxy.client.topics import full_name, is_scalable
+from sniproxy.pulsar.topicname import topic_of_segment
 from sniproxy.util.names import plain_host_port
 
 TIMEOUT_S = 10.0
@@ -23,6 +28,10 @@ TIMEOUT_S = 10.0
 
 MAX_ANSWER_BYTES = 64 << 20
 """Largest accepted answer."""
+
+
+_Get = Callable[[str], dict[str, Any]]
+_SCALABLE = ("topic://", "segment://")
 
 
 class BrokerError(Exception):
@@ -41,31 +50,64 @@ class BrokerClient:
 
 
 def clients_of(url: str, topic: str, token: str | None = None, trust: str | None = None) -> list[BrokerClient]:
-    """The producers and consumers of a topic, or of all its partitions.
+    """The producers and consumers of a topic, or of all its partitions or segments.
 
     @param url: of the admin API, as ``http://broker-1:8080``. @param token: for ``Authorization``. None: none.
     @param trust: a PEM file with the authorities for ``https://``. None: the system's.
     @raise BrokerError: there is no usable answer. @raise ValueError: the topic's name is invalid.
     """
-    kind, _, rest = full_name(topic).partition("://")
-    base = f"{url.rstrip('/')}/admin/v2/{kind}/{'/'.join(urllib.parse.quote(part, '') for part in rest.split('/'))}"
+    name = full_name(topic)
+    get = partial(_document, token=token, trust=trust)
     try:
-        stats = _document(f"{base}/stats", token, trust)
+        parent = topic_of_segment(name)
+        if parent is not None:
+            return _of_segment(get, _base(url, "scalable", parent), name.rpartition("-")[2])
+        if is_scalable(name):
+            return _of_scalable(get, _base(url, "scalable", name))
+        return _of_topic(get, _base(url, name.partition("://")[0], name))
     except _NotFound:
-        try:
-            stats = _document(f"{base}/partitioned-stats?perPartition=true", token, trust)
-        except _NotFound:
-            raise BrokerError(f"the broker knows no topic {full_name(topic)}") from None
-        parts = stats.get("partitions")
-        if not isinstance(parts, dict):
-            raise BrokerError("unexpected answer: it has no partitions") from None
-        return [one for name, part in parts.items() for one in _clients(part, f" of {name.rpartition('-')[2]}")]
-    return list(_clients(stats, ""))
+        why = "; only brokers of Pulsar 5.0 and newer have scalable topics" if name.startswith(_SCALABLE) else ""
+        raise BrokerError(f"the broker knows no topic {name}{why}") from None
 
 
-def _clients(stats: Any, where: str) -> Iterator[BrokerClient]:
+def _base(url: str, kind: str, name: str) -> str:
+    path = "/".join(urllib.parse.quote(part, "") for part in name.partition("://")[2].split("/"))
+    return f"{url.rstrip('/')}/admin/v2/{kind}/{path}"
+
+
+def _of_topic(get: _Get, base: str) -> list[BrokerClient]:
     try:
-        for producer in stats.get("publishers", []):
+        return list(_clients(get(f"{base}/stats"), ""))
+    except _NotFound:
+        parts = get(f"{base}/partitioned-stats?perPartition=true").get("partitions")
+    if not isinstance(parts, dict):
+        raise BrokerError("unexpected answer: it has no partitions")
+    return [one for name, part in parts.items() for one in _clients(part, f" of {name.rpartition('-')[2]}")]
+
+
+def _of_scalable(get: _Get, base: str) -> list[BrokerClient]:
+    """The clients of all segments. The topic's own stats have one address of a client, and a client may have several
+    connections, because brokers share the segments."""
+    layout = get(f"{base}/stats").get("layout")
+    segments = layout.get("segments") if isinstance(layout, dict) else None
+    if not isinstance(segments, dict):
+        raise BrokerError("unexpected answer: it has no segments")
+    found: list[BrokerClient] = []
+    for segment in segments:
+        with contextlib.suppress(_NotFound):  # it was removed since
+            found += _of_segment(get, base, segment)
+    return found
+
+
+def _of_segment(get: _Get, base: str, segment: str) -> list[BrokerClient]:
+    stats = get(f"{base}/segments/{urllib.parse.quote(segment, '')}/stats")
+    return list(_clients(stats, f" of segment {segment}", "producers"))
+
+
+def _clients(stats: Any, where: str, producers: str = "publishers") -> Iterator[BrokerClient]:
+    """@param where: follows the client's name. @param producers: the field that has them."""
+    try:
+        for producer in stats.get(producers, []):
             yield _client(f"producer {producer.get('producerName', '')}{where}", producer)
         for name, subscription in stats.get("subscriptions", {}).items():
             for consumer in subscription.get("consumers", []):

@@ -69,7 +69,10 @@ def add_who(commands: Any) -> argparse.ArgumentParser:
         metavar="FILE",
         help="an access log, also compressed by gzip; repeat it for each file, the oldest first",
     )
-    parser.add_argument("--topic", help="find the producers and consumers of this topic; needs --broker-admin")
+    parser.add_argument(
+        "--topic",
+        help="find the producers and consumers of this topic, also topic://... or segment://...; needs --broker-admin",
+    )
     parser.add_argument("--broker-admin", metavar="URL", help="the admin API of any broker, such as http://broker:8080")
     parser.add_argument("--broker-token-file", metavar="FILE", help="a file with a token for the admin API")
     parser.add_argument("--broker-trust", metavar="FILE", help="PEM of the authorities for an https:// admin API")

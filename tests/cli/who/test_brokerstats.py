@@ -7,9 +7,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.cli.who.brokerstats import BrokerClient, BrokerError, clients_of
-from tests.cli.who.stats import AdminAPI, stats
+from tests.cli.who.stats import AdminAPI, segment_stats, stats
 
 BASE = "/admin/v2/persistent/public/default/t"
+SCALABLE = "/admin/v2/scalable/public/default/t"
 PARTITIONED = f"{BASE}/partitioned-stats?perPartition=true"
 
 
@@ -38,6 +39,46 @@ class ClientsTests(SynchronousTestCase):
         parts = {f"persistent://public/default/t-partition-{n}": stats(f"/10.0.0.5:{n}") for n in (1, 2)}
         found = self.asked({PARTITIONED: {"partitions": parts}})
         self.assertEqual(["producer p0 of 1", "producer p0 of 2"], [one.what for one in found])
+
+    def test_scalable(self) -> None:
+        """The clients of all segments of a scalable topic; a segment that was removed meanwhile is left out."""
+        layout = {str(number): {"name": f"segment://public/default/t/{number}"} for number in (0, 2, 3)}
+        found = self.asked(
+            {
+                f"{SCALABLE}/stats": {"layout": {"epoch": 4, "segments": layout}, "producers": [], "subscriptions": {}},
+                f"{SCALABLE}/segments/0/stats": segment_stats("/10.0.0.5:1", sub="/10.0.0.5:2"),
+                f"{SCALABLE}/segments/3/stats": segment_stats("/[0:0:0:0:0:0:0:1]:3"),
+            },
+            "topic://public/default/t",
+        )
+        self.assertEqual(
+            [
+                BrokerClient("producer p0 of segment 0", "10.0.0.5:1"),
+                BrokerClient("consumer sub/c of segment 0", "10.0.0.5:2"),
+                BrokerClient("producer p0 of segment 3", "[::1]:3"),
+            ],
+            found,
+        )
+
+    def test_segment(self) -> None:
+        """The clients of one segment."""
+        answers = {f"{SCALABLE}/segments/12/stats": segment_stats("/10.0.0.5:1")}
+        found = self.asked(answers, "segment://public/default/t/0000-7fff-12")
+        self.assertEqual([BrokerClient("producer p0 of segment 12", "10.0.0.5:1")], found)
+
+    def test_unknown_scalable(self) -> None:
+        """An unknown scalable topic or segment is named, with the releases that have such topics."""
+        for topic in ("topic://public/default/t", "segment://public/default/t/0000-7fff-12"):
+            error = str(self.assertRaises(BrokerError, self.asked, {}, topic))
+            self.assertEqual(
+                f"the broker knows no topic {topic}; only brokers of Pulsar 5.0 and newer have scalable topics", error
+            )
+            self.assertTrue(self.api.heard[0][0].startswith(SCALABLE))
+        wrong: tuple[dict[str, Any], ...] = ({}, {"layout": []}, {"layout": {"segments": []}})
+        for bad in wrong:
+            answers = {f"{SCALABLE}/stats": bad}
+            error = str(self.assertRaises(BrokerError, self.asked, answers, "topic://public/default/t"))
+            self.assertEqual("unexpected answer: it has no segments", error)
 
     def test_redirect(self) -> None:
         """A broker that does not own the topic redirects to one that does."""
