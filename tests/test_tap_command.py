@@ -218,11 +218,20 @@ class UpgradeTests(CommandCase):
         manager = SimpleNamespace(ready=lambda: calls.append("ready"), stopping=lambda: calls.append("stopping"))
         self.patch(sdnotify, "from_environment", lambda *arguments: manager)
         command = self.start()
-        self.made[-1].retired()
+        stopped: list[int | None] = []
+        stop = Reloader.stop
+
+        def stop_and_note(reloader: Reloader, successor: int | None = None) -> None:
+            stopped.append(successor)
+            stop(reloader, successor)
+
+        self.patch(Reloader, "stop", stop_and_note)
+        self.made[-1].retired(4321)
         self.made[-1].stop()
         self.made[-1].stop()
         self.successResultOf(command.stopService())
         self.assertEqual((["ready"], 1, ["start", "stop"]), (calls, self.reactor.stopped, self.watched))
+        self.assertEqual([4321, None], stopped)
 
     def test_takeover(self) -> None:
         """The new program of a supervisor handles the signals that wait, then the reload that waits."""
