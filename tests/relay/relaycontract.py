@@ -355,6 +355,9 @@ class RelayContract(SocketTestCase):
             tunnel.upstream.sendall(bytes(4096))
             sent += 4096
             await in_thread(int)
+        # The client's system may still find room for a little more.
+        tunnel.upstream.sendall(bytes(32768))
+        sent += 32768
         tunnel.upstream.shutdown(socket.SHUT_WR)
         while tunnel.upstream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != CLOSE:
             await in_thread(int)  # until the relay's system has both ends

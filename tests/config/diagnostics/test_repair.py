@@ -102,6 +102,50 @@ class RepairTests(SynchronousTestCase):
         ):
             self.assertEqual(expected, self.repaired(kind, table, key, value))
 
+    def test_needed_together(self) -> None:
+        """A key that others need gets a valid value, so that they have no error of their own."""
+        cidrs, proxy = ["10.0.0.0/8"], {"proxy_service_url": "pulsar+ssl://repaired.invalid:4443"}
+        for kind, table, key, value, expected in (
+            ("route", {"send_proxy": "v3"}, "send_proxy", "v3", {"send_proxy": "v2"}),
+            ("listener", {"proxy_protocol": 7}, "proxy_protocol", 7,
+             {"proxy_protocol": "optional", "proxy_protocol_from": cidrs}),
+            ("bridge", {"proxy_protocol": "x"}, "proxy_protocol", "x", {**proxy, "proxy_protocol": "SNI"}),
+            ("listener", {"plaintext": 7, "target": "a:1"}, "plaintext", 7, {"plaintext": True, "target": "a:1"}),
+            ("listener", {"plaintext": 7, "certificates": "c"}, "plaintext", 7,
+             {"plaintext": False, "certificates": "c"}),
+            ("route", {"server_name": "a", "listener": 7}, "listener", 7, {"server_name": "a"}),
+        ):  # fmt: skip
+            self.assertEqual(expected, self.repaired(kind, table, key, value))
+
+    def test_other_listener(self) -> None:
+        """A route that loses its listener gets another name if a route has the same."""
+        data: dict[str, Any] = {"route": [{"server_name": "a", "listener": "x"}, {"server_name": "a"}]}
+        self.assertTrue(repair(data, ("route", 0, "listener"), "x", None, 1))
+        self.assertNotEqual("a", data["route"][0]["server_name"])
+        self.assertNotIn("listener", data["route"][0])
+
+    def test_faults(self) -> None:
+        """A fault with a wrong key becomes one that needs no other key, and keeps its name."""
+        data: dict[str, Any] = {"fault": [{"name": "f", "action": "drop", "nth": "x"}, {"name": 7}, 7]}
+        self.assertTrue(repair(data, ("fault", 0, "nth"), "x", None, 1))
+        self.assertTrue(repair(data, ("fault", 1, "name"), 7, None, 2))
+        self.assertTrue(repair(data, ("fault", 2), 7, None, 3))
+        reset = {"action": "reset"}
+        self.assertEqual([{"name": "f", **reset}, reset, reset], data["fault"])
+
+    def test_items_of_resolvers(self) -> None:
+        """A list of resolvers with a wrong item goes, and the route gets a target."""
+        data: dict[str, Any] = {"route": [{"resolver": ["r", 7]}]}
+        self.assertTrue(repair(data, ("route", 0, "resolver", 1), 7, None, 1))
+        self.assertEqual([{"target": "repaired.invalid:6651"}], data["route"])
+
+    def test_unknown_of_another_type(self) -> None:
+        """A value that does not fit the key that was probably meant is repaired for that key."""
+        data: dict[str, Any] = {"route": [{"sendproxy": 7, "targett": "a:1", "resolver": "r"}]}
+        self.assertTrue(repair(data, ("route", 0, "sendproxy"), 7, "send_proxy", 1))
+        self.assertTrue(repair(data, ("route", 0, "targett"), "a:1", "target", 1))
+        self.assertEqual([{"send_proxy": "v2", "resolver": "r"}], data["route"])
+
     def test_termination(self) -> None:
         """A listener that terminates TLS gets all needed files; a plaintext listener loses them."""
         files = {"certificates": "repaired.pem", "upstream_trust": "repaired.pem"}

@@ -65,11 +65,10 @@ class StallWatchTests(SynchronousTestCase):
 
     def test_where(self) -> None:
         """The log has the stack, even of code that held the GIL."""
+        expression, length = re.compile("(?:a|a)+b"), 8
         self.patch(stall, "STALL_S", -INTERVAL_S + 0.01)  # the thread looks after 10 ms
         clock = self.watch()
         assert self.watched._looker is not None
-        expression = re.compile("(?:a|a)+b")
-        length = 8
         while not self.watched._looker._where:  # the matches take longer and longer
             expression.fullmatch("a" * length)
             length += 1
