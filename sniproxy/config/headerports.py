@@ -75,18 +75,13 @@ def proxy_protocol_warnings(configuration: Configuration) -> Iterator[str]:
 def _broker_ports(configuration: Configuration, route: Route) -> Iterator[str]:
     """What of a route leads to the TLS ports of Pulsar brokers."""
     for template in templates(route):
-        if DEFAULT_PORT in _ports(configuration, route, template):
+        if DEFAULT_PORT in template_ports(configuration, route, template):
             yield f"target {template.target or template.text}"
     for table in route.resolver.members:
         dns = _dns_template(table)
-        if table.kind in _BROKER_RESOLVERS or (dns is not None and DEFAULT_PORT in _ports(configuration, route, dns)):
+        leads = dns is not None and DEFAULT_PORT in template_ports(configuration, route, dns)
+        if leads or table.kind in _BROKER_RESOLVERS:
             yield f"route {route.server_name}: {table.title}"
-
-
-def _ports(configuration: Configuration, route: Route, template: Template) -> set[int]:
-    if template.target is not None:
-        return {template.target.port}
-    return template_ports(configuration, route, template)
 
 
 def _dns_template(table: ResolverTable) -> Template | None:

@@ -149,11 +149,7 @@ def lacks_https(configuration: Configuration) -> bool:
         if not filled:
             return False
         for template in filled:
-            ports = (
-                {template.target.port}
-                if template.target is not None
-                else template_ports(configuration, route, template)
-            )
+            ports = template_ports(configuration, route, template)
             if not ports or not ports.isdisjoint(HTTPS_PORTS):
                 return False
     return bool(routes) and any(listener.plaintext is None for listener in configuration.listeners)
@@ -274,6 +270,8 @@ def _useless(configuration: Configuration, route: Route, template: Template) -> 
 
 def template_ports(configuration: Configuration, route: Route, template: Template) -> set[int]:
     """The ports of a template's targets. Empty: unknown."""
+    if template.target is not None:
+        return {template.target.port}
     listeners = [x for x in configuration.listeners if route.listener in (None, x.name) and x.plaintext is None]
     own = {listener.endpoint.port for listener in listeners if listener.endpoint.port}
     found = set()
