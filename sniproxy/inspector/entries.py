@@ -229,7 +229,7 @@ def _fold(topic: str, entries: list[TopicEntry]) -> TopicEntry:
         redirects=sum(entry.redirects for entry in entries),
         failures=sum(entry.failures for entry in entries),
         last_error=next((entry.last_error for entry in reversed(entries) if entry.last_error), None),
-        # A broker gives up a segment that is sealed, and nobody takes it.
+        # Brokers unload sealed segments, which get no new owner.
         unsettled=any(entry.unsettled and not (entry.segment and entry.segment.sealed) for entry in entries),
         moves=deque(moves, maxlen=MAX_MOVES),
         moves_total=sum(entry.moves_total for entry in entries),

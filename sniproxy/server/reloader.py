@@ -67,8 +67,8 @@ class Reloader:
     def stop(self, successor: int | None = None) -> None:
         """Stop watching.
 
-        @param successor: the process that has taken over. It is told to reload if a reload waits here: it may have read
-            the file before the change. None: none has.
+        @param successor: the process that has taken over. A reload that is waiting here is passed on to it, because it
+            may have read the file before the change. None: no process has taken over.
         """
         self._stopped, self._successor = True, successor
         if self._watch is not None:

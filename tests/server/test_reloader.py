@@ -67,7 +67,7 @@ class ReloaderTests(SynchronousTestCase):
             raise ConfigError(str(error)) from error
 
     def test_passed_on(self) -> None:
-        """A reload that waits while another process takes over is that process's; a later one is nobody's."""
+        """A reload that is waiting when another process takes over is passed on to it; a later one is not."""
         told: list[tuple[int, int]] = []
         self.patch(os, "kill", lambda pid, number: told.append((pid, number)))
         proxy, reloader = self.reloader(PLAIN)

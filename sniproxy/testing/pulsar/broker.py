@@ -51,7 +51,7 @@ class EmbeddedBroker:
 
     A command is written as in the protocol, such as ``"SEND_RECEIPT"``. A fault happens where the broker sends the
     command, or where it receives a command that only clients send. ``times``: how often it happens; None or 0: each
-    time. ``skip``: so many commands pass before: ``skip=2, times=1`` is the third. ``topic``: only at commands about it
+    time. ``skip``: how many commands pass first: ``skip=2, times=1`` hits the third. ``topic``: only commands about it
     or a partition of it; its name may be short, as ``orders`` for ``persistent://public/default/orders``. Faults add
     up, and the oldest that fits happens. A wrong value raises ValueError.
     """
@@ -144,7 +144,7 @@ class EmbeddedBroker:
     def delay(
         self, command: str, seconds: float, *, times: int | None = None, skip: int = 0, topic: str | None = None
     ) -> None:
-        """Send a command, or handle one of clients, so many seconds later, at most a day. Others overtake it."""
+        """Delay sending a command, or handling a client's, by ``seconds``, at most a day. Later ones overtake it."""
         self._faults.add(BrokerFault(command, Action.DELAY, topic, skip, times, seconds=seconds))
 
     @in_reactor
@@ -188,26 +188,29 @@ class EmbeddedBroker:
     @in_reactor
     def close_producers(self, topic: str, url: str | None = None) -> None:
         """Close the producers of a topic by CLOSE_PRODUCER. ``url``: the assigned broker (PIP-307); None: without."""
+        wanted = full_name(topic)
         for connection in list(self._connections):
             for name, producer in list(connection.session.producers.values()):
-                if is_topic(full_name(topic), name):
+                if is_topic(wanted, name):
                     producer.close(url)
 
     @in_reactor
     def close_consumers(self, topic: str, url: str | None = None) -> None:
         """The same for consumers."""
+        wanted = full_name(topic)
         for connection in list(self._connections):
             for name, _, consumer in list(connection.session.consumers.values()):
-                if is_topic(full_name(topic), name):
+                if is_topic(wanted, name):
                     consumer.close(url)
 
     @in_reactor
     def migrate(self, topic: str, url: str) -> None:
         """Say to the producers and consumers of a topic that it is in another cluster (PIP-188), and close them."""
+        wanted = full_name(topic)
         for connection in list(self._connections):
             owned: list[tuple[Any, ...]] = [*connection.session.producers.values()]
             for name, *_, attached in [*owned, *connection.session.consumers.values()]:
-                if is_topic(full_name(topic), name):
+                if is_topic(wanted, name):
                     attached.migrate(url)
 
     @in_reactor

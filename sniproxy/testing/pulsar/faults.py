@@ -46,9 +46,9 @@ class Action(Enum):
 class BrokerFault:
     """A fault at a command of this name.
 
-    ``topic``: only at commands about this topic or a partition of it; None: at all. ``skip``: at so many commands
-    nothing happens before. ``left``: how often it happens; None or 0: each time. ``seconds``: of a delay. ``error`` and
-    ``message``: of a refusal.
+    ``topic``: only commands about this topic or a partition of it; None: all commands. ``skip``: how many commands pass
+    first. ``left``: how often it happens; None or 0: each time. ``seconds``: of a delay. ``error`` and ``message``:
+    of a refusal.
     """
 
     command: str
