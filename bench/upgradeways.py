@@ -150,7 +150,8 @@ def _haproxy(peer: Peer, more: str, master: bool = False) -> Peer:
 
 
 def _reload_haproxy(running: Running) -> None:
-    before = set(processes(running.folder))
+    # A master that executes itself again, as it does after its start, has no command line for a moment.
+    before = {running.main, *processes(running.folder)}
 
     def reloaded() -> bool:
         return bool(set(processes(running.folder)) - before)

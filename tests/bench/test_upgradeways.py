@@ -27,8 +27,7 @@ class WaysTests(SynchronousTestCase):
                 continue
             running = Running(way.peer, {"x.bench.test": 1})
             try:
-                before = set(processes(running.folder))
-                self.assertTrue(before, way.name)
+                before = {running.main, *processes(running.folder)}
                 way.upgrade(running)
                 wait_until(lambda folder=running.folder, way=way: len(processes(folder)) == way.expected, way.name)  # type: ignore[misc]
                 self.assertTrue(set(processes(running.folder)) - before, way.name)
