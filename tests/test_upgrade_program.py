@@ -186,6 +186,18 @@ class OldProcessTests(SynchronousTestCase):
             tunnel.close()
             program.wait_for_status("old_processes", partial(_has, 1 - number))
 
+    def test_stop(self) -> None:
+        """A stop of the process in charge ends the old one, which drains its tunnels as at a stop of its own."""
+        started = Terminating(self, "[timeouts]\ndrain = 1\n")
+        program, stays = started.program, started.open()
+        first = program.pid
+        pid = program.upgrade()["pid"]
+        program.wait_for_status("old_processes", partial(_has, 1))
+        os.kill(pid, signal.SIGTERM)
+        self.assertEqual(b"", stays.client.recv(1))
+        program.wait_for_end(first)
+        program.wait_for_end(pid)
+
     def test_end(self) -> None:
         """C{upgrade_drain} ends what is left; the new process is not concerned."""
         started = Terminating(self, "[timeouts]\nupgrade_drain = 1\ndrain = 0\n")

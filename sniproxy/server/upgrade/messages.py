@@ -15,11 +15,14 @@ from sniproxy.events import Connection, Proxied
 from sniproxy.interfaces import Target
 from sniproxy.proxyprotocol.header import Address
 
-VERSIONS = (2, 1)
+VERSIONS = (3, 2, 1)
 """The versions of this protocol that this program can speak, the best one first."""
 
 ORDERS_VERSION = 2
 """The first version with L{Drains} and L{Reopen}."""
+
+STOP_VERSION = 3
+"""The first version with L{Stop}."""
 
 MAX_HELD_BYTES = 1 << 16
 """Bytes of one L{Held}: a packet must fit into the socket's buffer."""
@@ -177,6 +180,10 @@ class Reopen(msgspec.Struct, tag="reopen", frozen=True):
     """The logs have been rotated: the old process opens its log files again."""
 
 
+class Stop(msgspec.Struct, tag="stop", frozen=True):
+    """The new process stops: the old one stops, too, and gives what it has left its own C{timeouts.drain}."""
+
+
 class Aborted(msgspec.Struct, tag="aborted", frozen=True):
     """The old process continues. The new one, unless it has sent L{Committed}, must not accept, and ends when idle."""
 
@@ -244,6 +251,7 @@ Message = (
     | Committed
     | Drains
     | Reopen
+    | Stop
     | Aborted
     | Inherited
     | Remaining

@@ -56,7 +56,7 @@ class Upgrade:
     @param live: the connections of this process.
     @param left: see L{TunnelSender}.
     @param in_charge: called with the new process's id when that is in charge.
-    @param nothing_left: called once after that, when this process has no connections left.
+    @param end: called once after that, to end this process: it has no connections left, or the new one stops.
     @ivar ends: when this process ends its tunnels, in seconds since 1970. None: at no time.
     """
 
@@ -67,7 +67,7 @@ class Upgrade:
         live: Collection[Lifecycle],
         left: Callable[[Connection], None],
         in_charge: Callable[[int], None],
-        nothing_left: Callable[[], None],
+        end: Callable[[], None],
     ) -> None:
         self.ends: float | None = None
         self._reactor = reactor
@@ -75,7 +75,7 @@ class Upgrade:
         self._live = live
         self._left_with = left
         self._in_charge = in_charge
-        self._nothing_left: Callable[[], None] | None = nothing_left
+        self._end: Callable[[], None] | None = end
         self._done: Deferred[UpgradeReport] = Deferred()
         self._sockets: list[tuple[str, socket.socket, bool]] = []
         self._program: Successor | None = None
@@ -124,7 +124,7 @@ class Upgrade:
     def stop(self) -> None:
         """This process stops: an upgrade that is running fails, and no more tunnels move."""
         if self._channel is not None:
-            self._nothing_left = None
+            self._end = None
             if self._state != "done":
                 self._fail("the proxy is stopping")
             if self._state == "done":
@@ -160,6 +160,9 @@ class Upgrade:
             self._listening.follow(message.drains)
         elif self._state in ("committed", "done") and isinstance(message, messages.Reopen):
             self._listening.follow_rotation()
+        elif self._state in ("committed", "done") and isinstance(message, messages.Stop):
+            self._stop_moving()
+            self._reactor.callLater(0, self._stop_too)  # behind `_committed`
         else:
             self._fail(f"unexpected message: {type(message).__name__}")
 
@@ -188,6 +191,14 @@ class Upgrade:
         if self._sender.declined is not None:
             why = f"the new process could not take all tunnels: {self._sender.declined}"
         self._report(why)
+
+    def _stop_too(self) -> None:
+        """The new process stops, and has told this one to do the same."""
+        if self._end is not None:
+            assert self._program is not None
+            log.info("process {pid} stops, and so does this one; {left} here", pid=self._program.pid, left=self._left())
+            end, self._end = self._end, None
+            end()
 
     def _lost(self, why: str) -> None:
         assert self._program is not None
@@ -282,11 +293,11 @@ class Upgrade:
             return
         if now - self._reported >= REPORT_INTERVAL_S:
             self._report_remaining()
-        if not self._live and self._nothing_left is not None:
-            nothing_left, self._nothing_left = self._nothing_left, None
+        if not self._live and self._end is not None:
+            end, self._end = self._end, None
             self._timer.cancel()
             self._timer = None
             if self._sender is not None:
                 self._sender.stop()
             self._channel.close()
-            nothing_left()
+            end()

@@ -85,6 +85,13 @@ class TunnelReceiver:
         self.close()
         return sock
 
+    def stop(self) -> None:
+        """As L{close}, because this process stops: the old one stops, too, if its version has that order."""
+        # If it must wait for room, the close drops it: tunnels whose answer waits before it stay there.
+        if self.version >= messages.STOP_VERSION:
+            self.send(messages.Stop())
+        self.close()
+
     def close(self) -> None:
         """Take no more tunnels: the old process keeps what it has."""
         self.open = False

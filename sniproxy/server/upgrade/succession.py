@@ -165,7 +165,8 @@ class Succession:
         self._end_call = self._reactor.callLater(drain_s, end)
 
     def stop(self) -> None:
-        """This process stops. An upgrade that is running fails."""
+        """This process stops. An upgrade that is running fails. If it is in charge, the ones before it stop, too."""
+        in_charge = self._in_charge and not self.over
         if self._waits:
             self._leave_listeners()
         if self._upgrade is not None:
@@ -173,7 +174,10 @@ class Succession:
         if self._end_call is not None and self._end_call.active():
             self._end_call.cancel()
         for receiver in self._receivers:
-            receiver.close()
+            if in_charge:
+                receiver.stop()
+            else:
+                receiver.close()
 
     def _leave_listeners(self) -> None:
         """Close this process's copies of the listening sockets. To stop them would stop those of the predecessor."""

@@ -61,7 +61,7 @@ class MessageTests(SynchronousTestCase):
 
     def test_new(self) -> None:
         """Version 1 has no orders."""
-        for message in (messages.Reopen(), messages.Drains(())):
+        for message in (messages.Reopen(), messages.Drains(()), messages.Stop()):
             self.assertRaises(msgspec.MsgspecError, v1.decode, messages.encode(message))
 
 

@@ -10,11 +10,13 @@ from sniproxy.server.upgrade import sender
 from sniproxy.server.upgrade.messages import (
     Aborted,
     Commit,
+    Committed,
     Drain,
     Drains,
     Inherited,
     Remaining,
     Reopen,
+    Stop,
     Took,
     Tunnel,
 )
@@ -23,7 +25,7 @@ from sniproxy.server.upgrade.old import (
     CHECK_INTERVAL_S,
     REPORT_INTERVAL_S,
 )
-from tests.support.oldprocess import OldCase
+from tests.support.oldprocess import PID, OldCase
 from tests.support.sockets import in_thread
 from tests.support.upgrading import FakeConnection
 
@@ -111,6 +113,34 @@ class LeftTests(OldCase):
         self.say(Took(1))  # it does not follow: the channel ends
         await self.until(Aborted)
         self.assertEqual(["reopen", "follow 1"], self.listening.calls[-2:])
+
+    async def test_stop_too(self) -> None:
+        """The new process stops: a tunnel on its way resumes here, and this process is to end, once."""
+        conn = await self.later()
+        with capturedLogs() as logs:
+            self.say(Stop())
+            self.say(Stop())
+            self.theirs.close()
+            while not self.nothing_left:
+                await in_thread(int)
+        self.assertEqual(1, len(conn.resumed))
+        [line] = map(formatEvent, logs)
+        self.assertEqual(f"process {PID} stops, and so does this one; 1 connection left here", line)
+        self.live.remove(conn)
+        self.clock.advance(CHECK_INTERVAL_S)
+        self.assertEqual(1, self.nothing_left)
+
+    async def test_stop_at_once(self) -> None:
+        """It may say so right behind the commit."""
+        [conn] = self.open()
+        conn.tunnel = None
+        await self.ready()
+        await self.until(Commit)
+        self.say(Committed())
+        self.say(Stop())
+        while not self.nothing_left:
+            await in_thread(int)
+        self.assertEqual(1, len(self.in_charge))
 
     async def test_orders_early(self) -> None:
         """Orders before the commit are errors."""

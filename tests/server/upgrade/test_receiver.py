@@ -61,6 +61,21 @@ class OrderTests(ReceiverCase):
         self.receiver.order(messages.Drains(()))
         self.assertEqual(messages.Drains(()), await self.heard())
 
+    async def test_stop(self) -> None:
+        """This process stops: the old one shall stop, too, and the channel ends."""
+        self.receiver.version = 3
+        self.receiver.stop()
+        self.assertEqual(messages.Stop(), await self.heard())
+        self.assertIsNone(await self.heard())
+        self.assertFalse(self.receiver.open)
+        self.receiver.stop()
+
+    async def test_stop_version(self) -> None:
+        """Version 2 has no such order: the old process continues."""
+        self.receiver.version = 2
+        self.receiver.stop()
+        self.assertIsNone(await self.heard())
+
 
 class TakeTests(ReceiverCase):
     """A tunnel that is taken."""

@@ -204,6 +204,22 @@ class UpgradeTests(SuccessionCase):
         await self.check((client, target))
         await self.until(lambda: first in self.ended and second in self.ended)
 
+    async def test_stop_reaches(self) -> None:
+        """A stop of the process in charge stops all processes before it; a stop of one of those stops no other."""
+        first = Proxy(self, self.text)
+        await self.stays(first)
+        second, _ = await self.upgraded(first)
+        await self.stays(second)
+        third, _ = await self.upgraded(second)
+        await self.until(lambda: len(third.service.view.old_processes) == 2)
+        await self.stays(third)
+        second.service._succession.stop()
+        await self.until(lambda: len(third.service.view.old_processes) == 1)
+        self.assertEqual([], self.ended)
+        third.service._succession.stop()
+        await self.until(lambda: self.ended)
+        self.assertEqual([first], self.ended)
+
     async def test_reopen(self) -> None:
         """After a rotation of the logs, the processes before write to the new file, too."""
         path = Path(self.mktemp()).absolute()
