@@ -77,6 +77,9 @@ def literals(acl: AclWords, scene: Scene) -> list[Literal]:
         flags = _flags(acl.words[1:])
         named = is_server_name(sample, scene.terminates)
         if named is None:
+            ends = "ends" if scene.terminates else "does not end"
+            text = f"{sample.name} has no value on a listener that {ends} TLS: the condition never holds, as in HAProxy"
+            scene.report.different(acl.place, text)
             return [False]
         if named:
             return [_names(sample, flags, acl.place, scene)]

@@ -105,10 +105,11 @@ def _blocks(files: Iterable[SourceFile], report: Notes) -> list[tuple[Line, list
 
 
 def _lines(files: Iterable[SourceFile], report: Notes) -> Iterator[Line]:
+    environment: dict[str, str] = {}
     for file in files:
         for number, text in enumerate(_LINES.split(file.text), 1):
             try:
-                found = split_words(text)
+                found = split_words(text, environment)
             except BadWords as error:
                 raise MigrateError(f"{file.name}:{number}: {error}; HAProxy refuses this line, too") from error
             if not found.words:
@@ -120,7 +121,19 @@ def _lines(files: Iterable[SourceFile], report: Notes) -> Iterator[Line]:
             if found.words[0].startswith("."):
                 report.left_out(place, "conditions are not evaluated; all lines are read", decides=True)
                 continue
+            _set_variables(environment, found.words)
             yield Line(found.words, place)
+
+
+def _set_variables(environment: dict[str, str], words: Sequence[str]) -> None:
+    """What a line changes in the environment: the next lines have it (HAProxy's manual, section 3.1)."""
+    key, *names = words
+    if key == "setenv" and len(names) > 1:
+        environment[names[0]] = names[1]
+    elif key in ("unsetenv", "resetenv"):
+        for name in list(environment):
+            if (name in names) is (key == "unsetenv"):
+                del environment[name]
 
 
 def _name_and_parent(words: Sequence[str]) -> tuple[str, str | None]:

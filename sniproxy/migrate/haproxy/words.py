@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import attrs
 
 _ESCAPES = {" ": " ", "\\": "\\", "#": "#", '"': '"', "'": "'", "$": "$", "t": "\t", "r": "\r", "n": "\n"}
 _HEX = re.compile(r"[0-9a-fA-F]{2}")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+_WHOLE_VARIABLE = re.compile(r"\$(\{)?([A-Za-z_][A-Za-z0-9_]*)(?(1)\})")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class BadWords(ValueError):
@@ -17,18 +21,19 @@ class BadWords(ValueError):
 
 @attrs.frozen
 class Words:
-    """The words of a line. @ivar variables: environment variables that HAProxy would put in; the text keeps them."""
+    """The words of a line. @ivar variables: unknown environment variables that HAProxy would put in; they stay."""
 
     words: tuple[str, ...]
     variables: tuple[str, ...] = ()
 
 
-def split_words(line: str) -> Words:
+def split_words(line: str, environment: Mapping[str, str] = _NOTHING) -> Words:
     """Split a line into words, without its comment.
 
     Single quotes keep everything. Double quotes keep spaces, but not backslashes and environment variables. A backslash
     before any other character stays, so that regular expressions need no second one.
 
+    @param environment: variables that are known.
     @raise BadWords: a quote is not closed, or an escape is wrong.
     """
     words: list[str] = []
@@ -53,10 +58,14 @@ def split_words(line: str) -> Words:
                 words.append(word)
             word = None
         else:
-            found = _VARIABLE.match(line, at - 1) if quote else None
-            if found is not None:
-                variables.append(found[1])
-            word = (word or "") + char
+            text = char
+            if char == "$" and quote:
+                whole, found = _WHOLE_VARIABLE.match(line, at - 1), _VARIABLE.match(line, at - 1)
+                if whole is not None and whole[2] in environment:
+                    text, at = environment[whole[2]], whole.end()
+                elif found is not None:
+                    variables.append(found[1])
+            word = (word or "") + text
     if quote:
         raise BadWords(f"a quote {quote} is not closed")
     if word is not None:

@@ -69,7 +69,10 @@ class AclTests(SynchronousTestCase):
         ends = scene(terminates=True)
         self.assertEqual(self.names("ssl_fc_sni_end .w", ends), ["*.w"])
         self.assertIs(read("req.ssl_sni a", ends), False)
-        self.assertIs(read("ssl_fc_sni a"), False)
+        where = scene()
+        self.assertIs(read("ssl_fc_sni a", where), False)
+        for one, text in ((ends, "req.ssl_sni has no value on a listener that ends TLS"), (where, "does not end TLS")):
+            self.assertIn(text, one.report.notes[-1].text)
 
     def test_variable(self) -> None:
         """A variable is what was stored in it."""

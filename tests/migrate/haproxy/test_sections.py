@@ -71,6 +71,16 @@ class SectionTests(SynchronousTestCase):
         self.assertEqual([note.decides for note in report.notes], [True, True, True])
         self.assertIn("IP is unknown", report.notes[0].text)
 
+    def test_environment(self) -> None:
+        """Variables that the file sets are known from the next line on."""
+        report = Notes()
+        text = 'setenv IP 10.0.0.1\nbind "$IP:1"\nsetenv A "$IP"\nsetenv B\n{} IP\nbind "$A $IP"'
+        for word, shown, unknown in (("unsetenv", "10.0.0.1 $IP", ["IP"]), ("resetenv", "$A 10.0.0.1", ["A"])):
+            report = Notes()
+            found = section(text.format(word), "global", report)
+            self.assertEqual([line.words[1] for line in found.find("bind")], ["10.0.0.1:1", shown])
+            self.assertEqual([note.text.split()[3] for note in report.notes], unknown)
+
     def test_configurations(self) -> None:
         """A file with a section is a configuration; maps and lists are not."""
         for text, expected in (

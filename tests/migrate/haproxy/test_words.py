@@ -36,6 +36,18 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual(split_words('bind "${IP}:$PORT"'), Words(("bind", "${IP}:$PORT"), ("IP", "PORT")))
         self.assertEqual(split_words("a $B '$C' \"\\$D $1\"").variables, ())
 
+    def test_known_variables(self) -> None:
+        """Variables that are known are put in, as a part of their word; other forms stay unknown."""
+        known = {"IP": "10.0.0.1", "TWO": "a b"}
+        for line, words, unknown in (
+            ('bind "$IP:1" "${IP}2"', ("bind", "10.0.0.1:1", "10.0.0.12"), ()),
+            ('"$TWO"', ("a b",), ()),
+            ('"${IP-x}" "${IP[*]}"', ("${IP-x}", "${IP[*]}"), ("IP", "IP")),
+            ('"${IP $PORT"', ("${IP $PORT",), ("IP", "PORT")),
+            ("$IP '$IP'", ("$IP", "$IP"), ()),
+        ):
+            self.assertEqual(split_words(line, known), Words(words, unknown), line)
+
     def test_errors(self) -> None:
         """An open quote and a bad escape are errors."""
         for line, text in (("a 'b", "quote '"), ('a "b', 'quote "'), (r"\xg1", "hexadecimal"), (r"\x1", "hexadecimal")):
