@@ -8,7 +8,7 @@ read ahead. A socket has one owner at a time, and the owner closes it.
 ``endpoints``       parses endpoint strings
 ``reuseport``       listens on a port that other processes share
 ``synfilter``       makes a listening socket ignore new clients before it closes
-``unixsocket``      removes stale UNIX sockets
+``unixsocket``      removes the paths of UNIX sockets
 ``portowner``       finds the process that listens on a busy port
 ``hello``           reads the ClientHello, by ``firstbytes``
 ``firstbytes``      reads a client's first message

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import WAIT, SocketDescriptor
 from sniproxy.net.sockopts import tune
 from sniproxy.net.synfilter import ignore_new, welcome_new
-from sniproxy.net.unixsocket import remove_stale, unix_path
+from sniproxy.net.unixsocket import remove_path, remove_stale, unix_path
 from sniproxy.util.names import host_port
 from sniproxy.util.reactor import IReactor
 
@@ -85,12 +85,16 @@ def _listen(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, text: st
     return port[0]
 
 
-def hand_over(port: Any) -> None:
-    """Close the descriptor of a Twisted port whose socket another process has.
+def hand_over(port: Any, taken: bool = True) -> None:
+    """Close the descriptor of a Twisted port whose socket another process has. Open connections stay.
 
     C{stopListening} would also shut the socket down, for all processes, and remove the path of a UNIX socket.
+
+    @param taken: False: no other process has the socket, so its path is removed.
     """
     port.stopReading()
+    if not taken:
+        remove_path(port.socket)
     port.socket.close()
     lock = getattr(port, "lockFile", None)  # of a UNIX socket: it names this process
     if lock is not None:

@@ -1,4 +1,4 @@
-"""Finds and removes UNIX sockets that a killed program left behind."""
+"""Finds and removes the paths of UNIX sockets, also those that a killed program left behind."""
 
 from __future__ import annotations
 
@@ -34,6 +34,14 @@ def remove_stale(path: str) -> bool:
             os.unlink(name)
             removed = True
     return removed
+
+
+def remove_path(sock: socket.socket) -> None:
+    """Remove the path of a listening socket that is about to be closed. A socket of another kind has none."""
+    path = sock.getsockname()
+    if sock.family == socket.AF_UNIX and isinstance(path, str) and path:
+        with suppress(OSError):  # the folder may be another user's
+            os.unlink(path)
 
 
 def socket_owner(path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -185,10 +185,10 @@ class Observers:
         if self.admin_socket is not None:
             self._port.startReading()
 
-    def hand_over(self) -> None:
-        """Close the admin endpoint's descriptor, because another process has its socket. Open requests are answered."""
+    def hand_over(self, taken: Container[socket.socket]) -> None:
+        """Another process is in charge, and uses C{taken}: close the admin endpoint. Open requests are answered."""
         if self.admin_socket is not None:
-            hand_over(self._port)
+            hand_over(self._port, self.admin_socket[1] in taken)
             self._handed_over = True
             self._port = None
 

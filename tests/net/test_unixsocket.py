@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 
 from sniproxy.net.listener import listen_at_once
-from sniproxy.net.unixsocket import LOCK, remove_stale
+from sniproxy.net.unixsocket import LOCK, remove_path, remove_stale
 from sniproxy.server.listeners import why_not_listening
 from tests.support.reactor import reactor
 
@@ -53,6 +53,17 @@ class StaleTests(TestCase):
         self.path += "y"
         self.leave(None)
         await self.listen(":lockfile=0")
+
+    def test_remove_path(self) -> None:
+        """A socket's path is removed, if it has one; a path that is gone is no error."""
+        with socket.socket(socket.AF_UNIX) as sock, socket.socket(socket.AF_UNIX) as nameless, socket.socket() as tcp:
+            sock.bind(self.path)
+            for one in (nameless, tcp):
+                remove_path(one)
+            self.assertTrue(os.path.exists(self.path))
+            remove_path(sock)
+            self.assertFalse(os.path.lexists(self.path))
+            remove_path(sock)
 
     async def test_in_use(self) -> None:
         """A socket with a listener stays; the error has the path, the process and the cure."""

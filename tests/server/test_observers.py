@@ -196,7 +196,7 @@ class AdminTests(SocketTestCase):
         observers.adopted(tunnel, 0, 0)
         observers.hold()
         observers.release()
-        observers.hand_over()
+        observers.hand_over([])
         self.assertIsNone(observers.admin_socket)
 
     async def test_hand_over(self) -> None:
@@ -218,7 +218,7 @@ class AdminTests(SocketTestCase):
         observers.release()
         self.assertIn(b" 200 ", await in_thread(client.recv, 9999))
         with sock.dup() as theirs:
-            observers.hand_over()
+            observers.hand_over([sock])
             self.assertIsNone(observers.admin_socket)
             client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
             self.assertIn(b" 200 ", await in_thread(client.recv, 9999))
@@ -228,6 +228,22 @@ class AdminTests(SocketTestCase):
                 accepted.close()
                 self.assertEqual(other.getsockname(), peer)
         await proxy.service.stopService()
+
+    async def test_not_taken(self) -> None:
+        """A UNIX socket that the other process does not use is removed; open connections are still answered."""
+        path = os.path.relpath(self.mktemp())
+        proxy = Proxy(self, f'{LISTENER}[admin]\nendpoint = "unix:{path}"\n{route("127.0.0.1:9")}')
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(TIMEOUT_S)
+            client.connect(path)
+            client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertIn(b" 200 ", await in_thread(client.recv, 9999))
+            proxy.service._observers.hand_over([])
+            while os.path.lexists(path):
+                await in_thread(int)
+            client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertIn(b" 200 ", await in_thread(client.recv, 9999))
+        self.assertFalse(os.path.lexists(f"{path}.lock"))
 
     async def test_taken(self) -> None:
         """The socket of another process is used for the endpoint."""

@@ -48,7 +48,7 @@ class Listening:
     def hand_over(self, taken: Collection[socket.socket]) -> None:
         """Close all sockets. Drains continue with what is left. @param taken: sockets that the new process uses."""
         self._listeners.hand_over(taken)
-        self._observers.hand_over()
+        self._observers.hand_over(taken)
 
     def leave(self) -> None:
         """Close this process's descriptors of all sockets, because the predecessor continues. Drain nothing."""

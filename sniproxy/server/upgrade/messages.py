@@ -66,9 +66,11 @@ class Offered(msgspec.Struct, tag="offered", frozen=True, omit_defaults=True):
     one descriptor comes with this message: the channel to the old process, for all that follows.
 
     @ivar pid: the supervisor, for L{Ready}. 0: the offer comes from the old process itself.
+    @ivar taken: the numbers of the sockets that the supervisor uses, for L{Ready}.
     """
 
     pid: int = 0
+    taken: tuple[int, ...] = ()
 
 
 class Refused(msgspec.Struct, tag="refused", frozen=True):

@@ -24,6 +24,8 @@ log = Logger()
 _WAITS, _ACCEPTS, _DONE = range(3)
 """States: it waits for the commit; it accepts, and the old process does not know it yet; the matter is settled."""
 
+_FROM_OLD_PROCESS = messages.Offered()
+
 OFFER_TIMEOUT_S = 30.0
 """Seconds to wait for the old process's sockets, at the start."""
 
@@ -36,7 +38,7 @@ class Predecessor:
     """The old process, until this one is in charge. It is a L{SocketKeeper}: it keeps the old process's listeners.
 
     @param keeper: keeps sockets for a later process. None: they are not kept.
-    @param pid: the process to name to the old one. 0: this one.
+    @param offered: which process to name to the old one, and sockets that it uses.
     """
 
     def __init__(
@@ -47,15 +49,15 @@ class Predecessor:
         version: int,
         sockets: list[tuple[messages.Socket, socket.socket]],
         keeper: SocketKeeper | None,
-        pid: int = 0,
+        offered: messages.Offered = _FROM_OLD_PROCESS,
     ) -> None:
         self._sock = sock
-        self._pid = pid
+        self._pid = offered.pid
         self._standard_error = standard_error
         self._offer = offer
         self._version = version
         self._sockets = sockets
-        self._taken: list[int] = []
+        self._taken = list(offered.taken)
         self._keeper = keeper
         self._state = _WAITS
 
@@ -186,7 +188,7 @@ class Predecessor:
         for told, listening in self._sockets:
             if not told.admin:
                 channel.send(told, listening.fileno())
-        channel.send(messages.Offered(os.getpid()), self._sock.fileno())
+        channel.send(messages.Offered(os.getpid(), tuple(self._taken)), self._sock.fileno())
 
     def finish(self) -> None:
         """The worker is in charge: write to the real standard error, and close all sockets but the channel's."""
@@ -222,7 +224,7 @@ def read_offer(keeper: SocketKeeper | None, environment: MutableMapping[str, str
     except (ValueError, OSError) as error:
         raise NoOffer(f"{CHANNEL}: no upgrade has set this environment variable; unset it ({error})") from error
     try:
-        offer, sockets, pid, passed = _receive_offer(sock)
+        offer, sockets, offered, passed = _receive_offer(sock)
         version = _common_version(offer)
     except (OSError, BadMessage) as error:
         with suppress(OSError):
@@ -232,7 +234,7 @@ def read_offer(keeper: SocketKeeper | None, environment: MutableMapping[str, str
     if passed is not None:
         sock.close()
         sock = passed
-    return Predecessor(sock, descriptors[1], offer, version, sockets, keeper, pid)
+    return Predecessor(sock, descriptors[1], offer, version, sockets, keeper, offered)
 
 
 def _common_version(offer: messages.Offer) -> int:
@@ -249,8 +251,8 @@ def _common_version(offer: messages.Offer) -> int:
 
 def _receive_offer(
     sock: socket.socket,
-) -> tuple[messages.Offer, list[tuple[messages.Socket, socket.socket]], int, socket.socket | None]:
-    """@return: behind the offer and its sockets, what comes with L{messages.Offered}.
+) -> tuple[messages.Offer, list[tuple[messages.Socket, socket.socket]], messages.Offered, socket.socket | None]:
+    """@return: behind the offer and its sockets, the end of the offer, and the channel that comes with it.
 
     @raise OSError: it does not come. @raise BadMessage: it is none.
     """
@@ -263,7 +265,7 @@ def _receive_offer(
             offer = message
             _common_version(offer)
         elif isinstance(message, messages.Offered) and offer is not None:
-            return offer, sockets, message.pid, socket.socket(fileno=descriptors[0]) if descriptors else None
+            return offer, sockets, message, socket.socket(fileno=descriptors[0]) if descriptors else None
         else:
             close_all(descriptors)
             raise BadMessage("the old process has ended" if message is None else "the old process makes no offer")

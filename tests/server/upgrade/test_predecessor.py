@@ -168,8 +168,11 @@ class PassedOnTests(OfferCase):
     """A supervisor passes the offer on to its first worker."""
 
     async def test_passed_on(self) -> None:
-        """The worker has the offer, but for the admin endpoint, and the channel; it names the supervisor."""
+        """The worker has the offer without the admin endpoint, and the channel; it names the supervisor."""
         found = self.predecessor(Socket(0, "tcp:1"), Socket(1, "unix:/a", True))
+        admin = found.take_admin("unix:/a")
+        assert admin is not None
+        admin.close()
         ours, theirs = socket_pair()
         error = os.open(os.devnull, os.O_WRONLY)
         found.pass_on(reactor, ours)
@@ -184,7 +187,7 @@ class PassedOnTests(OfferCase):
         found.close()
         worker._pid = 4711
         receiver = worker.begin(reactor, *[lambda *given: None] * 5)
-        self.assertEqual(Ready(messages.VERSIONS[0], 4711, (0,)), await self.heard())
+        self.assertEqual(Ready(messages.VERSIONS[0], 4711, (1, 0)), await self.heard())
         receiver.close()
         worker.refuse("too late")
         worker.close()

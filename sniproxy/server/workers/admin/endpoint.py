@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec.structs import astuple, replace
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import Reloads
@@ -200,8 +201,7 @@ class SupervisorAdmin:
         self.state.ready = False
         self.drains.stop()
 
-    def close(self) -> None:
-        """Stop listening."""
-        if self._port is not None:
-            self._port.stopListening()
-        self._port = self._text = None
+    def close(self) -> Deferred[None]:
+        """Stop listening. @return: fires when the path of a UNIX socket is removed."""
+        port, self._port, self._text = self._port, None, None
+        return succeed(None) if port is None else maybeDeferred(port.stopListening)

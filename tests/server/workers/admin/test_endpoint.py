@@ -96,6 +96,15 @@ class EndpointTests(TestCase):
         self.assertIs(before, self.port)
         self.assertFalse(before.disconnecting)
 
+    async def test_close(self) -> None:
+        """When the endpoint is closed, the path of its socket is gone."""
+        sock = Path(self.mktemp())
+        self.admin.start(self.checked(f'endpoint = "unix:{sock}"'))
+        self.assertTrue(sock.exists())
+        await self.admin.close()
+        self.assertFalse(sock.exists())
+        await self.admin.close()
+
     def test_replaced(self) -> None:
         """What a worker has counted stays in the sums when another one has taken over from it."""
         worker: Any = AskedWorker(1)
