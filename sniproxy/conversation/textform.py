@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 from typing import Any, Literal
 
 import attrs
@@ -57,12 +58,14 @@ class Conversation:
     @ivar client: the address of the client. @ivar broker: the address of the broker. Both are only informative.
     @ivar lines: the frames in their order. @ivar end: how it ended: C{client} or C{broker} closed it, or another
         reason; empty: not recorded.
+    @ivar started: when it began, in seconds since 1970. None: the file does not say.
     """
 
     client: str
     broker: str
     lines: tuple[Line, ...]
     end: str = ""
+    started: float | None = None
 
 
 def header_line(client: str, broker: str, started: str, keep: Collection[Secrecy]) -> str:
@@ -108,7 +111,8 @@ def read_conversation(lines: Iterable[str], plays: Side | None = None) -> Conver
             raise ConversationError(f"line {number}: the nesting is too large") from None
     if head is None:
         raise ConversationError("the file has no conversation; record one with `sniproxyctl record`")
-    return Conversation(_text(head.get("client")), _text(head.get("broker")), tuple(found), end)
+    started = _time(_text(head.get("started")))
+    return Conversation(_text(head.get("client")), _text(head.get("broker")), tuple(found), end, started)
 
 
 def _objects(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -125,6 +129,15 @@ def _objects(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(value, dict):
             raise ConversationError(f"line {number}: not an object; write one frame a line")
         yield number, value
+
+
+def _time(text: str) -> float | None:
+    """Seconds since 1970. None: it is not a time with its zone."""
+    try:
+        found = datetime.fromisoformat(text)
+        return None if found.tzinfo is None else found.timestamp()
+    except ValueError:
+        return None
 
 
 def _refuse(name: str) -> Any:

@@ -37,6 +37,17 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual([(5, 0.0)], [(line.number, line.time) for line in found.lines])
         self.assertEqual(("", "", ""), (found.client, found.broker, found.end))
 
+    def test_started(self) -> None:
+        """The header may have the time of the beginning, with its zone."""
+        for text, seconds in (
+            ("1970-01-01T00:01:00.5+00:00", 60.5),
+            ("1970-01-01T01:00:00+01:00", 0.0),
+            ("1970-01-01T00:01:00", None),
+            ("yesterday", None),
+        ):
+            self.assertEqual(seconds, read_conversation([json.dumps({**json.loads(HEAD), "started": text})]).started)
+        self.assertIsNone(read_conversation([HEAD]).started)
+
     def test_played(self) -> None:
         """The frames of the side that will be sent have all required fields; those that are compared need not."""
         lines = [HEAD, '{"from": "broker", "command": "SEND_ERROR", "fields": {"producer_id": 1, "sequence_id": 2}}']

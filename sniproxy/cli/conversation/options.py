@@ -84,7 +84,8 @@ def add_replay(commands: Any) -> argparse.ArgumentParser:
         "read; 130: Ctrl-C.",
     )
     replay.add_argument("files", metavar="FILE", nargs="+",
-                        help="a conversation; as a broker several: the Nth connection plays the Nth file")  # fmt: skip
+                        help="a conversation; as a broker several: the Nth connection plays the one that was "
+                        "recorded as the Nth")  # fmt: skip
     replay.add_argument("--as", dest="plays", choices=["broker", "client"], required=True,
                         help="broker: wait for the client under test; client: connect to a broker")  # fmt: skip
     replay.add_argument("--times", type=_factor, metavar="FACTOR",

@@ -56,7 +56,9 @@ def run_replay(options: argparse.Namespace, out: TextIO, error: TextIO) -> int:
         options.usage("--as client needs --connect HOST:PORT and one file")
     played = [_read(name, options.plays) for name in options.files]
     if as_broker:
-        return run_in_reactor(partial(play_broker, options, played, out, error))
+        ordered = in_order([*zip(options.files, played, strict=True)])
+        options.files = [name for name, _ in ordered]
+        return run_in_reactor(partial(play_broker, options, [each for _, each in ordered], out, error))
     try:
         token = read_login(options.token, certified=False)
         login = Login(token.method, token.data) if options.token else None
@@ -68,6 +70,16 @@ def run_replay(options: argparse.Namespace, out: TextIO, error: TextIO) -> int:
     except (BadToken, BadServiceURL, BadPem, ValueError) as problem:
         options.usage(str(problem))
         raise
+
+
+def in_order(files: list[tuple[str, Conversation]]) -> list[tuple[str, Conversation]]:
+    """Conversations in the order in which they began: that of C{orders*.jsonl} in a shell is another one.
+
+    Without the times of all of them: in the order given.
+    """
+    if any(played.started is None for _, played in files):
+        return files
+    return sorted(files, key=lambda file: file[1].started or 0.0)
 
 
 def endpoint_of(options: argparse.Namespace, host: str, port: int | None, reactor: IReactor) -> IStreamClientEndpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import socket
 import sys
 from collections.abc import Callable
@@ -266,6 +267,21 @@ class CommandTests(ReplayCase):
         self.assertEqual(Login("token", b"abc"), self.called[0].args[3])
         self.assertEqual(0, self.run_replay("--as", "client", self.file(), "--connect", "h:1"))
         self.assertIsNone(self.called[0].args[3])
+
+    def test_order(self) -> None:
+        """Files are played in the order in which they were recorded; without all times, in that of the command."""
+        names = [self.file() for _ in range(3)]
+        for times, order in (
+            (("12:00:02", "12:00:10", "12:00:01"), (2, 0, 1)),
+            (("12:00:02", "12:00:10", "soon"), (0, 1, 2)),
+        ):
+            for number, (name, time) in enumerate(zip(names, times, strict=True)):
+                head = {"conversation": 1, "client": f"c:{number}", "started": f"2026-11-30T{time}+00:00"}
+                Path(name).write_text(json.dumps(head) + "\n")
+            self.assertEqual(0, self.run_replay("--as", "broker", *names))
+            options, played = self.called[0].args[:2]
+            self.assertEqual([names[at] for at in order], options.files)
+            self.assertEqual([f"c:{at}" for at in order], [each.client for each in played])
 
     def test_endpoints(self) -> None:
         """TLS options give an endpoint with TLS."""
