@@ -10,6 +10,7 @@
 ``recorder``    turns the bytes of a connection into the lines of a file
 ``mapping``     ids and names of the recording, and those of the peer that stand for the same thing
 ``comparison``  compares a frame with the recorded one
+``brokers``     which recorded brokers the URLs in answers lead to
 ``player``      plays one side of a conversation
 ==============  ====================================================================================================
 """

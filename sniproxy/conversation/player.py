@@ -9,11 +9,12 @@ peer in this run, is sent back as it came.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import attrs
 
+from sniproxy.conversation.brokers import is_proxied
 from sniproxy.conversation.comparison import Comparison, FieldDifference, Rules, translate
 from sniproxy.conversation.entry import build, describe
 from sniproxy.conversation.mapping import Mapping, domain_of
@@ -79,7 +80,7 @@ class Login:
 class Player:
     """Plays one side. Call `outgoing` until it returns None, then `receive` for each frame that comes, and so on.
 
-    @param plays: the side to play. @param broker_url: what a client gets for URLs of brokers with its scheme.
+    @param plays: the side to play. @param url_here: returns what a client gets for the URL of a broker. None: that URL.
     @param login: for a client. None: as recorded.
     @ivar differences: the first `MAX_DIFFERENCES`. @ivar count: of all.
     """
@@ -89,13 +90,13 @@ class Player:
         conversation: Conversation,
         plays: Side,
         rules: Rules,
-        broker_url: str | None = None,
+        url_here: Callable[[str], str] | None = None,
         login: Login | None = None,
     ) -> None:
         self._lines = [line for line in conversation.lines if line.entry["command"] not in _KEEP_ALIVE]
         self._plays = plays
         self._peer = "client" if plays == "broker" else "broker"
-        self._broker_url = broker_url
+        self._url_here = url_here
         self._login = login
         self._mapping = Mapping(renews_requests=plays == "broker")
         self._comparison = Comparison(self._mapping, rules)
@@ -128,7 +129,7 @@ class Player:
         line = self._lines[self._at]
         wait_s = line.time - (self._lines[self._at - 1].time if self._at else line.time)
         self._at += 1
-        entry = translate(line.entry, self._mapping, self._url_here)
+        entry = translate(line.entry, self._mapping, None if is_proxied(line.entry) else self._url_here)
         if self._plays == "client":
             self._bind_own(line.entry)
         entry = self._with_payload(entry)
@@ -198,11 +199,6 @@ class Player:
         awaited = self.awaited
         number = None if awaited is None else awaited.number
         self._add(Difference(number, "stream", "", "Pulsar frames", f"not Pulsar: {bounded(reason)}"))
-
-    def _url_here(self, url: str) -> str:
-        """The URL that a client gets in place of a broker's with the same scheme."""
-        here = self._broker_url
-        return url if here is None or here.partition(":")[0] != url.partition(":")[0] else here
 
     def _bind_own(self, entry: dict[str, Any]) -> None:
         """The ids that a client chooses stand for themselves: the broker's answers must have them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,7 +18,6 @@ from sniproxy.pulsar.commands import fields_of, read, type_name, write
 from sniproxy.pulsar.frames import Frame, FrameReader, read_section
 from tests.conversation.talk import TOPIC, conversation, frame, section, talk
 
-TLS_URL = "pulsar+ssl://b:2"
 WHOLE = Recording(keep=ALL)
 
 
@@ -47,8 +48,8 @@ def run(player: Player, peer: list[Frame]) -> list[Frame]:
 class PlayTests(SynchronousTestCase):
     """Player against the other side of the same conversation."""
 
-    def player(self, played: Conversation, plays: Side = "broker", strict: bool = False, url: str = "") -> Player:
-        return Player(played, plays, Rules(strict=strict), url or None)
+    def player(self, played: Conversation, plays: Side = "broker", strict: bool = False, **more: Any) -> Player:
+        return Player(played, plays, Rules(strict=strict), **more)
 
     def test_equal(self) -> None:
         """Each side of a conversation plays without a difference, also where payloads were struck out."""
@@ -206,21 +207,14 @@ class PlayTests(SynchronousTestCase):
         self.assertEqual(0.0, first.wait_s)
 
     def test_url(self) -> None:
-        """A client is sent back to the player."""
-        lookup: list[tuple[Side, bytes]] = [
-            (
-                "broker",
-                write(
-                    pb.CommandLookupTopicResponse(
-                        request_id=1, brokerServiceUrl="pulsar://b:1", brokerServiceUrlTls=TLS_URL
-                    )
-                ),
+        """A client gets the URLs of this run, unless it stays with its address and names the broker there."""
+        for proxied, url in ((False, "here pulsar://b:1"), (True, "pulsar://b:1")):
+            answer = pb.CommandLookupTopicResponse(
+                request_id=1, brokerServiceUrl="pulsar://b:1", proxy_through_service_url=proxied
             )
-        ]
-        one = self.player(conversation(lookup), url="pulsar://here:2").outgoing()
-        assert one is not None
-        answer = fields_of(read(one.frame.command))
-        self.assertEqual(("pulsar://here:2", TLS_URL), (answer.brokerServiceUrl, answer.brokerServiceUrlTls))
+            one = self.player(conversation([("broker", write(answer))]), url_here=lambda url: f"here {url}").outgoing()
+            assert one is not None
+            self.assertEqual(url, fields_of(read(one.frame.command)).brokerServiceUrl)
 
 
 class LoginTests(SynchronousTestCase):

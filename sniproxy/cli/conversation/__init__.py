@@ -8,6 +8,7 @@
 ``running``   records connections of a running proxy
 ``output``    the files of the recorded connections
 ``replay``    the command ``replay``
+``played``    listens as the brokers of a recording
 ``playing``   one connection that a player plays
 ============  ======================================================================================================
 """

@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.cli.conversation.output import ConversationFile, Output
 from sniproxy.cli.failure import CommandFailed
+from sniproxy.conversation.brokers import is_proxied
 from sniproxy.conversation.comparison import translate
 from sniproxy.conversation.entry import EntryError, build, describe
 from sniproxy.conversation.mapping import Mapping
@@ -261,7 +262,7 @@ class ClientEnd(Protocol):
             if type_of(frame.command) in _WITH_URLS:
                 entry = describe(frame)
                 # A client that goes through a proxy stays with its address, and names the broker there.
-                if not entry.get("fields", {}).get("proxy_through_service_url"):
+                if not is_proxied(entry):
                     frame = build(translate(entry, Mapping(), lambda url: self._relay.url_here(url, host)))
         except (CommandError, EntryError):
             pass

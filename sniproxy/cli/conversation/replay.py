@@ -6,14 +6,13 @@ import argparse
 from functools import partial
 from typing import TextIO
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 
 from sniproxy.cli.conversation.options import DEFAULT_LISTEN
+from sniproxy.cli.conversation.played import PlayedBrokers
 from sniproxy.cli.conversation.playing import PlayingProtocol
 from sniproxy.cli.exitstatus import USAGE
 from sniproxy.cli.failure import CommandFailed
@@ -21,13 +20,13 @@ from sniproxy.cli.lookup import read_login
 from sniproxy.cli.reactor import run_in_reactor
 from sniproxy.client.endpoint import SniProxyEndpoint
 from sniproxy.client.logins import BadToken
+from sniproxy.conversation.brokers import address_of, brokers_by_address
 from sniproxy.conversation.comparison import Rules
 from sniproxy.conversation.player import Login, Player, needs_login
 from sniproxy.conversation.textform import Conversation, ConversationError, Side, read_conversation
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pulsar.serviceurl import BadServiceURL, host_and_port
 from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_root
-from sniproxy.util.names import host_port
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.text import bounded, counted, printable
 
@@ -129,80 +128,48 @@ async def play_client(
     return _result([(options.files[0], player)], out, error)
 
 
-class _Refusing(Protocol):
-    """A connection that no file is left for."""
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.loseConnection()
-
-
-class _Stage(Factory):
-    """Hands each connection the next file."""
-
-    noisy = False
-
-    def __init__(self, playing: list[PlayingProtocol]) -> None:
-        self._next = iter(playing)
-        self.further = 0
-        self.begun: list[PlayingProtocol] = []
-        self.awaited: Deferred[None] = Deferred()
-
-    def buildProtocol(self, addr: object) -> Protocol:
-        playing = next(self._next, None)
-        if playing is None:
-            self.further += 1
-            return _Refusing()
-        self.begun.append(playing)
-        awaited, self.awaited = self.awaited, Deferred()
-        awaited.callback(None)
-        return playing
-
-
 async def play_broker(
     options: argparse.Namespace, played: list[Conversation], out: TextIO, error: TextIO, reactor: IReactor
 ) -> int:
-    """Play the broker to the clients that connect. @return: the exit status.
+    """Play the brokers to the clients that connect. @return: the exit status.
 
     @raise CommandFailed: the endpoint cannot listen, or no client came.
     """
     text = options.listen or DEFAULT_LISTEN
-    players: list[Player] = []
-    playing: list[PlayingProtocol] = []
-    stage = _Stage(playing)
+    by_address = {} if options.keep_urls or text.startswith("unix:") else brokers_by_address(played)
+    others = set(by_address.values())
+    first = played[0].broker
+    brokers = [each.broker if each.broker in others else first for each in played]
+    listening = PlayedBrokers(text, reactor)
+
+    def url_here(url: str) -> str:
+        here = listening.urls[by_address.get(address_of(url) or "", first)]
+        return url if here is None or here.partition(":")[0] != url.partition(":")[0] else here
+
     try:
-        port = await serverFromString(reactor, text).listen(stage)
-    except Exception as problem:
-        raise CommandFailed(f"cannot listen on {bounded(text)}: {bounded(str(problem))}") from None
-    try:
-        address = port.getHost()
-        url = None
-        if isinstance(address, IPv4Address | IPv6Address):
-            scheme = "pulsar+ssl" if text.startswith("ssl:") else "pulsar"
-            url = f"{scheme}://{host_port(address.host, address.port)}"
-        for each in played:
-            player = Player(each, "broker", _rules(options), None if options.keep_urls else url)
-            players.append(player)
-            playing.append(PlayingProtocol(player, reactor, options.timeout, options.times, close=False))
-        print(f"playing the broker at {url or text}", file=error, flush=True)
+        for broker in dict.fromkeys(brokers):
+            await listening.open(broker)
+        players = [Player(each, "broker", _rules(options), None if options.keep_urls else url_here) for each in played]
+        playing = [PlayingProtocol(each, reactor, options.timeout, options.times, close=False) for each in players]
+        for broker, one in zip(brokers, playing, strict=True):
+            listening.put(broker, one)
+        for broker, url in listening.urls.items():
+            name = "" if broker == first else f" {printable(broker)}"
+            print(f"playing the broker{name} at {url or text}", file=error, flush=True)
         for count, one in enumerate(playing):
-            if len(stage.begun) <= count:
-                try:
-                    await stage.awaited.addTimeout(options.wait, reactor)
-                except TookTooLong:
-                    _result([*zip(options.files, players[:count], strict=False)], out, error)
-                    raise CommandFailed(
-                        f"no connection for {printable(options.files[count])} within {options.wait:g} s"
-                    ) from None
-            assert one in stage.begun
+            try:
+                await listening.begins(one, options.wait)
+            except TookTooLong:
+                _result([*zip(options.files, players[:count], strict=False)], out, error)
+                raise CommandFailed(
+                    f"no connection for {printable(options.files[count])} within {options.wait:g} s"
+                ) from None
         for one in playing:
             await one.finished
     finally:
-        port.stopListening()
-        for one in stage.begun:
-            one.stop()
-    if stage.further:
-        print(f"sniproxyctl: {counted(stage.further, 'further connection')} refused: no file is left", file=error)
+        listening.close()
+    if listening.further:
+        print(f"sniproxyctl: {counted(listening.further, 'further connection')} refused: no file is left", file=error)
     return _result([*zip(options.files, players, strict=True)], out, error)
 
 

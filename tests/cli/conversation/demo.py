@@ -74,16 +74,18 @@ class DemoCase(TestCase):
         host, port = cluster.addresses["broker-1.pulsar.test"]
         return f"{host}:{port}"
 
-    async def record(self, *words: str, payload: bytes = b"hello") -> Path:
-        """Record a conversation of the demo's client. @return: the file."""
+    async def record(self, *words: str, payload: bytes = b"hello", target: str = "", topic: str = TOPIC) -> Path:
+        """Record a conversation of the demo's client. @param target: empty: a cluster of its own. @return: the file."""
         file = Path(self.mktemp())
-        options = ctl.parse(["record", "--target", self.cluster(), "-o", str(file), "--connections", "1", *words])
+        options = ctl.parse(
+            ["record", "--target", target or self.cluster(), "-o", str(file), "--connections", "1", *words]
+        )
         error = Announced()
         host, _, port = options.target.partition(":")
         running = Deferred.fromCoroutine(record_live(options, (host, int(port)), recording_of(options), error, reactor))
         self.addCleanup(running.cancel)
         url = await error.url.addTimeout(TIMEOUT_S, reactor)
-        self.assertEqual(payload, await round_trip(url, payload=payload))
+        self.assertEqual(payload, await round_trip(url, topic, payload))
         self.assertEqual(0, await running.addTimeout(TIMEOUT_S, reactor))
         self.error = error.getvalue()
         return file

@@ -28,7 +28,7 @@ from sniproxy.pulsar.commands import write
 from sniproxy.testing.pulsar import PulsarCluster
 from sniproxy.tls.clientcontext import BadPem
 from tests.cli.conversation.demo import TIMEOUT_S, TOPIC, Announced, DemoCase, reactor, round_trip
-from tests.conversation.talk import recorded, talk
+from tests.conversation.talk import conversation, recorded, talk
 
 
 def edited(file: Path, old: str, new: str) -> Path:
@@ -119,6 +119,21 @@ class BrokerTests(ReplayCase):
         self.assertEqual(0, await self.as_broker([file, again], act))
         self.assertEqual(2, self.told.getvalue().count(": equal"))
 
+    async def test_brokers(self) -> None:
+        """Each recorded broker has an address of its own, to which the answers to lookups lead."""
+        cluster = PulsarCluster(2, reactor=reactor)
+        cluster.start()
+        self.addCleanup(cluster.stop)
+        one, two = cluster.brokers
+        topic, target = cluster.topic_of(two), one.url.partition("//")[2]
+        file = await self.record("--connections", "2", target=target, topic=topic)
+        files = [file, file.with_name(f"{file.name}-2")]
+        status = await self.as_broker(files, round_trip_of(topic))
+        self.assertEqual((0, ""), (status, self.out.getvalue()))
+        told = self.told.getvalue()
+        self.assertIn(f"playing the broker {two.url.partition('//')[2]} at pulsar://127.0.0.1:", told)
+        self.assertEqual((2, 2), (told.count("playing the broker"), told.count(": equal")))
+
     async def test_refused(self) -> None:
         """A connection that no file is left for is closed."""
         file = await self.record()
@@ -152,7 +167,7 @@ class BrokerTests(ReplayCase):
             pass
 
         options = ctl.parse(["replay", "--as", "broker", str(file), "--listen", "nonsense"])
-        command = play_broker(options, [], io.StringIO(), io.StringIO(), reactor)
+        command = play_broker(options, [conversation(talk())], io.StringIO(), io.StringIO(), reactor)
         failure = await self.assertFailure(Deferred.fromCoroutine(command), CommandFailed)
         self.assertIn("cannot listen on nonsense", str(failure))
 
@@ -328,12 +343,12 @@ class CommandTests(ReplayCase):
         self.assertEqual(0, self.run_replay("--as", "client", incomplete, "--connect", "h"))
 
 
-def round_trip_of(**settings: str) -> Callable[[str], Any]:
+def round_trip_of(topic: str = TOPIC, **settings: str) -> Callable[[str], Any]:
     """A client that does what was recorded."""
 
     async def act(url: str) -> None:
         try:
-            got = await round_trip(url, TOPIC, b"hello", **settings)
+            got = await round_trip(url, topic, b"hello", **settings)
         except ClientError as error:
             raise AssertionError(str(error)) from error
         assert got == b"hello", got
