@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _ADDRESS = Address("127.0.0.1", 50123)
 _HEADERS = {"v1": write_v1(_ADDRESS, _ADDRESS), "v2": write_v2(_ADDRESS, _ADDRESS, {})}
-_TURNS = 4
-"""Turns of the listeners in one run, so that a disturbance meets all of them."""
+_TURN_S = 0.5
+"""Seconds of a turn of one listener. Short, so that a disturbance meets all of them."""
 
 
 def headers(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
@@ -33,9 +33,10 @@ def headers(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
     found: Sample = {}
     with _listeners(bed, _ours(peer)) as (_, destinations):
         runs: dict[str, list[Sample]] = {what: [] for what in destinations}
-        for _ in range(_TURNS):
+        turns = max(1, round(lengths.seconds / _TURN_S))
+        for _ in range(turns):
             for what, destination in destinations.items():
-                runs[what].append(tunnels(destination, lengths.seconds / _TURNS, CONCURRENT))
+                runs[what].append(tunnels(destination, lengths.seconds / turns, CONCURRENT))
     for figure in ("proxy CPU, µs", "tunnels/s"):
         each = {what: [run[figure] for run in of] for what, of in runs.items()}
         found.update({f"{what}: {figure}": median(values) for what, values in each.items()})
