@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -83,7 +83,7 @@ class PlayedTests(TestCase):
 
     async def test_endpoints(self) -> None:
         """A UNIX socket has no URL; an endpoint that is none is an error."""
-        made = self.brokers(f"unix:{Path(self.mktemp()).absolute()}")
+        made = self.brokers(f"unix:{os.path.relpath(self.mktemp())}")  # an absolute path may be too long
         await made.open("a:1")
         self.assertEqual({"a:1": None}, made.urls)
         opening: Deferred[Any] = Deferred.fromCoroutine(self.brokers("nonsense").open("a"))
