@@ -415,7 +415,7 @@ class UpgradeTests(SocketTestCase):
         ) -> object:
             commits.append(commit)
             settled.append(settle)
-            return SimpleNamespace(open=False, stop=lambda: None)
+            return SimpleNamespace(open=False, order=nothing, close=nothing)
 
         def nothing(*given: object) -> None:
             pass

@@ -6,10 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from sniproxy.conversation.comparison import translate
+from sniproxy.conversation.entry import number_of
 from sniproxy.conversation.mapping import Mapping
 from sniproxy.conversation.textform import Conversation
+from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.serviceurl import BadServiceURL, parse_service_url
 from sniproxy.util.names import host_port
+
+_Base = pb.BaseCommand
+
+WITH_URLS = frozenset(
+    {
+        _Base.LOOKUP_RESPONSE,
+        _Base.CLOSE_PRODUCER,
+        _Base.CLOSE_CONSUMER,
+        _Base.TOPIC_MIGRATED,
+        _Base.SCALABLE_TOPIC_UPDATE,
+        _Base.WATCH_TC_ASSIGNMENTS_UPDATE,
+    }
+)
+"""The commands of a broker that may have URLs of brokers."""
 
 
 def is_proxied(entry: dict[str, Any]) -> bool:
@@ -44,7 +60,8 @@ def brokers_by_address(played: Sequence[Conversation]) -> dict[str, str]:
 
     for each in played:
         for line in each.lines:
-            if line.side == "broker" and not is_proxied(line.entry):
+            has_urls = line.side == "broker" and number_of(line.entry["command"]) in WITH_URLS
+            if has_urls and not is_proxied(line.entry):
                 translate(line.entry, Mapping(), collect)
     found = {address: address for address in addresses if address in brokers}
     names = [address for address in addresses if address not in found]

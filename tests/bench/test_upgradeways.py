@@ -27,7 +27,9 @@ class WaysTests(SynchronousTestCase):
                 continue
             running = Running(way.peer, {"x.bench.test": 1})
             try:
-                before = {running.main, *processes(running.folder)}
+                found = processes(running.folder)
+                self.assertTrue(found, way.name)
+                before = {running.main, *found}
                 way.upgrade(running)
                 wait_until(lambda folder=running.folder, way=way: len(processes(folder)) == way.expected, way.name)  # type: ignore[misc]
                 self.assertTrue(set(processes(running.folder)) - before, way.name)

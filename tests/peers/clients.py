@@ -29,6 +29,11 @@ class Outcome:
     #: Its errors and log.
     log: str
 
+    @property
+    def complete(self) -> list[str]:
+        """The topics whose messages have all come back."""
+        return [report["topic"] for report in self.reports if report.get("received", 0) == report.get("sent", -1)]
+
 
 def java_client(
     options: Mapping[str, object], topics: Sequence[str], pulsar: Pulsar | None = None, main: str = "PulsarPeer"

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from pathlib import Path
-
-from tests.peers import clients, inspected, lab
+from tests.peers import clients, inspected, lab, talks
 from tests.peers.case import PulsarTestCase
-from tests.peers.children import TIMEOUT_S, Child
+from tests.peers.children import TIMEOUT_S
 from tests.peers.needs import require
-
-ANNOUNCED = re.compile(r" at (pulsar://[\d.]+:\d+)")
 
 
 class ConversationTests(PulsarTestCase):
@@ -21,15 +15,6 @@ class ConversationTests(PulsarTestCase):
         """Skip the test without the Python client."""
         super().setUp()
         require(parts=["python"])
-
-    def start(self, *words: str) -> tuple[Child, str]:
-        """Start sniproxyctl. @return: the process, and the URL that it announces."""
-        child = Child([str(Path(sys.executable).with_name("sniproxyctl")), *words])
-        self.addCleanup(child.stop)
-        child.wait_for(lambda lines: any(ANNOUNCED.search(line) for line in lines), "listening", TIMEOUT_S)
-        found = ANNOUNCED.search("\n".join(child.lines))
-        assert found is not None
-        return child, found[1]
 
     def run_client(self, url: str, topic: str) -> None:
         """The Python client sends and receives at a URL."""
@@ -44,17 +29,17 @@ class ConversationTests(PulsarTestCase):
         address = f"127.0.0.1:{broker.tap}"
         topic = cluster.topic_of_each("public/default/recorded")[broker.name]
         file = self.lab.new_folder() / "talk.jsonl"
-        recording, url = self.start("record", "--target", address, "-o", str(file), "--connections", "1")
+        recording, url = talks.start(self, "record", "--target", address, "-o", str(file), "--connections", "1")
         self.run_client(url, topic)
         self.assertEqual(0, recording.wait(TIMEOUT_S), recording.lines)
 
-        playing, url = self.start("replay", "--as", "broker", str(file), "--timeout", "30")
+        playing, url = talks.start(self, "replay", "--as", "broker", str(file), "--timeout", "30")
         self.run_client(url, topic)
         self.assertEqual(0, playing.wait(TIMEOUT_S), playing.lines)
         self.assertIn(f"{file}: equal", playing.lines)
 
         # A client that sends other messages. It waits for them in vain: the recorded broker has none of them.
-        playing, url = self.start("replay", "--as", "broker", str(file), "--timeout", "10")
+        playing, url = talks.start(self, "replay", "--as", "broker", str(file), "--timeout", "10")
         clients.run(clients.python_client({"url": url, "size": 100, "timeout": 3}, [topic]))
         self.assertEqual(1, playing.wait(TIMEOUT_S), playing.lines)
         self.assertTrue(any("SEND payload" in line for line in playing.lines), playing.lines)
@@ -62,8 +47,4 @@ class ConversationTests(PulsarTestCase):
         # A topic without messages, as the first was.
         other = cluster.topic_of_each("public/default/replayed")[broker.name]
         file.write_text(file.read_text().replace(topic, other))
-        command = [str(Path(sys.executable).with_name("sniproxyctl")), "replay", "--as", "client", str(file)]
-        client = Child([*command, "--connect", address])
-        self.addCleanup(client.stop)
-        self.assertEqual(0, client.wait(TIMEOUT_S), client.lines)
-        self.assertIn(f"{file}: equal", client.lines)
+        self.assertIn(f"{file}: equal", talks.play_client(self, str(file), address))

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.testing.pulsar import PulsarCluster
-from tests.peers import clients, provide, versions
-from tests.peers.children import TIMEOUT_S, Child
+from tests.peers import clients, provide, talks, versions
+from tests.peers.children import TIMEOUT_S
 from tests.peers.needs import require
-
-ANNOUNCED = re.compile(r" at (pulsar://[\d.]+:\d+)")
 
 
 class ReplayCase(SynchronousTestCase):
@@ -36,27 +32,17 @@ class ReplayCase(SynchronousTestCase):
         self.enterContext(cluster)
         return cluster
 
-    def start(self, *words: str) -> tuple[Child, str]:
-        """Start sniproxyctl. Returns the process, and the first URL that it announces."""
-        child = Child([str(Path(sys.executable).with_name("sniproxyctl")), *words])
-        self.addCleanup(child.stop)
-        child.wait_for(lambda lines: any(ANNOUNCED.search(line) for line in lines), "listening", TIMEOUT_S)
-        found = ANNOUNCED.search("\n".join(child.lines))
-        assert found is not None
-        return child, found[1]
-
     def run_client(self, url: str, topics: Sequence[str]) -> None:
         """The client sends and receives in all topics."""
         outcome = clients.run(self.command({"url": url, "n": 5}, topics))
-        done = [report["topic"] for report in outcome.reports if report.get("received", 0) == report.get("sent", -1)]
-        self.assertEqual((done, outcome.status), (list(topics), 0), f"{outcome.reports}\n{outcome.log}")
+        self.assertEqual((outcome.complete, outcome.status), (list(topics), 0), f"{outcome.reports}\n{outcome.log}")
 
     def record(self, cluster: PulsarCluster, topics: Sequence[str]) -> list[str]:
         """Record the client. Returns the files as a shell would list them."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         target = cluster.brokers[0].url.partition("//")[2]
-        recording, url = self.start("record", "--target", target, "-o", str(folder / "talk.jsonl"))
+        recording, url = talks.start(self, "record", "--target", target, "-o", str(folder / "talk.jsonl"))
         self.run_client(url, topics)
         recording.process.send_signal(signal.SIGINT)
         self.assertEqual(130, recording.wait(TIMEOUT_S), recording.lines)
@@ -71,12 +57,12 @@ class ReplayTests:
         cluster = self.cluster()
         topics = [cluster.topic_of(broker) for broker in cluster.brokers]
         files = self.record(cluster, topics)
-        playing, url = self.start("replay", "--as", "broker", *files, "--timeout", "30")
+        playing, url = talks.start(self, "replay", "--as", "broker", *files, "--timeout", "30")
         self.run_client(url, topics)
         self.assertEqual(0, playing.wait(TIMEOUT_S), playing.lines)
         self.assertEqual(len(files), sum(line.endswith(": equal") for line in playing.lines), playing.lines)
 
-        playing, url = self.start("replay", "--as", "broker", *files, "--timeout", "5", "--wait", "30")
+        playing, url = talks.start(self, "replay", "--as", "broker", *files, "--timeout", "5", "--wait", "30")
         clients.run(self.command({"url": url, "n": 5, "size": 100, "timeout": self.timeout_word}, topics))
         self.assertEqual(1, playing.wait(TIMEOUT_S), playing.lines)
         self.assertTrue(any("SEND payload" in line for line in playing.lines), playing.lines)
@@ -90,11 +76,7 @@ class ReplayTests:
         text = Path(file).read_text().replace(topic, other.topic_of(other.brokers[0]))
         Path(file).write_text(text)
         address = other.brokers[0].url.partition("//")[2]
-        replay = [str(Path(sys.executable).with_name("sniproxyctl")), "replay", "--as", "client", file]
-        playing = Child([*replay, "--connect", address, "--timeout", "30"])
-        self.addCleanup(playing.stop)
-        self.assertEqual(0, playing.wait(TIMEOUT_S), playing.lines)
-        self.assertIn(f"{file}: equal", playing.lines)
+        self.assertIn(f"{file}: equal", talks.play_client(self, file, address))
 
 
 class PythonTests(ReplayTests, ReplayCase):

@@ -27,13 +27,12 @@ from twisted.python.failure import Failure
 
 from sniproxy.cli.conversation.output import ConversationFile, Output
 from sniproxy.cli.failure import CommandFailed
-from sniproxy.conversation.brokers import is_proxied
+from sniproxy.conversation.brokers import WITH_URLS, is_proxied
 from sniproxy.conversation.comparison import translate
 from sniproxy.conversation.entry import EntryError, build, describe
 from sniproxy.conversation.mapping import Mapping
 from sniproxy.conversation.recorder import MAX_ANY_FRAME_BYTES, Recorder, Recording
 from sniproxy.net.hostendpoint import HostEndpoint
-from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, type_of
 from sniproxy.pulsar.frames import Frame, FrameError, FrameReader, encode
 from sniproxy.pulsar.serviceurl import BadServiceURL, parse_service_url
@@ -46,18 +45,6 @@ CONNECT_TIMEOUT_S = 10.0
 
 MAX_TARGETS = 64
 """Brokers that get a port."""
-
-_Base = pb.BaseCommand
-_WITH_URLS = frozenset(
-    {
-        _Base.LOOKUP_RESPONSE,
-        _Base.CLOSE_PRODUCER,
-        _Base.CLOSE_CONSUMER,
-        _Base.TOPIC_MIGRATED,
-        _Base.SCALABLE_TOPIC_UPDATE,
-        _Base.WATCH_TC_ASSIGNMENTS_UPDATE,
-    }
-)
 
 Target = tuple[str, int]
 
@@ -259,7 +246,7 @@ class ClientEnd(Protocol):
     def _for_client(self, frame: Frame) -> bytes:
         host = cast(ITCPTransport, self.transport).getHost().host
         try:
-            if type_of(frame.command) in _WITH_URLS:
+            if type_of(frame.command) in WITH_URLS:
                 entry = describe(frame)
                 # A client that goes through a proxy stays with its address, and names the broker there.
                 if not is_proxied(entry):

@@ -102,7 +102,10 @@ class PlayedBrokers:
         self._factories[broker].waiting.append(playing)
 
     async def begins(self, playing: PlayingProtocol, seconds: float) -> None:
-        """Wait until this has a client, so many seconds for each connection. @raise TimeoutError: none came."""
+        """Wait until a client has connected and gets this.
+
+        @param seconds: the most between two connections. @raise TimeoutError: no further client has connected in time.
+        """
         while playing not in self._begun:
             await self._awaited.addTimeout(seconds, self._reactor)
 

@@ -7,7 +7,7 @@ lists the versions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -17,12 +17,6 @@ from sniproxy.proxyprotocol.header import Address
 
 VERSIONS = (3, 2, 1)
 """The versions of this protocol that this program can speak, the best one first."""
-
-ORDERS_VERSION = 2
-"""The first version with L{Drains} and L{Reopen}."""
-
-STOP_VERSION = 3
-"""The first version with L{Stop}."""
 
 MAX_HELD_BYTES = 1 << 16
 """Bytes of one L{Held}: a packet must fit into the socket's buffer."""
@@ -239,6 +233,11 @@ class Destination(msgspec.Struct, frozen=True):
     name: str
 
 
+Order = Drains | Reopen | Stop
+
+FIRST_VERSIONS: Mapping[type[Order], int] = {Drains: 2, Reopen: 2, Stop: 3}
+"""The first version with each order of the new process."""
+
 Message = (
     Offer
     | Socket
@@ -251,9 +250,7 @@ Message = (
     | Declined
     | Commit
     | Committed
-    | Drains
-    | Reopen
-    | Stop
+    | Order
     | Aborted
     | Inherited
     | Remaining

@@ -156,15 +156,20 @@ class Upgrade:
             self._state = "committed"
             # If the new process has ended since, its end has arrived, too, and this one continues.
             self._reactor.callLater(0, self._committed)
-        elif self._state in ("committed", "done") and isinstance(message, messages.Drains):
-            self._listening.follow(message.drains)
-        elif self._state in ("committed", "done") and isinstance(message, messages.Reopen):
-            self._listening.follow_rotation()
-        elif self._state in ("committed", "done") and isinstance(message, messages.Stop):
-            self._stop_moving()
-            self._reactor.callLater(0, self._stop_too)  # behind `_committed`
+        elif self._state in ("committed", "done") and isinstance(message, messages.Order):
+            self._obey(message)
         else:
             self._fail(f"unexpected message: {type(message).__name__}")
+
+    def _obey(self, order: messages.Order) -> None:
+        """Follow an order of the new process, which is in charge."""
+        if isinstance(order, messages.Drains):
+            self._listening.follow(order.drains)
+        elif isinstance(order, messages.Reopen):
+            self._listening.follow_rotation()
+        else:
+            self._stop_moving()
+            self._reactor.callLater(0, self._stop_too)  # behind `_committed`
 
     def _none_left(self) -> None:
         """No tunnel can be moved at this moment: the new process takes charge."""
@@ -197,7 +202,11 @@ class Upgrade:
         if self._end is not None:
             assert self._program is not None
             log.info("process {pid} stops, and so does this one; {left} here", pid=self._program.pid, left=self._left())
-            end, self._end = self._end, None
+            self._end_once()
+
+    def _end_once(self) -> None:
+        end, self._end = self._end, None
+        if end is not None:
             end()
 
     def _lost(self, why: str) -> None:
@@ -294,10 +303,9 @@ class Upgrade:
         if now - self._reported >= REPORT_INTERVAL_S:
             self._report_remaining()
         if not self._live and self._end is not None:
-            end, self._end = self._end, None
             self._timer.cancel()
             self._timer = None
             if self._sender is not None:
                 self._sender.stop()
             self._channel.close()
-            end()
+            self._end_once()

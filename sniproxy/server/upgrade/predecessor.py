@@ -24,8 +24,6 @@ log = Logger()
 _WAITS, _ACCEPTS, _DONE = range(3)
 """States: it waits for the commit; it accepts, and the old process does not know it yet; the matter is settled."""
 
-_FROM_OLD_PROCESS = messages.Offered()
-
 OFFER_TIMEOUT_S = 30.0
 """Seconds to wait for the old process's sockets, at the start."""
 
@@ -49,7 +47,7 @@ class Predecessor:
         version: int,
         sockets: list[tuple[messages.Socket, socket.socket]],
         keeper: SocketKeeper | None,
-        offered: messages.Offered = _FROM_OLD_PROCESS,
+        offered: messages.Offered,
     ) -> None:
         self._sock = sock
         self._pid = offered.pid

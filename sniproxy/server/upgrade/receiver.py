@@ -59,9 +59,9 @@ class TunnelReceiver:
         """Send a message to the old process. @param sent: see L{Channel.send}."""
         self._channel.send(message, sent=sent)
 
-    def order(self, message: messages.Drains | messages.Reopen) -> None:
-        """Send an order to the old process, unless its version of the protocol has none."""
-        if self.version >= messages.ORDERS_VERSION:
+    def order(self, message: messages.Order) -> None:
+        """Send an order to the old process, unless its version of the protocol does not have it."""
+        if self.version >= messages.FIRST_VERSIONS[type(message)]:
             self.send(message)
 
     def fail(self, why: str) -> None:
@@ -84,13 +84,6 @@ class TunnelReceiver:
                 sock = self._channel.sock.dup()
         self.close()
         return sock
-
-    def stop(self) -> None:
-        """As L{close}, because this process stops: the old one stops, too, if its version has that order."""
-        # If it must wait for room, the close drops it: tunnels whose answer waits before it stay there.
-        if self.version >= messages.STOP_VERSION:
-            self.send(messages.Stop())
-        self.close()
 
     def close(self) -> None:
         """Take no more tunnels: the old process keeps what it has."""

@@ -16,7 +16,7 @@ from sniproxy.relay.state import TunnelState
 from sniproxy.server.connections import ConnectionManager
 from sniproxy.server.upgrade.channel import close_all
 from sniproxy.server.upgrade.listening import Listening
-from sniproxy.server.upgrade.messages import Commit, Drains, Inherited, Message, Reopen, Tunnel
+from sniproxy.server.upgrade.messages import Commit, Drains, Inherited, Message, Order, Reopen, Stop, Tunnel
 from sniproxy.server.upgrade.old import Upgrade
 from sniproxy.server.upgrade.predecessor import Predecessor
 from sniproxy.server.upgrade.program import Start
@@ -149,7 +149,7 @@ class Succession:
         self._listening.reopen()
         self._order(Reopen())
 
-    def _order(self, message: Drains | Reopen) -> None:
+    def _order(self, message: Order) -> None:
         if self._in_charge:
             for receiver in self._receivers:
                 receiver.order(message)
@@ -166,7 +166,8 @@ class Succession:
 
     def stop(self) -> None:
         """This process stops. An upgrade that is running fails. If it is in charge, the ones before it stop, too."""
-        in_charge = self._in_charge and not self.over
+        if not self.over:
+            self._order(Stop())
         if self._waits:
             self._leave_listeners()
         if self._upgrade is not None:
@@ -174,10 +175,7 @@ class Succession:
         if self._end_call is not None and self._end_call.active():
             self._end_call.cancel()
         for receiver in self._receivers:
-            if in_charge:
-                receiver.stop()
-            else:
-                receiver.close()
+            receiver.close()  # drops an order that had to wait for room: tunnels that wait before it stay there
 
     def _leave_listeners(self) -> None:
         """Close this process's copies of the listening sockets. To stop them would stop those of the predecessor."""

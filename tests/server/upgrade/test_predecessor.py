@@ -257,9 +257,7 @@ class BeginTests(OfferCase):
             lambda: self.events.put("in charge"), lambda: self.events.put("abort"), self.inherit,
         )  # fmt: skip
         self.addCleanup(self.receiver.close)
-        self.assertEqual(
-            Ready(messages.VERSIONS[0], os.getpid(), tuple(one.number for one in sockets)), await self.heard()
-        )
+        self.assertEqual(Ready(3, os.getpid(), tuple(one.number for one in sockets)), await self.heard())
 
     async def in_charge(self, commit: Commit | None) -> None:
         """This process accepts, then is in charge."""

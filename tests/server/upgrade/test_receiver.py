@@ -64,16 +64,18 @@ class OrderTests(ReceiverCase):
     async def test_stop(self) -> None:
         """This process stops: the old one shall stop, too, and the channel ends."""
         self.receiver.version = 3
-        self.receiver.stop()
+        self.receiver.order(messages.Stop())
+        self.receiver.close()
         self.assertEqual(messages.Stop(), await self.heard())
         self.assertIsNone(await self.heard())
         self.assertFalse(self.receiver.open)
-        self.receiver.stop()
+        self.receiver.order(messages.Stop())
 
     async def test_stop_version(self) -> None:
         """Version 2 has no such order: the old process continues."""
         self.receiver.version = 2
-        self.receiver.stop()
+        self.receiver.order(messages.Stop())
+        self.receiver.close()
         self.assertIsNone(await self.heard())
 
 
