@@ -12,7 +12,6 @@ from sniproxy.net.firstbytes import READ_BYTES, ClientGone, FirstBytes, ReadTime
 from sniproxy.proxyprotocol.header import HeaderError, NoHeader, ProxyHeader
 from sniproxy.proxyprotocol.reader import begins_header, read_header
 from sniproxy.util.buffered import BufferAccount
-from sniproxy.util.names import host_port
 from sniproxy.util.reactor import IReactor
 from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
@@ -118,7 +117,7 @@ def _record(conn: Lifecycle, settings: AcceptProxy, believed: bool, found: Found
     if header is not None:
         record.proxied = Proxied(peer, header.tlvs, header.destination)
         if header.source is not None:
-            record.client = host_port(header.source.host, header.source.port)
+            record.client = header.source
     elif settings.required:
         raise _refusal(f"no PROXY protocol header from {_host(peer)}, and proxy_protocol requires one")
     if conn.permit is not None and believed:

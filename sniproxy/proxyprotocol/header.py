@@ -39,13 +39,13 @@ class ProxyHeader(msgspec.Struct, frozen=True, gc=False):
     """A header.
 
     @ivar version: 1 or 2.
-    @ivar source: of the connection that the sender accepted. None: the header has no IP address, as with ``LOCAL``,
-        ``UNKNOWN`` and unix sockets; the addresses of the receiver's own connection count.
+    @ivar source: ``address:port``, the peer of the connection that the sender accepted. None: the header has no IP
+        address, as with ``LOCAL``, ``UNKNOWN`` and unix sockets; the addresses of the receiver's own connection count.
     @ivar destination: where that connection was accepted. None with C{source}.
     @ivar tlvs: the optional fields of version 2, by name; see L{sniproxy.proxyprotocol.tlvs}.
     """
 
     version: int
-    source: Address | None = None
+    source: str | None = None
     destination: Address | None = None
     tlvs: Mapping[str, str] = NO_TLVS

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from sniproxy.proxyprotocol import tlvs
 from sniproxy.proxyprotocol.header import NO_TLVS, V1_BEGIN, V2_SIGNATURE, Address, HeaderError, NoHeader, ProxyHeader
+from sniproxy.util.names import host_port
 from sniproxy.util.text import bounded
 
 MAX_V1_BYTES = 107
@@ -27,12 +28,11 @@ _ADDRESS_BYTES = {0x11: _IPV4_BYTES, 0x12: _IPV4_BYTES, 0x21: _IPV6_BYTES, 0x22:
 
 _PLAIN_V4, _PLAIN_V4_BYTES = V2_SIGNATURE + b"\x21\x11\x00\x0c", 28  # TCP over IPv4, without fields
 _read_v4, _read_v6 = struct.Struct("!4s4s2H").unpack_from, struct.Struct("!16s16s2H").unpack_from
-_V4 = rb"\.".join([rb"(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])"] * 4)
-_PORT = rb"(?:0|[1-9]\d{0,4})"
-_match_v1 = re.compile(rb"PROXY TCP4 (%b) ([\d.]+) (%b) (%b)\r\n" % (_V4, _PORT, _PORT)).match
+_V1_BYTES = len(V1_BEGIN)
+_is_v4 = re.compile(rb"\.".join([rb"(?:[1-9]?\d|1\d\d|2[0-4]\d|25[0-5])"] * 4)).fullmatch
 _V1_VERSIONS = {b"TCP4": 4, b"TCP6": 6}
-_ZERO, _MAX_PORT = ord("0"), 65535
-_MAX_REMEMBERED = 1024  # addresses; clients and load balancers come again
+_ZERO, _MAX_PORT = ord("0"), b"65535"
+_MAX_REMEMBERED = 8192  # addresses; clients and load balancers come again
 
 
 def read_header(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
@@ -41,11 +41,10 @@ def read_header(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
     @return: the header, and the number of its bytes. None: it is not complete.
     @raise NoHeader: the bytes begin no header. @raise HeaderError: the header is malformed or too long.
     """
-    if data.startswith(_PLAIN_V4) and len(data) >= _PLAIN_V4_BYTES:  # most are; the short way
+    if data[:_FIXED_BYTES] == _PLAIN_V4 and len(data) >= _PLAIN_V4_BYTES:  # most are; the short way
         source, destination, port, at_port = _read_v4(data, _FIXED_BYTES)
-        source_address = Address(_v4_host(source), port)
-        return ProxyHeader(2, source_address, _v2_address(destination, at_port)), _PLAIN_V4_BYTES
-    if data.startswith(V1_BEGIN):
+        return ProxyHeader(2, f"{_v4_host(source)}:{port}", _v2_address(destination, at_port)), _PLAIN_V4_BYTES
+    if data[:_V1_BYTES] == V1_BEGIN:
         return _read_v1(bytes(data[:MAX_V1_BYTES]))
     if data.startswith(V2_SIGNATURE):
         return _read_v2(data)
@@ -64,36 +63,45 @@ def begins_header(data: bytes | bytearray) -> bool | None:
 
 def _read_v1(data: bytes) -> tuple[ProxyHeader, int] | None:
     """Section 2.1: one line of text."""
-    if match := _match_v1(data):  # most are; the short way
-        host, at_host, port, at_port = match.groups()
-        if (number := int(port)) <= _MAX_PORT:
-            source = Address(host.decode(), number)
-            return ProxyHeader(1, source, _v1_address(b"TCP4", at_host, at_port)), match.end()
     line, end, _ = data.partition(b"\r\n")
     if not end:
         if len(data) >= MAX_V1_BYTES:
             raise HeaderError(f"the header (v1) has no line end within {MAX_V1_BYTES} bytes")
         return None
-    words, size = line.split(b" "), len(line) + 2
-    if words[1] == b"UNKNOWN":
-        return ProxyHeader(1), size
-    if len(words) != 6 or words[1] not in _V1_VERSIONS:
-        raise HeaderError(f"the header (v1) is malformed: {_shown(line)}")
-    _, family, host, at_host, port, at_port = words
-    source = Address(_v1_host(family, host), _v1_port(port))
-    return ProxyHeader(1, source, _v1_address(family, at_host, at_port)), size
+    try:
+        hosts, port, at_port = line.rsplit(b" ", 2)
+        host, destination = _v1_hosts(hosts, at_port)
+    except ValueError:
+        if line.split(b" ", 2)[1] == b"UNKNOWN":
+            return ProxyHeader(1), len(line) + 2
+        raise HeaderError(f"the header (v1) is malformed: {_shown(line)}") from None
+    return ProxyHeader(1, f"{host}:{_v1_port(port).decode()}", destination), len(line) + 2
+
+
+@lru_cache(_MAX_REMEMBERED)
+def _v1_hosts(text: bytes, at_port: bytes) -> tuple[str, Address]:
+    """The host of the source as in C{host:port}, and the destination.
+
+    @param text: ``PROXY TCP4 192.0.2.7 198.51.100.1``. @raise ValueError: it has another form.
+    """
+    _, family, host, at_host = text.split(b" ")
+    if family not in _V1_VERSIONS:
+        raise ValueError(family)
+    source = _v1_host(family, host)
+    return f"[{source}]" if ":" in source else source, _v1_address(family, at_host, at_port)
 
 
 @lru_cache(_MAX_REMEMBERED)
 def _v1_address(family: bytes, host: bytes, port: bytes) -> Address:
     """Clients come to few addresses: idle tunnels share one object for each."""
-    return Address(_v1_host(family, host), _v1_port(port))
+    return Address(_v1_host(family, host), int(_v1_port(port)))
 
 
-@lru_cache(_MAX_REMEMBERED)
 def _v1_host(family: bytes, host: bytes) -> str:
     """The address in its shortest form."""
     text = host.decode("latin-1")
+    if family == b"TCP4" and _is_v4(host):  # a tenth of the time of ipaddress, for more clients than are remembered
+        return text
     try:
         # A zone ("%eth0") is valid for ipaddress, but not here.
         address = ipaddress.ip_address("" if "%" in text else text)
@@ -104,12 +112,12 @@ def _v1_host(family: bytes, host: bytes) -> str:
     return _shortest(address)
 
 
-def _v1_port(port: bytes) -> int:
+def _v1_port(port: bytes) -> bytes:
+    """The port, if it is one."""
     # int takes more: signs, spaces and underscores.
-    if port.isdigit() and len(port) <= 5 and (port[0] != _ZERO or len(port) == 1):
-        number = int(port)
-        if number <= _MAX_PORT:
-            return number
+    size = len(port)
+    if port.isdigit() and (size < 5 or (size == 5 and port <= _MAX_PORT)) and (port[0] != _ZERO or size == 1):
+        return port
     raise HeaderError(f"the header (v1) has the port {_shown(port)}")
 
 
@@ -145,7 +153,7 @@ def _read_v2(data: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
         return ProxyHeader(2, tlvs=fields), size
     read = _read_v4 if addresses == _IPV4_BYTES else _read_v6
     source, destination, port, at_port = read(data, _FIXED_BYTES)
-    return ProxyHeader(2, Address(_v2_host(source), port), _v2_address(destination, at_port), fields), size
+    return ProxyHeader(2, host_port(_v2_host(source), port), _v2_address(destination, at_port), fields), size
 
 
 def _checked_fields(whole: bytes, start: int) -> Iterator[tuple[int, int, bytes]]:
@@ -171,8 +179,9 @@ def _v2_host(packed: bytes) -> str:
     return _v4_host(packed) if len(packed) == 4 else _v6_host(packed)
 
 
+@lru_cache(_MAX_REMEMBERED)
 def _v4_host(packed: bytes) -> str:
-    # Without ipaddress: a proxy may have more clients than a cache has places.
+    # Without ipaddress: a proxy may have more clients than the cache has places.
     a, b, c, d = packed
     return f"{a}.{b}.{c}.{d}"
 

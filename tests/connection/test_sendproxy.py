@@ -56,7 +56,7 @@ class SendProxyTests(ConversationCase):
         ):
             proxy = Proxy(self, route(backend.address, more=more))
             found, (source, destination) = await self.header(proxy, backend, data, data)
-            self.assertEqual(ProxyHeader(version, source, destination, tlvs), found)
+            self.assertEqual(ProxyHeader(version, str(source), destination, tlvs), found)
             self.assertTrue((await proxy.ended()).header_sent)
 
     async def test_no_header(self) -> None:
@@ -86,7 +86,7 @@ class SendProxyTests(ConversationCase):
         last = Proxy(self, listener + route(backend.address, more='send_proxy = "v1"\n'))
         first = Proxy(self, listener + route(f"127.0.0.1:{last.port}", more='send_proxy = "v2"\n'))
         found, _ = await self.header(first, backend, write_v1(source, destination) + data, data)
-        self.assertEqual(ProxyHeader(1, source, destination), found)
+        self.assertEqual(ProxyHeader(1, str(source), destination), found)
 
     async def test_plaintext(self) -> None:
         """A plaintext listener sends the header first."""
@@ -94,7 +94,7 @@ class SendProxyTests(ConversationCase):
         text = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public"\nplaintext = true\n'
         proxy = Proxy(self, text + f'target = "{backend.address}"\nsend_proxy = "v2"\n')
         found, (source, destination) = await self.header(proxy, backend, b"frames", b"frames")
-        self.assertEqual(ProxyHeader(2, source, destination), found)
+        self.assertEqual(ProxyHeader(2, str(source), destination), found)
         self.assertTrue((await proxy.ended()).header_sent)
 
     async def test_inside_tls(self) -> None:
@@ -125,7 +125,7 @@ class SendProxyTests(ConversationCase):
 
         serving = in_thread(serve)
         source, destination = await in_thread(send)
-        self.assertEqual(ProxyHeader(2, source, destination, {"authority": NAME}), await serving)
+        self.assertEqual(ProxyHeader(2, str(source), destination, {"authority": NAME}), await serving)
 
 
 class FaultTests(ConversationCase):

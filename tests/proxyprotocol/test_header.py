@@ -24,7 +24,7 @@ class HeaderTests(SynchronousTestCase):
     def test_no_garbage(self) -> None:
         """Idle tunnels keep addresses, which the garbage collector need not look at."""
         one = Address("192.0.2.7", 50123)
-        self.assertFalse(gc.is_tracked(one) or gc.is_tracked(ProxyHeader(1, one, one)))
+        self.assertFalse(gc.is_tracked(one) or gc.is_tracked(ProxyHeader(1, "192.0.2.7:50123", one)))
         self.assertEqual({one}, {Address("192.0.2.7", 50123)})
 
     def test_errors(self) -> None:

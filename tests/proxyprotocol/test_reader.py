@@ -17,11 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.proxyprotocol.header import V2_SIGNATURE, Address, HeaderError, NoHeader, ProxyHeader
 from sniproxy.proxyprotocol.reader import MAX_V1_BYTES, MAX_V2_BYTES, begins_header, read_header
 from sniproxy.proxyprotocol.tlvs import crc32c
+from sniproxy.util.names import host_port
 
 V4 = IPv4Address("192.0.2.7").packed + IPv4Address("198.51.100.1").packed + (50123).to_bytes(2) + (4443).to_bytes(2)
 V6 = IPv6Address("2001:db8::7").packed + IPv6Address("2001:db8::1").packed + (50123).to_bytes(2) + (4443).to_bytes(2)
-SOURCE, DESTINATION = Address("192.0.2.7", 50123), Address("198.51.100.1", 4443)
-SOURCE_6, DESTINATION_6 = Address("2001:db8::7", 50123), Address("2001:db8::1", 4443)
+SOURCE, DESTINATION = "192.0.2.7:50123", Address("198.51.100.1", 4443)
+SOURCE_6, DESTINATION_6 = "[2001:db8::7]:50123", Address("2001:db8::1", 4443)
 V1_LINE = b"PROXY TCP4 192.0.2.7 198.51.100.1 50123 4443\r\n"
 V1_LINE_6 = b"PROXY TCP6 2001:db8::7 2001:db8::1 50123 4443\r\n"
 
@@ -58,17 +59,13 @@ AWS_CLASSIC = {
 """The examples of a Classic Load Balancer (its user guide, "Configure proxy protocol support")."""
 
 HEADERS = {
-    AWS: ProxyHeader(
-        2, Address("172.31.7.113", 51442), Address("172.31.10.31", 80), {"aws_vpce_id": "vpce-08d2bf15fac5001c9"}
-    ),
+    AWS: ProxyHeader(2, "172.31.7.113:51442", Address("172.31.10.31", 80), {"aws_vpce_id": "vpce-08d2bf15fac5001c9"}),
     **{
-        line: ProxyHeader(1, Address(source, 35646), Address(destination, 80))
+        line: ProxyHeader(1, host_port(source, 35646), Address(destination, 80))
         for line, (source, destination) in AWS_CLASSIC.items()
     },
     V1_LINE: ProxyHeader(1, SOURCE, DESTINATION),
-    b"PROXY TCP4 192.0.2.7 198.51.100.1 0 65535\r\n": ProxyHeader(
-        1, Address("192.0.2.7", 0), Address("198.51.100.1", 65535)
-    ),
+    b"PROXY TCP4 192.0.2.7 198.51.100.1 0 65535\r\n": ProxyHeader(1, "192.0.2.7:0", Address("198.51.100.1", 65535)),
     V1_LINE_6: ProxyHeader(1, SOURCE_6, DESTINATION_6),
     b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:198.51.100.1 50123 4443\r\n": ProxyHeader(1, SOURCE, DESTINATION),
     b"PROXY UNKNOWN\r\n": ProxyHeader(1),
@@ -242,12 +239,12 @@ class OtherReadersTests(SynchronousTestCase):
         assert header.source is not None and header.destination is not None
         for ours, pair, address in (
             (header.source, theirs.source, twisted.source),
-            (header.destination, theirs.dest, twisted.destination),
+            (str(header.destination), theirs.dest, twisted.destination),
         ):
             host = pair[0]
             mapped = getattr(host, "ipv4_mapped", None)
-            self.assertEqual((str(mapped or host), pair[1]), (ours.host, ours.port))
-            self.assertEqual(ours.port, address.port)
+            self.assertEqual(host_port(str(mapped or host), pair[1]), ours)
+            self.assertEqual(ours.rpartition(":")[2], str(address.port))
 
     def test_malformed(self) -> None:
         """What both others refuse, we refuse. They accept more, and let other exceptions out."""

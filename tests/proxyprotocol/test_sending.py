@@ -22,8 +22,8 @@ class SendProxyTests(SynchronousTestCase):
 
     def test_versions(self) -> None:
         """Each version has both addresses; only version 2 has fields."""
-        self.assertEqual(ProxyHeader(1, SOURCE, DESTINATION), self.read(SendProxy(1), {**VALUES}))
-        self.assertEqual(ProxyHeader(2, SOURCE, DESTINATION), self.read(SendProxy(2), {**VALUES}))
+        self.assertEqual(ProxyHeader(1, str(SOURCE), DESTINATION), self.read(SendProxy(1), {**VALUES}))
+        self.assertEqual(ProxyHeader(2, str(SOURCE), DESTINATION), self.read(SendProxy(2), {**VALUES}))
 
     def test_fields(self) -> None:
         """Only the chosen fields are sent, if they have a value."""

@@ -33,7 +33,7 @@ class WriterTests(SynchronousTestCase):
     def test_read_back(self, source: Address, destination: Address, name: str, unique: str) -> None:
         """What is written is read, also with addresses of two families."""
         data = write_v1(source, destination)
-        self.assertEqual((ProxyHeader(1, source, destination), len(data)), read_header(data))
+        self.assertEqual((ProxyHeader(1, str(source), destination), len(data)), read_header(data))
         fields = {"authority": name, "unique_id": unique}
         data = write_v2(source, destination, fields)
-        self.assertEqual((ProxyHeader(2, source, destination, fields), len(data)), read_header(data))
+        self.assertEqual((ProxyHeader(2, str(source), destination, fields), len(data)), read_header(data))
