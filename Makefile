@@ -48,6 +48,7 @@ simulate: venv
 ENGINE := engine/target/release/lib_engine.so
 engine:
 	cargo build --release --locked --manifest-path engine/Cargo.toml --target-dir engine/target
+	rm -f sniproxy/relay/_engine.*.so
 	install -m 755 $(ENGINE) sniproxy/relay/_engine.abi3.so
 
 engine-check:

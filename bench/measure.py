@@ -14,6 +14,8 @@ from attrs import frozen
 
 from bench import pythons
 
+_CONGESTION_CONTROL = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+
 
 @frozen
 class Spread:
@@ -120,9 +122,10 @@ def pinned() -> Iterator[int]:
 
 
 def environment() -> str:
-    """The machine, and the Python of our proxy, in one line."""
+    """The machine, the Python of our proxy, and TCP's congestion control, which changes the cost of bulk data."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
-    return f"{os.cpu_count()} CPUs ({_cpu()}), {pythons.chosen()}, {system}"
+    control = _CONGESTION_CONTROL.read_text().strip()
+    return f"{os.cpu_count()} CPUs ({_cpu()}), {pythons.chosen()}, {system}, TCP {control}"
 
 
 def _kilobytes(text: str, key: str) -> int:

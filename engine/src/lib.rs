@@ -20,3 +20,4 @@ mod sys;
 #[cfg(test)]
 mod testing;
 mod tunnel;
+mod wakeups;

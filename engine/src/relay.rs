@@ -11,6 +11,7 @@ use crate::pipes::Pipes;
 use crate::slab::Slab;
 use crate::sys::{self, ALL, EIO, Epoll, Errno, Event, IN, Timer};
 use crate::tunnel::{CLIENT, Outcome, TARGET, Tunnel};
+use crate::wakeups::Wakeups;
 
 /// Maximum events of one turn.
 const BATCH: usize = 128;
@@ -93,9 +94,13 @@ impl Relay {
 
     /// Relays until it is stopped.
     pub fn run(&mut self) {
+        let mut wakeups = Wakeups::new();
         loop {
             let wait = if self.context.again.is_empty() && self.checking.is_none() { -1 } else { 0 };
             let count = self.epoll.wait(&mut self.events[..], wait);
+            if wait < 0 {
+                wakeups.count(count);
+            }
             if !self.turn(count, sys::now() + self.ahead) {
                 return;
             }

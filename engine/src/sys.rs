@@ -170,6 +170,13 @@ pub fn now() -> u64 {
     time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
+/// Changes the scheduling policy of this thread. @return: false: it has another one than `before`, or may not.
+pub fn change_policy(before: i32, after: i32) -> bool {
+    let priority = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads the parameters. 0 is the calling thread.
+    unsafe { libc::sched_getscheduler(0) == before && libc::sched_setscheduler(0, after, &raw const priority) == 0 }
+}
+
 /// Runs a function with all signals blocked, which a thread that it starts inherits.
 pub fn without_signals<T>(run: impl FnOnce() -> T) -> T {
     let mut all = MaybeUninit::<libc::sigset_t>::zeroed();

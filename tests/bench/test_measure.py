@@ -96,9 +96,9 @@ class SystemTests(SynchronousTestCase):
         self.assertLessEqual(meter.system, system_cpu_seconds() - before)
 
     def test_environment(self) -> None:
-        """One line has Python, the kernel and the number of CPUs."""
+        """One line has Python, the kernel, its congestion control and the number of CPUs."""
         line = environment()
-        for part in (f"{os.cpu_count()} CPUs", "3.", os.uname().release):
+        for part in (f"{os.cpu_count()} CPUs", "3.", os.uname().release, ", TCP "):
             self.assertIn(part, line)
         self.assertTrue(line.isprintable())
 
