@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.events import Connection, Proxied, Result, packed_address
+from sniproxy.events import Connection, Proxied, Result, packed_address, short_seconds
 
 
 class ResultTests(SynchronousTestCase):
@@ -58,3 +58,11 @@ class ConnectionTests(SynchronousTestCase):
         ):
             fresh.upstream = packed_address(host, port)
             self.assertEqual((text, port), (fresh.upstream_local, fresh.upstream_port))
+
+    def test_short(self) -> None:
+        """Short durations are whole microseconds, and equal ones are one object."""
+        self.assertEqual(0.000123, short_seconds(0.0001234))
+        self.assertIs(short_seconds(0.0001234), short_seconds(0.0001232))
+        self.assertEqual(0.0, short_seconds(0.0))
+        for seconds in (0.001, 0.0012345678, 3.25):
+            self.assertIs(seconds, short_seconds(seconds))

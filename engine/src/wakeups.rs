@@ -11,6 +11,8 @@ use crate::sys;
 const MANY: u32 = 4;
 /// Average below which it does again.
 const FEW: u32 = 2;
+/// Time slice: the shortest that Linux allows. A thread needs some microseconds for each socket, and soon.
+const SLICE_NS: u64 = 100_000;
 /// About how many wake-ups the average covers.
 const COVERED: u32 = 32;
 
@@ -27,6 +29,7 @@ impl Wakeups {
     /// For the thread that calls it. It asks at once whether it may: a sandbox that ends the process for the call does
     /// so when the proxy starts, not under load.
     pub fn new() -> Self {
+        sys::ask_for_slice(SLICE_NS);
         Self { ready: 0, batch: false, able: sys::change_policy(libc::SCHED_OTHER, libc::SCHED_OTHER) }
     }
 

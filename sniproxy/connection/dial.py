@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from sniproxy.connection.lifecycle import Lifecycle
-from sniproxy.events import Refusal, Result, packed_address
+from sniproxy.events import Refusal, Result, packed_address, short_seconds
 from sniproxy.interfaces import Target
 from sniproxy.net.connect import Begun, begin
 from sniproxy.net.dialer import DialError
@@ -72,7 +72,7 @@ async def _connect(
     if begun[1]:  # not connected yet
         return await _dial(conn, targets, source, begun)
     now = reactor.seconds()
-    record.connect_s = now - began
+    record.connect_s = short_seconds(now - began)
     stats.record_connect(record.connect_s, now)
     return begun[0]
 

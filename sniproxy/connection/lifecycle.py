@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from sniproxy.config.schema import Timeouts
 from sniproxy.connection.admission import Permit
 from sniproxy.connection.answer import full_reason
-from sniproxy.events import Connection, Observer, Refusal, Result
+from sniproxy.events import Connection, Observer, Refusal, Result, short_seconds
 from sniproxy.faults.active import ActiveFaults
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
@@ -209,7 +209,7 @@ class Lifecycle:
         """The client's first message is complete. @param received: bytes, held in memory until the tunnel opens."""
         assert self._received is not None
         self._received.holds(received)
-        self.record.hello_s = self.elapsed()
+        self.record.hello_s = short_seconds(self.elapsed())
         if self.permit is not None:
             self.permit.receive_hello()
 
