@@ -149,7 +149,7 @@ def packed_address(host: str, port: int) -> int:
 
 
 def short_seconds(seconds: float) -> float:
-    """A duration; below a millisecond in whole microseconds, as logs show it, so that idle tunnels share the objects."""
+    """The duration; below a millisecond in whole microseconds, as logs show it: idle tunnels share these objects."""
     return _microseconds(round(1e6 * seconds)) if seconds < _SHORT_S else seconds
 
 
