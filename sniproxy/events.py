@@ -131,10 +131,8 @@ class Connection:
         A sender writes there the name that its client sent (the specification, section 2.2.2), so the two usually
         agree. None: they do, or one of them is missing.
         """
-        if self.proxied is None or not self.proxied.tlvs or self.server_name is None:
-            return None
-        authority = self.proxied.tlvs.get("authority")
-        if authority is None:
+        authority = None if self.proxied is None else self.proxied.tlvs.get("authority")
+        if authority is None or self.server_name is None:
             return None
         return None if authority.lower().removesuffix(".") == self.server_name else authority
 

@@ -120,4 +120,4 @@ async def _dial(
         alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None
         raise Refusal(error.result, str(error), alert) from error
     finally:
-        record.connect_s = context.reactor.seconds() - began
+        record.connect_s = short_seconds(context.reactor.seconds() - began)

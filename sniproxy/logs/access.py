@@ -62,9 +62,7 @@ def json_line(connection: Connection, result: str | None = None) -> str:
 def _proxied(proxied: Proxied) -> str:
     """The fields of a connection that came with a PROXY protocol header."""
     quote = encode_basestring_ascii
-    tlvs = ""
-    if proxied.tlvs:
-        tlvs = ", ".join([f"{quote(name)}: {quote(value)}" for name, value in proxied.tlvs.items()])
+    tlvs = ", ".join([f"{quote(name)}: {quote(value)}" for name, value in proxied.tlvs.items()])
     return f', "peer": {quote(proxied.peer)}, "proxy_tlv": {{{tlvs}}}'
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from sniproxy.proxyprotocol import tlvs
 from sniproxy.proxyprotocol.header import NO_TLVS, V1_BEGIN, V2_SIGNATURE, Address, HeaderError, NoHeader, ProxyHeader
-from sniproxy.util.names import host_port
+from sniproxy.util.names import bracketed, host_port
 from sniproxy.util.text import bounded
 
 MAX_V1_BYTES = 107
@@ -87,8 +87,7 @@ def _v1_hosts(text: bytes, at_port: bytes) -> tuple[str, Address]:
     _, family, host, at_host = text.split(b" ")
     if family not in _V1_VERSIONS:
         raise ValueError(family)
-    source = _v1_host(family, host)
-    return f"[{source}]" if ":" in source else source, _v1_address(family, at_host, at_port)
+    return bracketed(_v1_host(family, host)), _v1_address(family, at_host, at_port)
 
 
 @lru_cache(_MAX_REMEMBERED)

@@ -15,6 +15,7 @@ import msgspec
 
 from sniproxy.interfaces import Request, Target
 from sniproxy.routing.targets import DEFAULT_PORT, BadTarget, parse_target, split_weight
+from sniproxy.util.names import bracketed
 
 SERVER_NAME = "server_name"
 PORT = "port"
@@ -119,7 +120,7 @@ class Template(msgspec.Struct, frozen=True):
                 raise BadTarget(f"no PROXY protocol header names a port for {place[0]} in {self.text}")
             if found is None:
                 raise BadTarget(f"no value for {place[0]} in {self.text}")
-            return f"[{found}]" if ":" in found else found
+            return bracketed(found)
 
         target = parse_target(_PLACE.sub(value, self.text))
         if self.weight == 1 and not self.client_formed:

@@ -152,12 +152,11 @@ class ConnectionManager:
         if headers is not None:
             handler = partial(handler, proxy_protocol=headers)
             believing = partial(handler, believed=True)
-        believes_all = headers is not None and not headers.networks
         from sniproxy.relay.tee import tapped_directions
 
         def accepted(sock: socket.socket, client: str) -> None:
             # A load balancer's connections count for the clients that its headers name.
-            believed = believes_all or (headers is not None and headers.believes(client))
+            believed = headers is not None and headers.believes(client)
             permit = self.admission.admit(None if believed else client)
             if permit is None:
                 refuse(sock)

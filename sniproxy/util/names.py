@@ -94,6 +94,11 @@ def host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def bracketed(host: str) -> str:
+    """The host as in L{host_port}: an IPv6 address gets its brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def plain_host_port(text: str, ends_in_port: bool = False) -> str | None:
     """The shortest form of an IP address and a port, which Java and Netty print in several forms.
 

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.util.names import (
     MAX_NAME_CHARS,
     BadName,
+    bracketed,
     client_of,
     host_port,
     ip_literal,
@@ -160,7 +161,7 @@ class IPLiteralTests(SynchronousTestCase):
 
 
 class HostPortTests(SynchronousTestCase):
-    """host_port: the text of an address with a port."""
+    """host_port and bracketed: the text of an address with and without a port."""
 
     def test_brackets(self) -> None:
         """Only IPv6 addresses have brackets."""
@@ -170,6 +171,7 @@ class HostPortTests(SynchronousTestCase):
             ("2001:db8::7", "[2001:db8::7]:1"),
         ):
             self.assertEqual(expected, host_port(host, 1))
+            self.assertEqual(expected.removesuffix(":1"), bracketed(host))
 
 
 class ClientTests(SynchronousTestCase):

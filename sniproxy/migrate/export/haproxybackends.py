@@ -13,7 +13,7 @@ from sniproxy.config.schema import DefaultTable, HealthTable, ListenerTable, Rou
 from sniproxy.migrate.model import Notes, Place
 from sniproxy.routing.targets import parse_target
 from sniproxy.routing.templates import PORT, PROXY_PORT, Template, parse_template
-from sniproxy.util.names import host_port, ip_literal
+from sniproxy.util.names import bracketed, host_port, ip_literal
 
 NAME = "var(sess.name)"
 """The server name of a connection, in lower case."""
@@ -156,9 +156,7 @@ class Backends:
         if ip_literal(host) is None:
             self.resolves = True
             options += ["resolvers", "system", "init-addr", "last,libc,none"]
-        if port:
-            return host_port(host, port)
-        return f"[{host}]" if ":" in host else host
+        return host_port(host, port) if port else bracketed(host)
 
     def _options(self, key: str, table: Table, spares: bool, listener: ListenerTable | None) -> list[str]:
         found = []

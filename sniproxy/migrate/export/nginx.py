@@ -15,7 +15,7 @@ from sniproxy.migrate.export.precedence import chosen
 from sniproxy.migrate.export.termination import folder_of, report_files
 from sniproxy.migrate.model import Exported, Notes, Place
 from sniproxy.net.endpoints import parse_endpoint
-from sniproxy.util.names import ip_literal
+from sniproxy.util.names import host_port, ip_literal
 
 _HEAD = """\
 # Exported by sniproxyctl export --to nginx. Check it with: nginx -t -c FILE
@@ -105,8 +105,7 @@ class _Writer:
             unescaped = re.sub(r"\\(.)", r"\1", path)
             listen = quoted(f"unix:{unescaped}")
         elif endpoint.port and endpoint.host:
-            host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-            listen = f"{host}:{endpoint.port}" + (" ipv6only=off" if endpoint.host == "::" else "")
+            listen = host_port(endpoint.host, endpoint.port) + (" ipv6only=off" if endpoint.host == "::" else "")
         else:
             self._report.left_out(place, f"{listener.endpoint}: nginx needs an address and a port", decides=True)
             return None
